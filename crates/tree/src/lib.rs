@@ -1,0 +1,1 @@
+//! Placeholder paragraph until the crate lands.
