@@ -1,0 +1,50 @@
+//! Counts and listings of watches (Java: `DataTree.getWatchCount`, `dumpWatches`,
+//! `dumpWatchesSummary`). All but [`WatchTable::len`] speak of the data table alone, as Java's do.
+
+use std::hash::Hash;
+
+use super::WatchTable;
+use super::store::Table;
+
+/// The counts of wchs, of one shard. Connections and watches of several shards add up; paths do
+/// not, since two shards may watch the same path: merge [`WatchTable::by_path`] instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WatchSummary {
+    /// Connections that have, or had, data watches.
+    pub connections: usize,
+    /// Paths with data watches.
+    pub paths: usize,
+    /// Pairs of connection and path.
+    pub watches: usize,
+}
+
+impl<K: Copy + Eq + Hash> WatchTable<K> {
+    /// Watches in both tables, one for each connection at each path (Java: `watch_count`).
+    pub fn len(&self) -> usize {
+        self.store.len(Table::Data) + self.store.len(Table::Child)
+    }
+
+    /// Whether nobody watches anything.
+    pub fn is_empty(&self) -> bool {
+        self.store.is_empty()
+    }
+
+    /// The counts of wchs.
+    pub fn summary(&self) -> WatchSummary {
+        WatchSummary {
+            connections: self.store.listed_len(),
+            paths: self.store.paths_len(Table::Data),
+            watches: self.store.len(Table::Data),
+        }
+    }
+
+    /// Watching connections with their paths, for wchc; one may have no path left.
+    pub fn by_connection(&self) -> impl Iterator<Item = (K, impl Iterator<Item = &str>)> {
+        self.store.data_by_connection()
+    }
+
+    /// Watched paths with their connections, for wchp.
+    pub fn by_path(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = K>)> {
+        self.store.data_by_path()
+    }
+}
