@@ -13,11 +13,15 @@ macro_rules! record {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name<$lt> { $($(#[$fmeta])* pub $field: $ty),* }
         impl<$lt> $crate::wire::Encode for $name<$lt> {
-            fn encode(&self, out: &mut Vec<u8>) { $($crate::wire::Encode::encode(&self.$field, out);)* }
+            fn encode(&self, out: &mut Vec<u8>) {
+                $($crate::wire::Encode::encode(&self.$field, out);)*
+            }
         }
         impl<$lt> $crate::wire::Decode<$lt> for $name<$lt> {
             const MIN_LEN: usize = 0 $(+ <$ty as $crate::wire::Decode<$lt>>::MIN_LEN)*;
-            fn decode(reader: &mut $crate::wire::Reader<$lt>) -> Result<Self, $crate::wire::DecodeError> {
+            fn decode(
+                reader: &mut $crate::wire::Reader<$lt>,
+            ) -> Result<Self, $crate::wire::DecodeError> {
                 Ok($name { $($field: $crate::wire::Decode::decode(reader)?),* })
             }
         }
@@ -29,11 +33,15 @@ macro_rules! record {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name { $($(#[$fmeta])* pub $field: $ty),* }
         impl $crate::wire::Encode for $name {
-            fn encode(&self, out: &mut Vec<u8>) { $($crate::wire::Encode::encode(&self.$field, out);)* }
+            fn encode(&self, out: &mut Vec<u8>) {
+                $($crate::wire::Encode::encode(&self.$field, out);)*
+            }
         }
         impl<'de> $crate::wire::Decode<'de> for $name {
             const MIN_LEN: usize = 0 $(+ <$ty as $crate::wire::Decode<'de>>::MIN_LEN)*;
-            fn decode(reader: &mut $crate::wire::Reader<'de>) -> Result<Self, $crate::wire::DecodeError> {
+            fn decode(
+                reader: &mut $crate::wire::Reader<'de>,
+            ) -> Result<Self, $crate::wire::DecodeError> {
                 Ok($name { $($field: $crate::wire::Decode::decode(reader)?),* })
             }
         }

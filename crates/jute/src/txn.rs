@@ -1,5 +1,6 @@
 //! Transactions as they stand in the log, in a proposal and in an inform: a [`TxnHeader`], the
-//! record of its type and, where digests are on, a [`TxnDigest`] (Java: `org.apache.zookeeper.txn`).
+//! record of its type and, where digests are on, a [`TxnDigest`]
+//! (Java: `org.apache.zookeeper.txn`).
 
 use crate::data::Acl;
 use crate::ids::{SessionId, Xid, Zxid};
