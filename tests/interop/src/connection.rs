@@ -33,7 +33,8 @@ impl Connection {
         Ok(Connection { stream, buffer: Vec::new(), closed: false })
     }
 
-    /// Sends bytes as they are. A connection that the server has closed is noticed by the next read.
+    /// Sends bytes as they are. A connection that the server has closed is noticed by the next
+    /// read.
     pub fn send(&mut self, bytes: &[u8]) {
         if self.stream.write_all(bytes).is_err() {
             // Replies sent before the close may still be waiting to be read.

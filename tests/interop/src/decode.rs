@@ -1,5 +1,6 @@
-//! Replies as canonical text: what two servers must agree on. Times become `T`, session ids their index,
-//! children and ephemerals are sorted; everything else is shown exactly, unread bytes included.
+//! Replies as canonical text: what two servers must agree on. Times become `T`, session ids their
+//! index, children and ephemerals are sorted; everything else is shown exactly, unread bytes
+//! included.
 
 use crate::wire::{Field, Malformed, Reader, opcode, show};
 use std::collections::HashMap;
@@ -40,8 +41,9 @@ impl Names {
         let owner = reader.long()?;
         let (length, children, pzxid) = (reader.int()?, reader.int()?, reader.long()?);
         Ok(format!(
-            "stat{{czxid={czxid:#x} mzxid={mzxid:#x} pzxid={pzxid:#x} ctime={} mtime={}{} version={version} \
-             cversion={cversion} aversion={aversion} owner={} length={length} children={children}}}",
+            "stat{{czxid={czxid:#x} mzxid={mzxid:#x} pzxid={pzxid:#x} ctime={} mtime={}{} \
+             version={version} cversion={cversion} aversion={aversion} owner={} \
+             length={length} children={children}}}",
             self.time(ctime),
             self.time(mtime),
             if mtime < ctime { "(BEFORE ctime)" } else { "" },

@@ -1,5 +1,5 @@
-//! Random scenarios: which session does what next. The choices depend on the seed and on what the servers
-//! answered, which is the same on both as long as they agree.
+//! Random scenarios: which session does what next. The choices depend on the seed and on what the
+//! servers answered, which is the same on both as long as they agree.
 
 use crate::operations::{self, Allowed};
 use crate::random::Random;

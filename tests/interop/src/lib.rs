@@ -1,6 +1,6 @@
-//! Rookeeper beside Apache ZooKeeper: both run as processes, on the same configuration, and get the same
-//! bytes. This crate contains no part of a server and none of our crates: a mistake shared with the code
-//! under test could not be seen.
+//! Rookeeper beside Apache ZooKeeper: both run as processes, on the same configuration, and get the
+//! same bytes. This crate contains no part of a server and none of our crates: a mistake shared
+//! with the code under test could not be seen.
 //!
 //! # Layout
 //!

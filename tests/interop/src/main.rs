@@ -1,14 +1,16 @@
 //! Long runs of the oracle by hand:
 //!
-//! `cargo run --release -p rookeeper-interop -- oracle --seeds 50 --operations 2000 --io-threads 1,4`
+//! ```text
+//! cargo run --release -p rookeeper-interop -- oracle --seeds 50 --operations 2000 --io-threads 1,4
+//! ```
 
 use rookeeper_interop::oracle::{self, Run};
 use rookeeper_interop::server::Kind;
 use rookeeper_interop::step::Step;
 use std::process::ExitCode;
 
-const USAGE: &str = "oracle [--first SEED] [--seeds N] [--operations N] [--io-threads N,N] [--java-java] \
-                     [--minimise TRIALS] [--keep-going] [--show]";
+const USAGE: &str = "oracle [--first SEED] [--seeds N] [--operations N] [--io-threads N,N] \
+    [--java-java] [--minimise TRIALS] [--keep-going] [--show]";
 
 struct Options {
     first: u64,

@@ -24,7 +24,8 @@ pub fn any(values: &mut Values, allowed: Allowed, zxid: i64) -> Request {
         3 => read(values),
         4 => {
             let acl = values.acl();
-            // Java's pending change keeps the old ACL: what follows at once is checked against either.
+            // Java's pending change keeps the old ACL: what follows at once is checked against
+            // either.
             request::set_acl(&values.path(), acl.as_deref(), values.version()).last()
         }
         5 => request::path_only(opcode::SYNC, &values.path()),
@@ -71,7 +72,8 @@ fn create_ttl(
     acl: Option<&[request::Acl]>,
 ) -> Request {
     let flags = *values.random.pick(&[5, 5, 5, 6, 6, 0, 2, 7]);
-    // Another mode with a negative TTL passes Java's check and then stops its server when it is applied.
+    // Another mode with a negative TTL passes Java's check and then stops its server when it is
+    // applied.
     let negative = flags == 5 || flags == 6 || !allowed.extended_types;
     let ttl = match values.random.weighted(&[75, 25]) {
         0 => 3_600_000,
@@ -89,8 +91,8 @@ fn create_ttl(
     }
 }
 
-/// A part of a multi. Wrong arguments that make Java fail outside its own checks end the batch: what they
-/// leave behind in its pending changes depends on timing.
+/// A part of a multi. Wrong arguments that make Java fail outside its own checks end the batch:
+/// what they leave behind in its pending changes depends on timing.
 fn part(values: &mut Values, allowed: Allowed) -> Request {
     let path = values.path_not_null();
     match values.random.weighted(&[45, 20, 20, 15]) {

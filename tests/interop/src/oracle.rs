@@ -113,11 +113,11 @@ impl Pair {
     /// Compares counts and the whole tree, seen by a fresh session with all rights.
     pub fn compare_everything(&mut self) -> Result<(), Box<Difference>> {
         let slot = 50;
-        self.step(Step::Summary)?;
         self.step(Step::Connect { slot, timeout_ms: 30_000, handshake: Handshake::Usual })?;
         let auth = request::auth(&request::text("digest"), Some(b"super:test"));
         self.step(Step::Batch { slot, requests: vec![auth], chunks: Chunks::Whole })?;
         self.step(Step::Tree { slot })?;
+        self.step(Step::Summary)?;
         self.step(Step::Batch {
             slot,
             requests: vec![request::close_session().xid(1)],
@@ -168,7 +168,8 @@ pub fn replay(run: Run, steps: &[Step]) -> Option<Box<Difference>> {
     found
 }
 
-/// Leaves out steps, and requests of batches, that the difference does not need; at most `trials` replays.
+/// Leaves out steps, and requests of batches, that the difference does not need; at most `trials`
+/// replays.
 pub fn minimise(run: Run, difference: Box<Difference>, trials: usize) -> Box<Difference> {
     let mut best = difference;
     let mut left = trials;

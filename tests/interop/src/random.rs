@@ -1,5 +1,5 @@
-//! A small seeded generator of numbers (SplitMix64): the same seed gives the same operations on every
-//! machine and in every version.
+//! A small seeded generator of numbers (SplitMix64): the same seed gives the same operations on
+//! every machine and in every version.
 
 /// State of the generator.
 #[derive(Clone, Debug)]

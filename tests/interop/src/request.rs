@@ -2,7 +2,8 @@
 
 use crate::wire::{Writer, frame, opcode, show};
 
-/// A path, scheme or other string of a request: raw bytes, so that invalid UTF-8 and null can be sent.
+/// A path, scheme or other string of a request: raw bytes, so that invalid UTF-8 and null can be
+/// sent.
 pub type Text = Option<Vec<u8>>;
 
 /// Makes a [`Text`] of a literal.
@@ -182,7 +183,8 @@ pub fn set_acl(path: &Text, acl: Option<&[Acl]>, version: i32) -> Request {
     Request::new(opcode::SET_ACL, body, text)
 }
 
-/// The requests whose record is one path: `getACL`, `sync`, `getEphemerals`, `getAllChildrenNumber` and
+/// The requests whose record is one path: `getACL`, `sync`, `getEphemerals`, `getAllChildrenNumber`
+/// and
 /// `deleteContainer`.
 pub fn path_only(opcode: i32, path: &Text) -> Request {
     let name = match opcode {
@@ -228,7 +230,8 @@ pub fn set_watches(relative_zxid: i64, lists: &[Option<Vec<Text>>]) -> Request {
     Request::new(opcode, writer, text).xid(crate::wire::XID_SET_WATCHES)
 }
 
-/// `multi` and `multiRead` of the given requests; their headers' opcodes become the types of the parts.
+/// `multi` and `multiRead` of the given requests; their headers' opcodes become the types of the
+/// parts.
 pub fn multi(opcode: i32, parts: &[Request]) -> Request {
     let mut writer = Writer::new();
     let mut texts = Vec::new();

@@ -29,8 +29,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Every four-letter word, the super digest `super:test`, long sessions, no clean-up of containers while
-    /// a test runs.
+    /// Every four-letter word, the super digest `super:test`, long sessions, no clean-up of
+    /// containers while a test runs.
     pub fn usual() -> Settings {
         Settings::default()
             .config("tickTime", "2000")
@@ -66,7 +66,8 @@ impl Settings {
 /// `super:` and the digest of the password `test`.
 pub const SUPER_DIGEST: &str = "super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
 
-/// A server process and its files. Dropping it kills the process; the files stay until [`Server::remove`].
+/// A server process and its files. Dropping it kills the process; the files stay until
+/// [`Server::remove`].
 #[derive(Debug)]
 pub struct Server {
     /// Which server.
@@ -249,8 +250,8 @@ pub fn java_script() -> PathBuf {
     checkout().join("scripts/java-zookeeper.sh")
 }
 
-/// True where Java is to be compared with; false where the caller waived it by `JAVA=no`, which is said on
-/// standard error. A Java that cannot be installed fails the test.
+/// True where Java is to be compared with; false where the caller waived it by `JAVA=no`, which is
+/// said on standard error. A Java that cannot be installed fails the test.
 pub fn java_wanted() -> bool {
     static WANTED: OnceLock<bool> = OnceLock::new();
     *WANTED.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! One server and the sessions on it: carries out steps and writes down, as canonical text, all that came.
+//! One server and the sessions on it: carries out steps and writes down, as canonical text, all
+//! that came.
 
 use crate::connection::{Connection, Received, four_letter_word};
 use crate::decode::{Names, event};
@@ -16,7 +17,8 @@ const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What one step brought.
 #[derive(Debug, Default, Clone)]
 pub struct Outcome {
-    /// Replies, events and closed connections as canonical text, by slot, in the order of their arrival.
+    /// Replies, events and closed connections as canonical text, by slot, in the order of their
+    /// arrival.
     pub lines: Vec<String>,
     /// Paths that were created, as the replies name them.
     pub created: Vec<Vec<u8>>,
@@ -81,8 +83,8 @@ impl Side {
         }
     }
 
-    /// Carries out one step. Steps that do not fit the state (a batch of an empty slot) do nothing, so that
-    /// parts of a recorded run can be left out.
+    /// Carries out one step. Steps that do not fit the state (a batch of an empty slot) do nothing,
+    /// so that parts of a recorded run can be left out.
     pub fn execute(&mut self, step: &Step) -> Outcome {
         match step {
             Step::Connect { slot, timeout_ms, handshake } => {
@@ -207,7 +209,8 @@ impl Side {
             )
         };
         let text = format!(
-            "connected version={version} timeout={timeout_ms} {session} password={shown} rest={rest:?}"
+            "connected version={version} timeout={timeout_ms} {session} password={shown} \
+             rest={rest:?}"
         );
         (text, id != 0)
     }
@@ -454,7 +457,8 @@ fn children_of(text: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty() && !name.contains('\\')).map(str::to_owned).collect()
 }
 
-/// The password that a Java server gives a session: sixteen bytes of `java.util.Random`, seeded by the id.
+/// The password that a Java server gives a session: sixteen bytes of `java.util.Random`, seeded by
+/// the id.
 fn password_of(id: i64) -> Vec<u8> {
     let mask = (1_u64 << 48) - 1;
     let mut state = ((id ^ 0xB341_5C00).cast_unsigned() ^ 0x5_DEEC_E66D) & mask;

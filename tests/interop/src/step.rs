@@ -83,7 +83,8 @@ pub enum Step {
         /// What is sent.
         bytes: Vec<u8>,
     },
-    /// Bytes on a connection of its own; everything that the server answers until it closes is compared.
+    /// Bytes on a connection of its own; everything that the server answers until it closes is
+    /// compared.
     Stranger {
         /// What is sent.
         bytes: Vec<u8>,

@@ -1,5 +1,5 @@
-//! The primitives of jute as bytes, written apart from `rookeeper-jute`: a mistake in the codec under test
-//! cannot hide itself here.
+//! The primitives of jute as bytes, written apart from `rookeeper-jute`: a mistake in the codec
+//! under test cannot hide itself here.
 
 /// Opcodes of the client protocol (`ZooDefs.OpCode`).
 pub mod opcode {
@@ -214,8 +214,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Bytes as readable text: printable ASCII as it is, the rest escaped; long ones shortened to their head,
-/// length and a checksum, which keeps the comparison exact.
+/// Bytes as readable text: printable ASCII as it is, the rest escaped; long ones shortened to their
+/// head, length and a checksum, which keeps the comparison exact.
 pub fn show(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else {
         return "null".to_owned();
