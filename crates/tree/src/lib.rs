@@ -1,1 +1,37 @@
-//! Placeholder paragraph until the crate lands.
+//! The replicated state of a ZooKeeper server: znodes, access control lists, quotas, sessions,
+//! and the rules that turn requests into transactions and transactions into changes.
+//!
+//! This crate is not a server: it opens no file and no socket, reads no clock, draws no random
+//! number, starts no thread and takes no lock. Whatever of these a rule needs is an argument.
+//! Given the same transactions, two trees hold the same state and the same digest.
+//!
+//! # Layout
+//! - [`tree`]: [`Tree`], its plain accessors, [`Node`]
+//! - [`znodes`]: where the znodes are kept: slots, blobs, index, children
+//! - [`owners`]: what a stored ephemeral owner means; ephemerals of a session, containers, TTLs
+//! - [`acls`]: the table of access control lists
+//! - [`sessions`]: the table of sessions
+//! - [`digest`]: the digest of the tree, version 2
+//! - [`changes`]: what changed, for those who tell watchers
+//! - [`snapshot`]: a snapshot's bytes at exactly one zxid, while changes go on
+//! - [`loader`]: a tree from a snapshot's records
+#![forbid(unsafe_code)]
+
+pub mod acls;
+pub mod changes;
+pub mod digest;
+pub mod loader;
+pub mod owners;
+pub mod sessions;
+pub mod snapshot;
+pub mod tree;
+pub mod znodes;
+
+pub use acls::{AclIndex, AclList, AclTable};
+pub use changes::{Change, ChangeKind, ChangeLog};
+pub use loader::{LoadError, TreeLoader};
+pub use owners::OwnerKind;
+pub use sessions::SessionTable;
+pub use snapshot::{SnapshotProgress, SnapshotStart};
+pub use tree::{Node, Tree, TreeConfig};
+pub use znodes::{NodeId, Znodes};
