@@ -1,1 +1,7 @@
-//! Placeholder paragraph until the crate lands.
+//! The drivers around the pure cores: I/O threads, the disk thread, configuration and four-letter
+//! words. No rule of the protocol or of the tree lives here.
+//!
+//! # Layout
+//! * [`config`]: zoo.cfg, properties and arguments, read into one [`config::ServerConfig`]
+
+pub mod config;

@@ -1,0 +1,331 @@
+//! From settings to [`ServerConfig`]: defaults, ranges and the checks between keys, in the order
+//! of Java's `QuorumPeerConfig.parseProperties` and in its words where it has some.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::Path;
+
+use rookeeper_jute::ids::ServerId;
+
+use super::error::{ConfigError, Origin};
+use super::invocation::Invocation;
+use super::members::{self, Member};
+use super::settings::{Setting, Settings};
+use super::{ListenConfig, ServerConfig, SessionConfig, Whitelist, parts, refuse};
+
+/// Largest file of a configuration, in bytes.
+const FILE_LEN_MAX: u64 = 1 << 20;
+pub(super) const INT_MAX: i64 = i32::MAX as i64;
+/// Port and directory of a start without any configuration.
+const EMBEDDED_PORT: u16 = 2181;
+const EMBEDDED_DATA_DIR: &str = "./data";
+/// Java: `ZooKeeperServer.DEFAULT_TICK_TIME`.
+const TICK_TIME_MS_DEFAULT: i32 = 3000;
+/// Most I/O threads that can be asked for.
+const IO_THREADS_MAX: i64 = 256;
+
+/// Reads the configuration of a call of the server.
+///
+/// # Errors
+/// Files that cannot be read, wrong values, keys that ask for what is not there yet, and a call
+/// that is none.
+pub fn load(call: &Invocation) -> Result<ServerConfig, ConfigError> {
+    let mut settings = Settings::default();
+    for (name, value, origin) in &call.properties {
+        settings.add_property(name, value, origin.clone());
+    }
+    let source = match call.words.as_slice() {
+        [] => embedded(&mut settings)?,
+        [path] => file(&mut settings, path)?,
+        [_, _] | [_, _, _] | [_, _, _, _] => positional(&mut settings, &call.words)?,
+        words => {
+            return Err(ConfigError::Invocation(format!(
+                "Invalid number of arguments:[{}]",
+                words.join(", ")
+            )));
+        }
+    };
+    refuse::check(&mut settings)?;
+    let place = match call.words.as_slice() {
+        [path] => path.clone(),
+        _ => "command line".to_string(),
+    };
+    build(settings, source, &place)
+}
+
+/// Java fails without arguments; this server starts with defaults.
+fn embedded(settings: &mut Settings) -> Result<String, ConfigError> {
+    let defaults = format!("clientPort={EMBEDDED_PORT}\ndataDir={EMBEDDED_DATA_DIR}\n");
+    settings.add_file("defaults", defaults.as_bytes())?;
+    Ok(format!(
+        "no configuration file, so defaults: client port {EMBEDDED_PORT}, data in \
+         {EMBEDDED_DATA_DIR} under the current directory"
+    ))
+}
+
+fn file(settings: &mut Settings, path: &str) -> Result<String, ConfigError> {
+    settings.add_file(path, &read_bounded(Path::new(path))?)?;
+    Ok(format!("configuration from {path}"))
+}
+
+/// `port datadir [ticktime] [maxcnxns]` (Java: `ServerConfig.parse`): no limit of connections from
+/// one address unless given.
+fn positional(settings: &mut Settings, words: &[String]) -> Result<String, ConfigError> {
+    const KEYS: [&str; 4] = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
+    let mut words: Vec<String> = words.to_vec();
+    if words.len() == 2 {
+        words.push(TICK_TIME_MS_DEFAULT.to_string());
+    }
+    if words.len() == 3 {
+        words.push("0".to_string());
+    }
+    for (key, value) in KEYS.iter().zip(&words) {
+        settings.set_positional(key, value);
+    }
+    Ok(format!("configuration from the command line: {}", words.join(" ")))
+}
+
+/// Reads a file of the configuration, up to a bound.
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let failed = |source| ConfigError::File { path: path.to_path_buf(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > FILE_LEN_MAX {
+        return Err(ConfigError::FileTooLarge { path: path.to_path_buf(), limit: FILE_LEN_MAX });
+    }
+    Ok(bytes)
+}
+
+fn build(mut settings: Settings, source: String, place: &str) -> Result<ServerConfig, ConfigError> {
+    check_ensemble_values(&mut settings)?;
+    let tree = parts::tree_rules(&mut settings)?;
+    let storage = parts::storage(&mut settings, place)?;
+    let sessions = sessions(&settings)?;
+    let member = the_one_member(&mut settings)?;
+    let my_id = members::my_id(&storage.data_dir, tree.extended_types_enabled)?;
+    let listen = listen(&mut settings, member.as_ref(), my_id, place)?;
+    let auth = parts::auth(&mut settings)?;
+    let limits = parts::limits(&settings)?;
+    let request_throttle = parts::request_throttle(&mut settings)?;
+    let connection_throttle = parts::connection_throttle(&mut settings)?;
+    let read_only = settings.bare("readonlymode.enabled").cloned();
+    let read_only_mode_enabled = settings.boolean(read_only, false)?;
+    let words = settings.property("4lw.commands.whitelist").map(|setting| setting.value.clone());
+    let log_level = log_level(&settings)?;
+    settings.report();
+    let properties = properties(&settings);
+    Ok(ServerConfig {
+        source,
+        notices: settings.notices,
+        my_id,
+        session_server_id: ServerId(1),
+        listen,
+        sessions,
+        storage,
+        tree,
+        auth,
+        limits,
+        request_throttle,
+        connection_throttle,
+        whitelist: Whitelist::new(words.as_deref(), read_only_mode_enabled),
+        read_only_mode_enabled,
+        log_level,
+        properties,
+    })
+}
+
+/// Keys of an ensemble that a standalone server accepts still have values of their kind.
+fn check_ensemble_values(settings: &mut Settings) -> Result<(), ConfigError> {
+    for key in ["initLimit", "syncLimit", "connectToLearnerMasterLimit", "observerMasterPort"] {
+        settings.file(key).map(|setting| setting.integer(-INT_MAX..=INT_MAX)).transpose()?;
+    }
+    for key in ["quorumListenOnAllIPs", "syncEnabled", "localSessionsEnabled"] {
+        settings.file(key).map(Setting::strict_boolean).transpose()?;
+    }
+    if let Some(setting) = settings.file("electionAlg")
+        && setting.integer(-INT_MAX..=INT_MAX)? != 3
+    {
+        return Err(setting.refuse("Invalid electionAlg value. Only 3 is supported."));
+    }
+    if let Some(setting) = settings.file("peerType").cloned() {
+        match setting.value.to_lowercase().as_str() {
+            "participant" => {}
+            "observer" => settings.warn(format!(
+                "{}: peerType=observer is ignored: a standalone server has no ensemble to observe",
+                setting.origin
+            )),
+            _ => return Err(setting.refuse(format!("Unrecognised peertype: {}", setting.value))),
+        }
+    }
+    Ok(())
+}
+
+/// The lines `server.N` of the file or of its dynamic file.
+fn the_one_member(settings: &mut Settings) -> Result<Option<Member>, ConfigError> {
+    let static_lines: Vec<Setting> =
+        settings.file_entries().filter(|s| s.key.starts_with("server.")).cloned().collect();
+    let Some(dynamic) = settings.file("dynamicConfigFile").cloned() else {
+        return members::standalone(settings, &static_lines);
+    };
+    if let Some(line) = static_lines.first() {
+        return Err(line
+            .refuse(format!("parameter: {} must be in a separate dynamic config file", line.key)));
+    }
+    let mut file = Settings::default();
+    file.add_file(&dynamic.value, &read_bounded(Path::new(&dynamic.value))?)?;
+    for entry in file.file_entries() {
+        if entry.key == "version" {
+            return Err(entry.refuse("dynamic file shouldn't have version inside"));
+        }
+        if entry.key.starts_with("group") || entry.key.starts_with("weight") {
+            return Err(refuse::ensemble(entry));
+        }
+        if !entry.key.starts_with("server.") {
+            return Err(entry.refuse(format!("Unrecognised parameter: {}", entry.key)));
+        }
+    }
+    let lines: Vec<Setting> = file.file_entries().cloned().collect();
+    members::standalone(settings, &lines)
+}
+
+fn sessions(settings: &Settings) -> Result<SessionConfig, ConfigError> {
+    let tick = settings.file("tickTime");
+    let tick_time = match tick {
+        None => i64::from(TICK_TIME_MS_DEFAULT),
+        Some(setting) if setting.value.trim_start_matches('0').is_empty() => {
+            return Err(setting.refuse("tickTime is not set"));
+        }
+        Some(setting) => setting.integer(1..=INT_MAX)?,
+    };
+    let timeout = |key: &str, ticks: i64| -> Result<i64, ConfigError> {
+        match settings.file(key).map(|s| s.integer(-1..=INT_MAX)).transpose()? {
+            None | Some(-1) => Ok((tick_time * ticks).min(INT_MAX)),
+            Some(given) => Ok(given),
+        }
+    };
+    let (min, max) = (timeout("minSessionTimeout", 2)?, timeout("maxSessionTimeout", 20)?);
+    if min > max {
+        let setting =
+            settings.file("minSessionTimeout").or(settings.file("maxSessionTimeout")).or(tick);
+        let setting = setting.expect("the defaults are in order");
+        return Err(setting.refuse("minSessionTimeout must not be larger than maxSessionTimeout"));
+    }
+    let to_int = |value: i64| i32::try_from(value).expect("checked to be an int");
+    Ok(SessionConfig {
+        tick_time_ms: to_int(tick_time),
+        timeout_ms_min: to_int(min),
+        timeout_ms_max: to_int(max),
+    })
+}
+
+fn listen(
+    settings: &mut Settings,
+    member: Option<&Member>,
+    my_id: Option<ServerId>,
+    place: &str,
+) -> Result<ListenConfig, ConfigError> {
+    let int = -INT_MAX..=INT_MAX;
+    // Without a file myid the only server of the list is taken for this one.
+    let member = member.filter(|member| my_id.is_none_or(|id| id == member.id));
+    let mut address = settings.file("clientPortAddress").cloned();
+    if let Some(setting) = address.take_if(|setting| setting.value.is_empty()) {
+        return Err(setting.refuse("no address"));
+    }
+    let port = settings.file("clientPort").map(|s| s.integer(0..=65_535)).transpose()?;
+    if let (None, Some(setting)) = (port, &address) {
+        return Err(setting.refuse("clientPortAddress is set but clientPort is not set"));
+    }
+    let of_member = member.and_then(|member| member.client.clone());
+    let mut resolved = address.as_ref().map(|s| resolve(s, &s.value)).transpose()?;
+    let port =
+        match (port.map(|port| u16::try_from(port).expect("checked to be a port")), of_member) {
+            (None, None) => return Err(missing(place, "clientPort is not set")),
+            (Some(port), None) => port,
+            (given, Some((host, port))) => {
+                let differs = given.filter(|&given| given != port);
+                if let (Some(given), Some(setting)) = (differs, settings.file("clientPort")) {
+                    return Err(setting.refuse(format!(
+                        "client port {given} is different from client port {port} of server.N"
+                    )));
+                }
+                if let (None, Some(host)) = (&resolved, &host) {
+                    let line =
+                        settings.file_entries().find(|s| s.key.starts_with("server.")).cloned();
+                    let line = line.unwrap_or_else(|| unknown_line(host));
+                    resolved = Some(resolve(&line, host)?);
+                }
+                port
+            }
+        };
+    let threads = settings.property("nio.numWorkerThreads");
+    let threads = threads.map(|s| s.decoded(0..=IO_THREADS_MAX)).transpose()?;
+    let count = |setting: Option<&Setting>, default: i64| -> Result<usize, ConfigError> {
+        setting.map_or(Ok(default), |s| s.decoded(int.clone())).map(|value| to_usize(value.max(0)))
+    };
+    let per_address = settings.file("maxClientCnxns").map_or(Ok(60), |s| s.integer(int.clone()))?;
+    let backlog = settings.file("clientPortListenBacklog");
+    let backlog = backlog.map_or(Ok(-1), |s| s.integer(int.clone()))?;
+    let sessionless = settings.number("nio.sessionlessCnxnTimeout", 10_000, 1..=INT_MAX)?;
+    Ok(ListenConfig {
+        port,
+        address: resolved,
+        backlog: i32::try_from(backlog).expect("checked to be an int"),
+        max_connections_per_address: to_usize(per_address.max(0)),
+        max_connections: count(settings.property("maxCnxns"), 0)?,
+        tcp_keep_alive: settings.flag("clientTcpKeepAlive", false)?,
+        io_threads: threads.map(to_usize).filter(|&threads| threads > 0),
+        sessionless_timeout_ms: u32::try_from(sessionless).expect("checked to be an int"),
+    })
+}
+
+fn unknown_line(host: &str) -> Setting {
+    Setting { key: "server.N".into(), value: host.into(), origin: Origin::Positional }
+}
+
+fn resolve(setting: &Setting, host: &str) -> Result<IpAddr, ConfigError> {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let mut found = (bare, 0).to_socket_addrs().map_err(|error| {
+        setting.refuse(format!("the address {host} cannot be resolved: {error}"))
+    })?;
+    let first = found.next();
+    let first = first.ok_or_else(|| setting.refuse(format!("the name {host} has no address")))?;
+    Ok(first.ip())
+}
+
+/// `zookeeper.console.threshold`, or the older `zookeeper.root.logger=LEVEL,APPENDER`.
+fn log_level(settings: &Settings) -> Result<Option<&'static str>, ConfigError> {
+    let given = settings.property("console.threshold").or(settings.property("root.logger"));
+    let Some(setting) = given else { return Ok(None) };
+    let level = setting.value.split(',').next().unwrap_or_default().trim().to_ascii_uppercase();
+    Ok(Some(match level.as_str() {
+        "ALL" | "TRACE" => "trace",
+        "DEBUG" => "debug",
+        "INFO" => "info",
+        "WARN" => "warn",
+        "ERROR" | "FATAL" => "error",
+        "OFF" => "off",
+        _ => return Err(setting.refuse(format!("\"{level}\" is no level of a log"))),
+    }))
+}
+
+/// The properties as Java would have them after reading the file.
+fn properties(settings: &Settings) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> =
+        settings.property_entries().map(|s| (s.key.clone(), s.value.clone())).collect();
+    for setting in settings.file_entries() {
+        if super::keys::kind_of(&setting.key).is_none_or(|kind| kind.is_property()) {
+            all.insert(format!("zookeeper.{}", setting.key), setting.value.clone());
+        }
+    }
+    all
+}
+
+pub(super) fn missing(place: &str, message: &str) -> ConfigError {
+    ConfigError::Missing { place: place.to_string(), message: message.to_string() }
+}
+
+pub(super) fn to_usize(value: i64) -> usize {
+    usize::try_from(value).expect("checked not to be negative")
+}
