@@ -11,6 +11,7 @@
 //! * `parts`: storage, rules of the tree, identities, limits, throttles
 //! * `settings`: origins, precedence, typed reading of single values
 //! * `keys`: every known key, and the nearest one to an unknown
+//! * `mapping`: to what tree, core and shards are told
 //! * `members`: `server.N` lines, `myid`, the client address among them
 //! * `refuse`: keys that ask for what is not there yet
 //! * `properties`: the file format of `java.util.Properties`
@@ -20,6 +21,7 @@ mod error;
 pub mod invocation;
 mod keys;
 mod load;
+mod mapping;
 mod members;
 mod parts;
 mod properties;
@@ -188,7 +190,7 @@ pub struct TreeRules {
     /// `znode.container.maxPerMinute`.
     pub container_max_per_minute: u32,
     /// `znode.container.maxNeverUsedIntervalMs`; 0 never deletes an unused container.
-    pub container_max_never_used_ms: i64,
+    pub container_max_never_used_ms: u64,
 }
 
 /// Identities of clients.

@@ -128,7 +128,7 @@ pub(super) fn tree_rules(settings: &mut Settings) -> Result<TreeRules, ConfigErr
         skip_acl,
         container_check_interval_ms: u32::try_from(check_ms).expect("checked to be an int"),
         container_max_per_minute: u32::try_from(per_minute).expect("checked to be an int"),
-        container_max_never_used_ms: never_used,
+        container_max_never_used_ms: unsigned(never_used),
     })
 }
 

@@ -1,0 +1,379 @@
+//! Configurations as a user writes them: from files, arguments and the environment to typed
+//! values, or to an error that names file, line and key.
+
+use std::path::Path;
+
+use rookeeper_jute::ServerId;
+use rookeeper_server::config::{
+    DigestAlgorithm, Invocation, NoticeLevel, ServerConfig, SnapshotCompression, load,
+};
+
+/// A directory of its own with a `zoo.cfg`, removed at the end.
+struct Home {
+    directory: tempfile::TempDir,
+}
+
+impl Home {
+    fn new(text: &str) -> Home {
+        let home = Home { directory: tempfile::tempdir().unwrap() };
+        home.write("zoo.cfg", text);
+        home
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().unwrap().to_string()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+        std::fs::write(path, text.replace("HOME", self.directory.path().to_str().unwrap()))
+            .unwrap();
+    }
+
+    /// Loads the file with further arguments; an error without the directory's name.
+    fn load(&self, arguments: &[&str]) -> Result<ServerConfig, String> {
+        let mut all = vec![self.path("zoo.cfg")];
+        all.extend(arguments.iter().map(|argument| argument.to_string()));
+        start(all, &[]).map_err(|error| error.replace(&self.path(""), ""))
+    }
+
+    fn notices(&self, level: NoticeLevel) -> Vec<String> {
+        let config = self.load(&[]).unwrap();
+        let notices = config.notices.into_iter().filter(|notice| notice.level == level);
+        notices.map(|notice| notice.text.replace(&self.path(""), "")).collect()
+    }
+}
+
+fn start(arguments: Vec<String>, environment: &[(&str, &str)]) -> Result<ServerConfig, String> {
+    let variable = |name: &str| {
+        environment.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string())
+    };
+    let call = Invocation::new(arguments, variable).map_err(|error| error.to_string())?;
+    load(&call).map_err(|error| error.to_string())
+}
+
+const BASE: &str = "dataDir=HOME/data\nclientPort=2181\n";
+
+fn with_base(lines: &str) -> Home {
+    Home::new(&format!("{BASE}{lines}"))
+}
+
+#[test]
+fn a_short_file_gets_javas_defaults() {
+    let home = with_base("");
+    let config = home.load(&[]).unwrap();
+    assert_eq!(config.my_id, None);
+    assert_eq!(config.session_server_id, ServerId(1));
+    assert_eq!((config.listen.port, config.listen.address), (2181, None));
+    assert_eq!(config.listen.max_connections_per_address, 60);
+    assert_eq!((config.listen.max_connections, config.listen.backlog), (0, -1));
+    assert_eq!(config.listen.sessionless_timeout_ms, 10_000);
+    assert_eq!(config.sessions.tick_time_ms, 3000);
+    assert_eq!((config.sessions.timeout_ms_min, config.sessions.timeout_ms_max), (6000, 60_000));
+    assert_eq!(config.storage.data_dir, Path::new(&home.path("data")));
+    assert_eq!(config.storage.data_log_dir, config.storage.data_dir);
+    assert_eq!(config.storage.snap_count, 100_000);
+    assert_eq!(config.storage.snap_size_limit_bytes, Some(4 << 30));
+    assert_eq!(config.storage.txn_log_size_limit_bytes, None);
+    assert_eq!(config.storage.pre_alloc_bytes, 64 << 20);
+    assert!(config.storage.force_sync);
+    assert_eq!(config.storage.fsync_warning_threshold_ms, 1000);
+    assert_eq!((config.storage.flush_delay_ms, config.storage.max_batch_size), (0, Some(1000)));
+    assert_eq!((config.storage.purge_retain_count, config.storage.purge_interval_hours), (3, 0));
+    assert_eq!(config.storage.snapshot_compression, SnapshotCompression::None);
+    assert!(config.storage.serialize_last_processed_zxid && config.storage.db_autocreate);
+    assert!(config.tree.digest_enabled && config.tree.close_session_txn_enabled);
+    assert!(!config.tree.extended_types_enabled && !config.tree.enforce_quota);
+    assert!(!config.tree.skip_acl);
+    assert_eq!(config.limits.jute_maxbuffer, 0xf_ffff);
+    assert_eq!(config.limits.jute_maxbuffer_extra, 0xf_ffff);
+    assert_eq!(config.limits.global_outstanding_limit, 1000);
+    assert_eq!(config.limits.large_request_threshold, None);
+    assert_eq!(config.auth.digest_algorithm, DigestAlgorithm::Sha1);
+    assert!(config.whitelist.allows("srvr") && !config.whitelist.allows("stat"));
+    assert_eq!(config.notices, []);
+}
+
+#[test]
+fn every_part_takes_its_keys() {
+    let home = with_base(
+        "dataLogDir=HOME/log\ntickTime: 2000\nminSessionTimeout 3000\nmaxSessionTimeout=90000\n\
+         maxClientCnxns=0\nclientPortAddress=127.0.0.1\nclientPortListenBacklog=77\nmaxCnxns=9\n\
+         snapCount=10\nsnapSizeLimitInKb=-1\ntxnLogSizeLimitInKb=8\npreAllocSize=64\nforceSync=no\n\
+         fsync.warningthresholdms=5\nflushDelay=30\nmaxBatchSize=0\nautopurge.snapRetainCount=7\n\
+         autopurge.purgeInterval=24\nsnapshot.compression.method=SNAPPY\nsnapshot.trust.empty=true\n\
+         digest.enabled=false\nextendedTypesEnabled=true\nskipACL=yes\nenforceQuota=true\n\
+         globalOutstandingLimit=5\nrequest_throttle_max_requests=3\nthrottled_op_wait_time=4\n\
+         connection_throttle_tokens=2\nconnection_throttle_weight_enabled=true\n\
+         connection_throttle_freeze_time=8\nconnection_throttle_drop_increase=0.5\n\
+         largeRequestThreshold=1000\nlargeRequestMaxBytes=2000\njute.maxbuffer=0x3fffff\n\
+         znode.container.checkIntervalMs=100\nnio.numWorkerThreads=4\n\
+         DigestAuthenticationProvider.superDigest=super:abc=\n\
+         DigestAuthenticationProvider.digestAlg=SHA-256\n4lw.commands.whitelist=stat, ruok\n\
+         root.logger=DEBUG,CONSOLE\n",
+    );
+    let config = home.load(&[]).unwrap();
+    assert_eq!(config.storage.data_log_dir, Path::new(&home.path("log")));
+    assert_eq!(config.sessions.tick_time_ms, 2000);
+    assert_eq!((config.sessions.timeout_ms_min, config.sessions.timeout_ms_max), (3000, 90_000));
+    assert_eq!(config.listen.max_connections_per_address, 0);
+    assert_eq!(config.listen.address, Some("127.0.0.1".parse().unwrap()));
+    assert_eq!((config.listen.backlog, config.listen.max_connections), (77, 9));
+    assert_eq!(config.storage.snap_count, 10);
+    assert_eq!(config.storage.snap_size_limit_bytes, None);
+    assert_eq!(config.storage.txn_log_size_limit_bytes, Some(8192));
+    assert_eq!(config.storage.pre_alloc_bytes, 65_536);
+    assert!(!config.storage.force_sync);
+    assert_eq!(config.storage.fsync_warning_threshold_ms, 5);
+    assert_eq!(config.storage.flush_delay_ms, 30);
+    assert_eq!(config.storage.max_write_queue_poll_time_ms, 10);
+    assert_eq!(config.storage.max_batch_size, None);
+    assert_eq!((config.storage.purge_retain_count, config.storage.purge_interval_hours), (7, 24));
+    assert_eq!(config.storage.snapshot_compression, SnapshotCompression::Snappy);
+    assert!(config.storage.snapshot_trust_empty);
+    assert!(!config.tree.digest_enabled && config.tree.extended_types_enabled);
+    assert!(config.tree.skip_acl && config.tree.enforce_quota);
+    assert_eq!(config.limits.global_outstanding_limit, 5);
+    assert_eq!(config.request_throttle.max_requests, 3);
+    assert_eq!(config.request_throttle.throttled_op_wait_time_ms, 4);
+    // Tokens are counted in global sessions of weight 3.
+    assert_eq!(config.connection_throttle.tokens, 6);
+    assert_eq!(config.connection_throttle.freeze_time_ms, Some(8));
+    assert_eq!(config.connection_throttle.drop_increase, 0.5);
+    assert_eq!(config.limits.large_request_threshold, Some(1000));
+    assert_eq!(config.limits.large_request_max_bytes, 2000);
+    assert_eq!(config.limits.jute_maxbuffer, 0x3f_ffff);
+    assert_eq!(config.tree.container_check_interval_ms, 100);
+    assert_eq!(config.listen.io_threads, Some(4));
+    assert_eq!(config.auth.super_digest.as_deref(), Some("super:abc="));
+    assert_eq!(config.auth.digest_algorithm, DigestAlgorithm::Sha256);
+    assert!(config.whitelist.allows("ruok") && !config.whitelist.allows("mntr"));
+    assert_eq!(config.log_level, Some("debug"));
+    let core = config.core_config(1);
+    assert_eq!((core.tick_time_ms, core.snap_count, core.snap_size_limit_bytes), (2000, 10, 0));
+    assert_eq!((core.connection_throttle.tokens, core.connection_throttle.freeze_time_ms), (6, 8));
+    assert_eq!(config.shard_config(1).large_request_threshold, Some(1000));
+    assert!(config.tree_config([1, 2]).extended_types_enabled);
+}
+
+#[test]
+fn wrong_values_are_refused_with_file_line_and_key() {
+    for (line, message) in [
+        ("tickTime=0", "tickTime: tickTime is not set"),
+        ("tickTime=abc", "tickTime: not a number: \"abc\""),
+        ("tickTime=-5", "tickTime: -5 is out of range, 1 to 2147483647 is possible"),
+        ("maxClientCnxns=many", "maxClientCnxns: not a number: \"many\""),
+        (
+            "minSessionTimeout=70000",
+            "minSessionTimeout: minSessionTimeout must not be larger than maxSessionTimeout",
+        ),
+        ("initLimit=x", "initLimit: not a number: \"x\""),
+        ("electionAlg=1", "electionAlg: Invalid electionAlg value. Only 3 is supported."),
+        ("peerType=king", "peerType: Unrecognised peertype: king"),
+        (
+            "syncEnabled=yes",
+            "syncEnabled: Invalid option yes for syncEnabled. Choose 'true' or 'false.'",
+        ),
+        ("snapCount=1e5", "snapCount: not a number: \"1e5\""),
+        ("forceSync=false", "forceSync: \"false\" is neither yes nor no"),
+        ("skipACL=true", "skipACL: \"true\" is neither yes nor no"),
+        ("enforceQuota=on", "enforceQuota: \"on\" is neither true nor false"),
+        (
+            "snapshot.compression.method=zstd",
+            "snapshot.compression.method: \"zstd\" is none of gz, snappy or nothing",
+        ),
+        ("jute.maxbuffer=0", "jute.maxbuffer: 0 is out of range, 1 to 2147483647 is possible"),
+        ("largeRequestThreshold=0", "largeRequestThreshold: It should be -1 or positive."),
+        (
+            "connection_throttle_drop_increase=-1",
+            "connection_throttle_drop_increase: not a number of 0 or more: \"-1\"",
+        ),
+        ("root.logger=LOUD", "root.logger: \"LOUD\" is no level of a log"),
+        ("clientPortAddress=", "clientPortAddress: no address"),
+        ("key=\\u12", "Malformed \\uxxxx encoding."),
+        ("server.1=localhost", "server.1: localhost does not have the form"),
+    ] {
+        let error = with_base(&format!("{line}\n")).load(&[]).unwrap_err();
+        assert!(error.starts_with(&format!("zoo.cfg:3: {message}")), "{line}: {error}");
+    }
+    let error = with_base("DigestAuthenticationProvider.digestAlg=ROT13").load(&[]).unwrap_err();
+    assert!(error.contains("don't support this ACL digest algorithm: ROT13"), "{error}");
+    let error = Home::new("dataDir=/d\nclientPort=70000").load(&[]).unwrap_err();
+    assert_eq!(error, "zoo.cfg:2: clientPort: 70000 is out of range, 0 to 65535 is possible");
+    let error = with_base("").load(&["-Djute.maxbuffer=big"]).unwrap_err();
+    assert_eq!(error, "command line (-D): jute.maxbuffer: not a number: \"big\"");
+}
+
+#[test]
+fn what_is_missing_is_said_in_javas_words() {
+    assert_eq!(Home::new("clientPort=1").load(&[]).unwrap_err(), "zoo.cfg: dataDir is not set");
+    assert_eq!(Home::new("dataDir=").load(&[]).unwrap_err(), "zoo.cfg: dataDir is not set");
+    assert_eq!(Home::new("dataDir=/d").load(&[]).unwrap_err(), "zoo.cfg: clientPort is not set");
+    assert_eq!(
+        Home::new("dataDir=/d\nclientPortAddress=::1").load(&[]).unwrap_err(),
+        "zoo.cfg:2: clientPortAddress: clientPortAddress is set but clientPort is not set"
+    );
+    let home = Home::new("");
+    let missing = start(vec![home.path("none.cfg")], &[]).unwrap_err();
+    assert!(missing.starts_with("Error processing ") && missing.contains("none.cfg"), "{missing}");
+    let directory = start(vec![home.path("")], &[]).unwrap_err();
+    assert!(directory.starts_with("Error processing "), "{directory}");
+}
+
+#[test]
+fn three_servers_do_not_start_three_islands() {
+    let lines = "initLimit=5\nsyncLimit=2\nserver.1=a:2888:3888\nserver.2=b:2888:3888\n\
+                 server.3=c:2888:3888\n";
+    let error = with_base(lines).load(&[]).unwrap_err();
+    assert!(error.starts_with("zoo.cfg:6: server.2 asks for an ensemble, "), "{error}");
+    let home = with_base("dynamicConfigFile=HOME/zoo.cfg.dynamic\n");
+    home.write("zoo.cfg.dynamic", "server.1=a:1:2;2181\nserver.2=b:1:2;2181\n");
+    let error = home.load(&[]).unwrap_err();
+    assert!(error.starts_with("zoo.cfg.dynamic:2: server.2 asks for an ensemble"), "{error}");
+}
+
+#[test]
+fn one_server_line_runs_standalone_with_its_client_port() {
+    let line = "dataDir=HOME/data\nserver.1=localhost:2888:3888;21810\n";
+    let home = Home::new(line);
+    let config = home.load(&[]).unwrap();
+    assert_eq!((config.listen.port, config.listen.address), (21_810, None));
+    let warnings = home.notices(NoticeLevel::Warn);
+    assert_eq!(
+        warnings,
+        ["zoo.cfg:2: Invalid configuration, only one server specified (ignoring)"]
+    );
+    home.write("data/myid", "1\n");
+    let config = home.load(&[]).unwrap();
+    assert_eq!((config.listen.port, config.my_id), (21_810, Some(ServerId(1))));
+    home.write("data/myid", "2\n");
+    assert_eq!(home.load(&[]).unwrap_err(), "zoo.cfg: clientPort is not set");
+
+    let home = Home::new("dataDir=HOME/data\nserver.1=localhost:2888:3888;127.0.0.1:2182\n");
+    assert_eq!(home.load(&[]).unwrap().listen.address, Some("127.0.0.1".parse().unwrap()));
+    let home = with_base("server.1=localhost:2888:3888;2182\n");
+    let error = home.load(&[]).unwrap_err();
+    assert!(error.contains("client port 2181 is different from client port 2182"), "{error}");
+}
+
+#[test]
+fn a_dynamic_file_holds_servers_only() {
+    let home = with_base("dynamicConfigFile=HOME/dynamic\n");
+    for (text, message) in [
+        ("server.1=a:1:2\nversion=5", "dynamic file shouldn't have version inside"),
+        ("tickTime=5", "Unrecognised parameter: tickTime"),
+        ("group.1=1", "group.1 asks for an ensemble"),
+    ] {
+        home.write("dynamic", text);
+        let error = home.load(&[]).unwrap_err();
+        assert!(error.starts_with("dynamic:") && error.contains(message), "{error}");
+    }
+    home.write("dynamic", "server.1=a:1:2\n");
+    assert!(home.load(&[]).is_ok());
+    home.write("zoo.cfg", &format!("{BASE}dynamicConfigFile=HOME/dynamic\nserver.1=a:1:2"));
+    let error = home.load(&[]).unwrap_err();
+    assert!(error.contains("server.1 must be in a separate dynamic config file"), "{error}");
+}
+
+#[test]
+fn myid_is_read_and_has_a_range() {
+    let home = with_base("");
+    for (text, message) in [
+        ("one", "serverid one is not a number"),
+        ("", "serverid  is not a number"),
+        ("256", "serverid 256 is out of range, 0 to 255 is possible"),
+        ("-1", "serverid -1 is out of range, 0 to 255 is possible"),
+    ] {
+        home.write("data/myid", text);
+        assert_eq!(home.load(&[]).unwrap_err(), format!("data/myid: {message}"));
+    }
+    home.write("data/myid", "255\r\n");
+    assert_eq!(home.load(&[]).unwrap().my_id, Some(ServerId(255)));
+    let error = home.load(&["-Dzookeeper.extendedTypesEnabled=true"]).unwrap_err();
+    assert!(error.contains("Server ID is too large. Cannot be larger than 254"), "{error}");
+}
+
+#[test]
+fn what_does_nothing_here_is_accepted_and_said() {
+    let home = with_base(
+        "initLimit=10\nsyncLimit=5\nserverCnxnFactory=org.example.Netty\nadmin.serverPort=0\n\
+         metricsProvider.httpPort=7000\njvm.pause.monitor=true\naudit.enable=true\n",
+    );
+    assert_eq!(
+        home.notices(NoticeLevel::Info),
+        [
+            "accepted without effect, for a Java server only: jvm.pause.monitor, serverCnxnFactory",
+            "accepted without effect, for an ensemble only: initLimit, syncLimit",
+            "accepted without effect, the admin server is not there yet: admin.serverPort",
+            "accepted without effect, the audit log is not there yet: audit.enable",
+            "accepted without effect, the metrics provider is not there yet: metricsProvider.httpPort",
+        ]
+    );
+    assert_eq!(home.notices(NoticeLevel::Warn), Vec::<String>::new());
+}
+
+#[test]
+fn unknown_keys_become_properties_and_the_nearest_known_is_named() {
+    let home = with_base("snapcount=5\nmy.own=1\n");
+    assert_eq!(
+        home.notices(NoticeLevel::Warn),
+        [
+            "zoo.cfg:4: unknown key my.own is kept as the property zookeeper.my.own",
+            "zoo.cfg:3: unknown key snapcount is kept as the property zookeeper.snapcount, \
+             did you mean snapCount?",
+        ]
+    );
+    let config = home.load(&["-Danything=2"]).unwrap();
+    assert_eq!(config.properties["zookeeper.my.own"], "1");
+    assert_eq!(config.properties["anything"], "2");
+    assert_eq!(config.storage.snap_count, 100_000);
+}
+
+#[test]
+fn arguments_and_environment_are_properties() {
+    let home = with_base("preAllocSize=16\n");
+    let environment = [
+        ("SERVER_JVMFLAGS", "-Xmx1000m -Dzookeeper.snapCount=50 -Dreadonlymode.enabled=true"),
+        ("JVMFLAGS", "-Dzookeeper.snapCount=60"),
+    ];
+    let arguments = vec![home.path("zoo.cfg"), "-Dzookeeper.preAllocSize=32".to_string()];
+    let config = start(arguments, &environment).unwrap();
+    assert_eq!(config.storage.snap_count, 60);
+    // The file is read last in Java.
+    assert_eq!(config.storage.pre_alloc_bytes, 16 << 10);
+    assert!(config.read_only_mode_enabled && config.whitelist.allows("isro"));
+    let arguments = vec![home.path("zoo.cfg"), "-Dzookeeper.snapCount=70".to_string()];
+    assert_eq!(start(arguments, &environment).unwrap().storage.snap_count, 70);
+}
+
+#[test]
+fn without_a_file_there_are_defaults_and_with_words_java_s_order() {
+    let config = start(vec![], &[]).unwrap();
+    assert_eq!(config.listen.port, 2181);
+    assert_eq!(config.storage.data_dir, Path::new("./data"));
+    assert!(config.source.starts_with("no configuration file, so defaults"), "{}", config.source);
+    assert_eq!(config.notices, []);
+
+    let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
+    let config = start(words("2182 /tmp/data"), &[]).unwrap();
+    assert_eq!((config.listen.port, config.sessions.tick_time_ms), (2182, 3000));
+    assert_eq!(config.listen.max_connections_per_address, 0);
+    let config = start(words("2182 /tmp/data 500 7"), &[]).unwrap();
+    assert_eq!((config.sessions.tick_time_ms, config.sessions.timeout_ms_max), (500, 10_000));
+    assert_eq!(config.listen.max_connections_per_address, 7);
+    assert_eq!(
+        start(words("a /tmp/data"), &[]).unwrap_err(),
+        "command line: clientPort: not a number: \"a\""
+    );
+    assert_eq!(
+        start(words("1 2 3 4 5"), &[]).unwrap_err(),
+        "Invalid number of arguments:[1, 2, 3, 4, 5]"
+    );
+}
+
+#[test]
+fn a_huge_file_is_refused() {
+    let home = Home::new(&"#".repeat((1 << 20) + 1));
+    assert!(home.load(&[]).unwrap_err().ends_with("larger than 1048576 bytes"));
+}
