@@ -61,6 +61,10 @@ impl Names {
             let scheme = show(reader.buffer()?);
             entries.push(format!("{perms}:{scheme}:{}", show(reader.buffer()?)));
         }
+        // "auth" becomes the identities of the session, which Java holds in a hash set.
+        if entries.iter().filter(|entry| entry.contains(":\"digest\":")).count() > 1 {
+            entries.sort();
+        }
         Ok(format!("acl=[{}]", entries.join(",")))
     }
 

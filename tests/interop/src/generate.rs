@@ -38,9 +38,9 @@ impl Profile {
             enforce_quota: random.chance(25),
             skip_acl: random.chance(8),
             digest: random.chance(90),
-            snap_count: *random.pick(&[20, 100, 1000, 100_000]),
-            compression: *random.pick(&["", "", "gz", "snappy"]),
-            restarts: *random.pick(&[0, 1, 1, 2]),
+            snap_count: random.pick(&[20, 100, 1000, 100_000]),
+            compression: random.pick(&["", "", "gz", "snappy"]),
+            restarts: random.pick(&[0, 1, 1, 2]),
             io_threads,
         }
     }
@@ -109,12 +109,12 @@ impl Generator {
             return Step::Restart { clean: self.values.random.chance(50) };
         }
         let connected: Vec<usize> = (0..SLOTS).filter(|slot| self.slots[*slot].connected).collect();
-        if let Some(slot) = (0..SLOTS).find(|slot| !self.slots[*slot].connected) {
-            if connected.is_empty() || self.values.random.chance(40) {
-                return self.connect(slot);
-            }
+        if let Some(slot) = (0..SLOTS).find(|slot| !self.slots[*slot].connected)
+            && (connected.is_empty() || self.values.random.chance(40))
+        {
+            return self.connect(slot);
         }
-        let slot = *self.values.random.pick(&connected);
+        let slot = self.values.random.pick(&connected);
         if !self.planted {
             self.planted = true;
             return self.plant(slot);
@@ -135,14 +135,14 @@ impl Generator {
 
     /// Takes note of what a step brought.
     pub fn learn(&mut self, step: &Step, outcome: &Outcome) {
-        if let Step::Connect { slot, .. } | Step::Resume { slot, .. } = step {
-            if outcome.connected.contains(slot) {
-                self.slots[*slot].xid = 0;
-                self.slots[*slot].session = match step {
-                    Step::Resume { session, .. } => *session,
-                    _ => outcome.sessions - 1,
-                };
-            }
+        if let Step::Connect { slot, .. } | Step::Resume { slot, .. } = step
+            && outcome.connected.contains(slot)
+        {
+            self.slots[*slot].xid = 0;
+            self.slots[*slot].session = match step {
+                Step::Resume { session, .. } => *session,
+                _ => outcome.sessions - 1,
+            };
         }
         self.sessions = outcome.sessions;
         self.zxid = outcome.zxid;
@@ -178,7 +178,7 @@ impl Generator {
         let open: Vec<usize> = idle.iter().copied().filter(|s| !self.closed.contains(s)).collect();
         let pool = if self.values.random.chance(90) { &open } else { &idle };
         if !pool.is_empty() && self.values.random.chance(60) {
-            let session = *self.values.random.pick(pool);
+            let session = self.values.random.pick(pool);
             let password = match self.values.random.weighted(&[92, 5, 3]) {
                 0 => Password::Right,
                 1 => Password::Wrong,
@@ -196,7 +196,7 @@ impl Generator {
             1 => Handshake::ReadOnly,
             _ => Handshake::Old,
         };
-        let timeout_ms = *self.values.random.pick(&[600_000, 600_000, 600_000, i32::MAX, 599_999]);
+        let timeout_ms = self.values.random.pick(&[600_000, 600_000, 600_000, i32::MAX, 599_999]);
         Step::Connect { slot, timeout_ms, handshake }
     }
 
@@ -347,7 +347,7 @@ impl Generator {
             node = format!("{node}/{name}");
             requests.push(request::create(opcode::CREATE, &text(&node), None, acl, 0));
         }
-        let limit = *self.values.random.pick(&[
+        let limit = self.values.random.pick(&[
             "count=3,bytes=-1",
             "count=-1,bytes=40",
             "count=-1,bytes=-1=;byteHardLimit=200;countHardLimit=4",

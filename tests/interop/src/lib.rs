@@ -12,6 +12,7 @@
 //! - [`step`]: the steps of a scenario
 //! - [`side`]: one server and the sessions on it
 //! - [`random`], [`values`], [`operations`], [`generate`]: seeded scenarios
+//! - [`script`]: scenarios written by hand
 //! - [`oracle`]: two sides compared, and the minimiser
 
 pub mod connection;
@@ -21,6 +22,7 @@ pub mod operations;
 pub mod oracle;
 pub mod random;
 pub mod request;
+pub mod script;
 pub mod server;
 pub mod side;
 pub mod step;

@@ -10,7 +10,7 @@ use rookeeper_interop::step::Step;
 use std::process::ExitCode;
 
 const USAGE: &str = "oracle [--first SEED] [--seeds N] [--operations N] [--io-threads N,N] \
-    [--java-java] [--minimise TRIALS] [--keep-going] [--show]";
+    [--java-java] [--minimise TRIALS] [--keep-going] [--show] [--alternate]";
 
 struct Options {
     first: u64,
@@ -21,6 +21,7 @@ struct Options {
     minimise: usize,
     keep_going: bool,
     show: bool,
+    alternate: bool,
 }
 
 fn options(arguments: &[String]) -> Option<Options> {
@@ -33,6 +34,7 @@ fn options(arguments: &[String]) -> Option<Options> {
         minimise: 0,
         keep_going: false,
         show: false,
+        alternate: false,
     };
     let mut rest = arguments.iter();
     if rest.next().map(String::as_str) != Some("oracle") {
@@ -50,6 +52,7 @@ fn options(arguments: &[String]) -> Option<Options> {
             }
             "--minimise" => options.minimise = rest.next()?.parse().ok()?,
             "--java-java" => options.kinds = [Kind::Java, Kind::Java],
+            "--alternate" => options.alternate = true,
             "--show" => options.show = true,
             "--keep-going" => options.keep_going = true,
             _ => return None,
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
             operations: options.operations,
             io_threads,
             show: options.show,
+            alternate: options.alternate,
         };
         match oracle::run(run) {
             Ok(count) => {

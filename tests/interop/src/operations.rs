@@ -57,7 +57,7 @@ pub fn create(values: &mut Values, allowed: Allowed) -> Request {
         0 => request::create(opcode::CREATE, &path, data, acl, values.flags()),
         1 => request::create(opcode::CREATE2, &path, data, acl, values.flags()),
         2 => {
-            let flags = if values.random.chance(85) { 4 } else { *values.random.pick(&[0, 5, 9]) };
+            let flags = if values.random.chance(85) { 4 } else { values.random.pick(&[0, 5, 9]) };
             request::create(opcode::CREATE_CONTAINER, &path, data, acl, flags)
         }
         _ => create_ttl(values, allowed, &path, data, acl),
@@ -71,14 +71,14 @@ fn create_ttl(
     data: Option<&[u8]>,
     acl: Option<&[request::Acl]>,
 ) -> Request {
-    let flags = *values.random.pick(&[5, 5, 5, 6, 6, 0, 2, 7]);
+    let flags = values.random.pick(&[5, 5, 5, 6, 6, 0, 2, 7]);
     // Another mode with a negative TTL passes Java's check and then stops its server when it is
     // applied.
     let negative = flags == 5 || flags == 6 || !allowed.extended_types;
     let ttl = match values.random.weighted(&[75, 25]) {
         0 => 3_600_000,
         _ if negative => {
-            *values.random.pick(&[0, -1, 1, i64::MAX, 1_099_511_627_775, 1_099_511_627_776])
+            values.random.pick(&[0, -1, 1, i64::MAX, 1_099_511_627_775, 1_099_511_627_776])
         }
         _ => 0,
     };
@@ -102,7 +102,7 @@ fn part(values: &mut Values, allowed: Allowed) -> Request {
             if values.random.chance(92) {
                 let data = values.data();
                 let acl = request::open_acl();
-                let kind = *values.random.pick(&[opcode::CREATE, opcode::CREATE2]);
+                let kind = values.random.pick(&[opcode::CREATE, opcode::CREATE2]);
                 made = request::create(
                     kind,
                     &path,
@@ -183,7 +183,7 @@ fn multi_read(values: &mut Values) -> Request {
     let count = values.random.below(5);
     let parts: Vec<Request> = (0..count)
         .map(|_| {
-            let kind = *values.random.pick(&[opcode::GET_DATA, opcode::GET_CHILDREN]);
+            let kind = values.random.pick(&[opcode::GET_DATA, opcode::GET_CHILDREN]);
             request::read(kind, &values.path_not_null(), values.random.chance(30))
         })
         .collect();
@@ -267,13 +267,13 @@ fn malformed(values: &mut Values, allowed: Allowed) -> Request {
 }
 
 fn absurd_length(values: &mut Values, opcode: i32) -> Request {
-    let length = *values.random.pick(&[-2, -5, i32::MIN, 0x7fff_ffff, 0x0020_0000, 5000]);
+    let length = values.random.pick(&[-2, -5, i32::MIN, 0x7fff_ffff, 0x0020_0000, 5000]);
     let body = Writer::new().int(length).raw(b"/a");
     Request::new(opcode, body, format!("opcode {opcode} with a path of length {length}"))
 }
 
 fn absurd_count(values: &mut Values) -> Request {
-    let count = *values.random.pick(&[-2, -5, i32::MIN, 0x7fff_ffff, 1000]);
+    let count = values.random.pick(&[-2, -5, i32::MIN, 0x7fff_ffff, 1000]);
     let body = Writer::new().buffer(Some(b"/a")).buffer(Some(b"x")).int(count);
     let body = if count < 0 { body.int(0) } else { body };
     Request::new(opcode::CREATE, body, format!("create /a with {count} ACL entries"))

@@ -18,6 +18,8 @@ pub struct Run {
     pub operations: usize,
     /// I/O threads of Rookeeper.
     pub io_threads: usize,
+    /// At each restart the other side goes on as the other kind of server, on the same files.
+    pub alternate: bool,
     /// Prints every step and what it brought.
     pub show: bool,
 }
@@ -68,6 +70,8 @@ pub struct Pair {
     other: Side,
     steps: Vec<Step>,
     directory: std::path::PathBuf,
+    /// At each restart the other side goes on as the other kind of server.
+    pub alternate: bool,
 }
 
 impl Pair {
@@ -80,7 +84,7 @@ impl Pair {
             let other = Side::start(kinds[1], &directory.join("other"), settings);
             (reference.join().expect("the reference server starts"), other)
         });
-        Pair { reference, other, steps: Vec::new(), directory }
+        Pair { reference, other, steps: Vec::new(), directory, alternate: false }
     }
 
     /// Carries out one step on both; the outcome where they agree.
@@ -88,7 +92,10 @@ impl Pair {
         let (expected, found) = std::thread::scope(|scope| {
             let reference = &mut self.reference;
             let expected = scope.spawn(|| reference.execute(&step));
-            let found = self.other.execute(&step);
+            let found = match (self.alternate, &step) {
+                (true, Step::Restart { clean }) => self.other.hand_over(*clean),
+                _ => self.other.execute(&step),
+            };
             (expected.join().expect("the reference side runs"), found)
         });
         self.steps.push(step);
@@ -138,6 +145,7 @@ impl Pair {
 pub fn run(run: Run) -> Result<usize, Box<Difference>> {
     let profile = Profile::of(run.seed, run.io_threads);
     let mut pair = Pair::start(run.kinds, &profile.settings(), &format!("seed-{}", run.seed));
+    pair.alternate = run.alternate;
     let result = drive(run, profile, &mut pair);
     pair.remove();
     result
@@ -163,6 +171,7 @@ fn drive(run: Run, profile: Profile, pair: &mut Pair) -> Result<usize, Box<Diffe
 pub fn replay(run: Run, steps: &[Step]) -> Option<Box<Difference>> {
     let profile = Profile::of(run.seed, run.io_threads);
     let mut pair = Pair::start(run.kinds, &profile.settings(), &format!("replay-{}", run.seed));
+    pair.alternate = run.alternate;
     let found = steps.iter().find_map(|step| pair.step(step.clone()).err());
     pair.remove();
     found

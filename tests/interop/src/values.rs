@@ -63,7 +63,7 @@ impl Values {
         let mut path = String::new();
         for _ in 0..depth {
             path.push('/');
-            path.push_str(*self.random.pick(&NAMES));
+            path.push_str(self.random.pick(&NAMES));
         }
         path
     }
@@ -72,10 +72,12 @@ impl Values {
     pub fn path(&mut self) -> Text {
         match self.random.weighted(&[62, 30, 6, 1, 1]) {
             0 => text(&self.plain_path()),
-            1 if !self.known.is_empty() => Some(self.random.pick(&self.known).clone()),
+            1 if !self.known.is_empty() => {
+                Some(self.known[self.random.below(self.known.len())].clone())
+            }
             3 => Some(self.random.pick(&NOT_UTF8).to_vec()),
             4 => None,
-            _ => text(*self.random.pick(&ODD_PATHS)),
+            _ => text(self.random.pick(&ODD_PATHS)),
         }
     }
 
@@ -105,7 +107,7 @@ impl Values {
         let length = self.random.below(length_max) + 1;
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {
-            bytes.extend_from_slice(&self.random.next().to_le_bytes());
+            bytes.extend_from_slice(&self.random.bits().to_le_bytes());
         }
         bytes.truncate(length);
         bytes
@@ -118,7 +120,7 @@ impl Values {
             1 => 0,
             2 => 1,
             3 => 2,
-            _ => *self.random.pick(&[-2, 3, 7, i32::MAX, i32::MIN]),
+            _ => self.random.pick(&[-2, 3, 7, i32::MAX, i32::MIN]),
         }
     }
 
@@ -133,7 +135,7 @@ impl Values {
 
     fn restricted_acl(&mut self) -> Vec<Acl> {
         let world = |perms| Acl::new(perms, "world", "anyone");
-        let user = "u:vOg1d/fcSd5NBV48DMpaDK73ASw=";
+        let user = "u:Jq7wMyA/w2Vd5WIDAKdu4OIIFEQ=";
         match self.random.below(12) {
             0 => vec![world(1)],
             1 => vec![world(30)],
@@ -184,7 +186,7 @@ impl Values {
             2 => 2,
             3 => 3,
             4 => 4,
-            _ => *self.random.pick(&[5, 6, 7, -1, 100]),
+            _ => self.random.pick(&[5, 6, 7, -1, 100]),
         }
     }
 
