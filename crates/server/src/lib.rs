@@ -3,5 +3,7 @@
 //!
 //! # Layout
 //! * [`config`]: zoo.cfg, properties and arguments, read into one [`config::ServerConfig`]
+//! * [`fourletter`]: the answers of four-letter words, from plain facts
 
 pub mod config;
+pub mod fourletter;

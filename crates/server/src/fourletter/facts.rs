@@ -1,0 +1,318 @@
+//! What the answers of four-letter words are made of: plain data, gathered by the drivers.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use rookeeper_jute::{SessionId, Zxid};
+
+use super::metrics::{Metrics, Summary};
+use super::text;
+
+/// What a server is at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Alone.
+    #[default]
+    Standalone,
+    /// The leader of an ensemble.
+    Leader,
+    /// A follower.
+    Follower,
+    /// An observer.
+    Observer,
+    /// Cut off from the ensemble and serving reads.
+    ReadOnly,
+}
+
+impl Mode {
+    /// Java's name (`ZooKeeperServer.getState`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Standalone => "standalone",
+            Mode::Leader => "leader",
+            Mode::Follower => "follower",
+            Mode::Observer => "observer",
+            Mode::ReadOnly => "read-only",
+        }
+    }
+}
+
+/// All facts; a word's answer uses some of them, see `Word::needs_*`.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Whether requests are served.
+    pub serving: bool,
+    /// What the server is.
+    pub mode: Mode,
+    /// The full version.
+    pub version: String,
+    /// The trace mask.
+    pub trace_mask: i64,
+    /// The server's statistics.
+    pub statistics: StatisticsFacts,
+    /// The configuration.
+    pub configuration: ConfigurationFacts,
+    /// Sizes of the directories.
+    pub sizes: SizeFacts,
+    /// The process and its machine.
+    pub environment: Environment,
+    /// All connections.
+    pub connections: Vec<ConnectionFacts>,
+    /// Data watches.
+    pub watches: WatchFacts,
+    /// Times of expiry, wall clock in milliseconds, with the sessions that expire then.
+    pub session_expiry: Vec<(i64, Vec<SessionId>)>,
+    /// Sessions that have ephemerals, with the paths.
+    pub ephemerals: Vec<(SessionId, Vec<String>)>,
+    /// Times when idle connections are closed, wall clock in milliseconds, with the connections.
+    pub connection_expiry: Vec<(i64, Vec<(SocketAddr, SessionId)>)>,
+    /// Digests of the tree, oldest first.
+    pub digest_log: Vec<(Zxid, i64)>,
+    /// Counters and summaries of `mntr`.
+    pub metrics: Metrics,
+}
+
+/// The server's statistics (Java: `ServerStats`).
+#[derive(Debug, Clone, Default)]
+pub struct StatisticsFacts {
+    /// Latency of requests, in milliseconds.
+    pub latency_ms: Summary,
+    /// Requests received.
+    pub packets_received: u64,
+    /// Replies and events sent.
+    pub packets_sent: u64,
+    /// Open connections.
+    pub connections_alive: u64,
+    /// Requests without an answer.
+    pub outstanding_requests: u64,
+    /// The last transaction in the tree.
+    pub last_processed_zxid: Zxid,
+    /// Znodes, both aliases of the root counted.
+    pub znode_count: u64,
+    /// Watches in both tables.
+    pub watch_count: u64,
+    /// Ephemeral znodes.
+    pub ephemerals_count: u64,
+    /// Bytes of paths and data.
+    pub approximate_data_size: i64,
+    /// Sessions.
+    pub session_count: u64,
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// Length of the last, the shortest and the longest reply, in bytes; -1 before the first.
+    pub response_size_last: i64,
+    /// See `response_size_last`.
+    pub response_size_min: i64,
+    /// See `response_size_last`.
+    pub response_size_max: i64,
+    /// Authentications that failed.
+    pub auth_failed_count: u64,
+    /// Open file descriptors of the process.
+    pub open_file_descriptors: u64,
+    /// Most file descriptors that the process may open.
+    pub max_file_descriptors: u64,
+    /// Probability that the throttle drops a new connection, 0 to 1.
+    pub connection_drop_probability: f64,
+    /// `name_of_gauge_set` by namespace: quota limits and use, as Java's key and value.
+    pub quota_gauges: Vec<(String, i64)>,
+}
+
+/// Answer of `conf`.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigurationFacts {
+    /// The port that is listened on.
+    pub client_port: i32,
+    /// -1 without TLS.
+    pub secure_client_port: i32,
+    /// Absolute, `version-2` included.
+    pub data_dir: String,
+    /// Absolute, `version-2` included.
+    pub data_log_dir: String,
+    /// `tickTime`.
+    pub tick_time_ms: i32,
+    /// `maxClientCnxns`.
+    pub max_connections_per_address: i64,
+    /// `minSessionTimeout`.
+    pub session_timeout_ms_min: i32,
+    /// `maxSessionTimeout`.
+    pub session_timeout_ms_max: i32,
+    /// `clientPortListenBacklog`; -1 where it is not set.
+    pub listen_backlog: i32,
+    /// 0 on a standalone server.
+    pub server_id: i64,
+}
+
+/// Sizes of the directories, in bytes.
+#[derive(Debug, Clone, Default)]
+pub struct SizeFacts {
+    /// `dataDir/version-2`.
+    pub data_dir: u64,
+    /// `dataLogDir/version-2`.
+    pub data_log_dir: u64,
+}
+
+/// Data watches (Java: `DataTree.dumpWatches`, the table of data watches alone).
+#[derive(Debug, Clone, Default)]
+pub struct WatchFacts {
+    /// Connections that have watches.
+    pub connections_len: usize,
+    /// Watched paths.
+    pub paths_len: usize,
+    /// Pairs of connection and path.
+    pub watches_len: usize,
+    /// Sessions with their paths, for `wchc`.
+    pub by_session: Vec<(SessionId, Vec<String>)>,
+    /// Paths with their sessions, for `wchp`.
+    pub by_path: Vec<(String, Vec<SessionId>)>,
+}
+
+/// A connection (Java: `ServerCnxn.dumpConnectionInfo`).
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// The client's address.
+    pub address: SocketAddr,
+    /// What is waited for: 1 to read, 4 to write, both bits, or 0.
+    pub interest: u8,
+    /// Requests without an answer.
+    pub outstanding_requests: u64,
+    /// Requests received.
+    pub packets_received: u64,
+    /// Replies and events sent.
+    pub packets_sent: u64,
+    /// Its session, once there is one.
+    pub session: Option<ConnectionSession>,
+}
+
+/// The session of a connection and what it last did.
+#[derive(Debug, Clone)]
+pub struct ConnectionSession {
+    /// The session.
+    pub id: SessionId,
+    /// Java's code of the last operation, such as `GETD`; `NA` before the first.
+    pub last_operation: &'static str,
+    /// When the connection was made, wall clock in milliseconds.
+    pub established_ms: i64,
+    /// The session's timeout, in milliseconds.
+    pub timeout_ms: i32,
+    /// The last request's number, negative ones not shown.
+    pub last_cxid: i64,
+    /// The last reply's zxid.
+    pub last_zxid: Zxid,
+    /// When the last reply left, on the server's monotonic clock in milliseconds.
+    pub last_response_ms: u64,
+    /// Latency of the last request, in milliseconds.
+    pub last_latency_ms: u64,
+    /// Latency of all its requests, in milliseconds.
+    pub latency_ms: Summary,
+}
+
+impl ConnectionFacts {
+    /// Writes the connection as `cons` or, in short, as `stat` does.
+    pub(super) fn write(&self, brief: bool, out: &mut String) -> std::fmt::Result {
+        write!(
+            out,
+            " {}[{:x}](queued={},recved={},sent={}",
+            text::socket_address(self.address),
+            self.interest,
+            self.outstanding_requests,
+            self.packets_received,
+            self.packets_sent
+        )?;
+        if let Some(session) = self.session.as_ref().filter(|_| !brief) {
+            write!(
+                out,
+                ",sid={},lop={},est={},to={}",
+                session.id, session.last_operation, session.established_ms, session.timeout_ms
+            )?;
+            if session.last_cxid >= 0 {
+                write!(out, ",lcxid=0x{:x}", session.last_cxid)?;
+            }
+            let latency = &session.latency_ms;
+            write!(
+                out,
+                ",lzxid={},lresp={},llat={},minlat={},avglat={},maxlat={}",
+                session.last_zxid,
+                session.last_response_ms,
+                session.last_latency_ms,
+                latency.min(),
+                latency.sum().checked_div(latency.count()).unwrap_or(0),
+                latency.max()
+            )?;
+        }
+        out.push(')');
+        Ok(())
+    }
+}
+
+/// Answer of `envi`. Keys of a JVM stay, for clients read them; `<NA>` where there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// Keys and values in Java's order.
+    pub entries: Vec<(&'static str, String)>,
+}
+
+impl Environment {
+    /// Reads the environment of this process. Memory is the process's: resident of what it may
+    /// have, in place of a heap.
+    pub fn of_process(version: &str) -> Environment {
+        let variable = |name: &str| std::env::var(name).ok();
+        let missing = || "<NA>".to_string();
+        let read = |path: &str| std::fs::read_to_string(path).ok().map(|s| s.trim().to_string());
+        let host = read("/proc/sys/kernel/hostname").unwrap_or_else(missing);
+        let directory = std::env::current_dir().ok().map(|path| path.display().to_string());
+        let program = std::env::current_exe().ok().map(|path| path.display().to_string());
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            other => other,
+        };
+        let system = match std::env::consts::OS {
+            "linux" => "Linux",
+            "macos" => "Mac OS X",
+            other => other,
+        };
+        let memory = memory();
+        let entries = vec![
+            ("zookeeper.version", version.to_string()),
+            ("host.name", host),
+            ("java.version", missing()),
+            ("java.vendor", missing()),
+            ("java.home", missing()),
+            ("java.class.path", program.unwrap_or_else(missing)),
+            ("java.library.path", missing()),
+            ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
+            ("java.compiler", missing()),
+            ("os.name", system.to_string()),
+            ("os.arch", architecture.to_string()),
+            ("os.version", read("/proc/sys/kernel/osrelease").unwrap_or_else(missing)),
+            ("user.name", variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(missing)),
+            ("user.home", variable("HOME").unwrap_or_else(missing)),
+            ("user.dir", directory.unwrap_or_else(missing)),
+            ("os.memory.free", format!("{}MB", memory.free_mb)),
+            ("os.memory.max", format!("{}MB", memory.max_mb)),
+            ("os.memory.total", format!("{}MB", memory.total_mb)),
+        ];
+        Environment { entries }
+    }
+}
+
+struct Memory {
+    free_mb: u64,
+    max_mb: u64,
+    total_mb: u64,
+}
+
+/// Available and whole memory of the machine, and what the process holds of it; zeros where the
+/// system does not tell.
+fn memory() -> Memory {
+    let kilobytes = |path: &str, key: &str| -> u64 {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(key));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).unwrap_or(0)
+    };
+    Memory {
+        free_mb: kilobytes("/proc/meminfo", "MemAvailable:") / 1024,
+        max_mb: kilobytes("/proc/meminfo", "MemTotal:") / 1024,
+        total_mb: kilobytes("/proc/self/status", "VmRSS:") / 1024,
+    }
+}
