@@ -35,17 +35,22 @@ pub enum LoadError {
     NoRoot,
 }
 
-/// Builds a tree from a snapshot's records, parents first.
+/// Builds a tree from a snapshot's records, parents first (Java: `DataTree.deserialize`).
 #[derive(Debug)]
 pub struct TreeLoader {
     tree: Tree,
     root_seen: bool,
+    /// The parent of the last znode: siblings often follow one another.
+    parent: NodeId,
+    parent_path: String,
 }
 
 impl TreeLoader {
     /// Starts with nothing.
     pub fn new(config: TreeConfig) -> Self {
-        TreeLoader { tree: Tree::bare(config), root_seen: false }
+        let mut tree = Tree::bare(config);
+        tree.znodes.set_loading(true);
+        TreeLoader { tree, root_seen: false, parent: NodeId::ROOT, parent_path: String::new() }
     }
 
     /// One session of the snapshot.
@@ -79,20 +84,13 @@ impl TreeLoader {
             self.tree.acls.load_missing(acl);
         }
         if path.is_empty() {
-            self.root(data, acl, stat);
-            return Ok(());
+            return self.root(data, acl, stat);
         }
-        let Some((parent, name)) = path.rsplit_once('/') else {
-            return Err(LoadError::NoParent { path: path.to_owned() });
-        };
+        let parent = self.parent_of(path)?;
         let znodes = &mut self.tree.znodes;
-        let Some(parent) = znodes.lookup(parent).filter(|_| self.root_seen) else {
-            return Err(LoadError::NoParent { path: path.to_owned() });
-        };
-        if znodes.lookup(path).is_some() {
+        if znodes.insert_path(parent, path, data, acl, stat).is_none() {
             return Err(LoadError::Duplicate { path: path.to_owned() });
         }
-        znodes.insert(parent, name, data, acl, stat);
         self.tree.acls.add_usage(acl);
         Ok(())
     }
@@ -106,16 +104,69 @@ impl TreeLoader {
             return Err(LoadError::NoRoot);
         }
         self.tree.acls.purge_unused();
+        self.tree.znodes.set_loading(false);
+        self.tree.znodes.sort_disordered_children();
         self.tree.last_processed_zxid = zxid;
         Ok(self.tree)
     }
 
-    fn root(&mut self, data: Option<&[u8]>, acl: AclIndex, stat: &StatPersisted) {
-        let znodes = &mut self.tree.znodes;
-        znodes.set_data(NodeId::ROOT, data, stat.mzxid, stat.mtime, stat.version);
-        znodes.set_acl(NodeId::ROOT, acl, stat.aversion);
-        znodes.set_children_stat(NodeId::ROOT, stat.cversion, stat.pzxid);
+    fn root(
+        &mut self,
+        data: Option<&[u8]>,
+        acl: AclIndex,
+        stat: &StatPersisted,
+    ) -> Result<(), LoadError> {
+        if self.root_seen {
+            return Err(LoadError::Duplicate { path: String::new() });
+        }
+        self.tree.znodes.replace_root(data, acl, stat);
         self.tree.acls.add_usage(acl);
         self.root_seen = true;
+        Ok(())
+    }
+
+    /// The parent of the znode at `path`.
+    fn parent_of(&mut self, path: &str) -> Result<NodeId, LoadError> {
+        let no_parent = || LoadError::NoParent { path: path.to_owned() };
+        let (parent_path, name) = path.rsplit_once('/').ok_or_else(no_parent)?;
+        if !self.root_seen || name.is_empty() {
+            return Err(no_parent());
+        }
+        if parent_path != self.parent_path {
+            self.parent = self.tree.znodes.lookup(parent_path).ok_or_else(no_parent)?;
+            self.parent_path.clear();
+            self.parent_path.push_str(parent_path);
+        }
+        Ok(self.parent)
+    }
+}
+
+impl Tree {
+    /// To be called after the log has been replayed: deletes the ephemerals of sessions that are
+    /// not in the table (Java: `ZooKeeperServer.loadData`), and puts children that replay left out
+    /// of order into czxid order. An ephemeral that has children stays; no server lets one have
+    /// any.
+    pub fn remove_orphan_ephemerals(&mut self) {
+        let orphaned = |id: &SessionId| !self.sessions.contains(*id);
+        let sessions: Vec<SessionId> = self.ephemeral_owners().filter(orphaned).collect();
+        for session in sessions {
+            let ids: Vec<NodeId> = self.znodes.owners().ephemerals(session).collect();
+            for id in ids {
+                if self.znodes.child_count(id) == 0 {
+                    self.remove_orphan(id);
+                }
+            }
+        }
+        self.znodes.sort_disordered_children();
+    }
+
+    fn remove_orphan(&mut self, id: NodeId) {
+        let Some(parent) = self.znodes.parent(id) else { return };
+        let stat = self.znodes.persisted(parent);
+        let pzxid = stat.pzxid.max(self.last_processed_zxid);
+        self.znodes.set_children_stat(parent, stat.cversion, pzxid);
+        let acl = self.znodes.acl(id);
+        self.znodes.remove(id);
+        self.acls.release(acl);
     }
 }

@@ -200,15 +200,16 @@ mod tests {
 
     #[test]
     fn sessions_without_ephemerals_are_forgotten() {
+        let id = NodeId::from_number;
         let mut owners = Owners::new(PLAIN);
-        owners.insert(9, NodeId(1));
-        owners.insert(9, NodeId(2));
-        owners.insert(i64::MIN, NodeId(3));
+        owners.insert(9, id(1));
+        owners.insert(9, id(2));
+        owners.insert(i64::MIN, id(3));
         assert_eq!((owners.ephemerals_len(), owners.ephemerals_of(SessionId(9))), (2, 2));
-        owners.remove(9, NodeId(1));
-        assert_eq!(owners.ephemerals(SessionId(9)).collect::<Vec<_>>(), [NodeId(2)]);
-        owners.remove(9, NodeId(2));
+        owners.remove(9, id(1));
+        assert_eq!(owners.ephemerals(SessionId(9)).collect::<Vec<_>>(), [id(2)]);
+        owners.remove(9, id(2));
         assert_eq!(owners.sessions().count(), 0);
-        assert_eq!(owners.containers().collect::<Vec<_>>(), [NodeId(3)]);
+        assert_eq!(owners.containers().collect::<Vec<_>>(), [id(3)]);
     }
 }

@@ -1,110 +1,213 @@
-//! Where the znodes are kept.
+//! Where the znodes are kept, compactly: a million of 100 bytes take about 200 MB in all.
+//!
+//! Each znode has a slot of 40 bytes and a blob with its name, stat and data; those with children
+//! have an interior record as well. Paths are not kept: an index from the hash of the path finds
+//! the slot, and a path is put together from the names on the way up. Counts of all that is below a
+//! znode are kept up with every change, so that nothing ever walks the tree.
+//!
+//! # Layout
+//! - `blob`: one znode's fields in bytes
+//! - `interior`: what only znodes with children have
+//! - `children`: the list of children
+//! - `index`: from path to slot
+//! - `paged`: rows that never move
+//! - `change`: everything that changes
+//! - `cursor`: the walk of a snapshot, beside which changes go on
 
-use std::collections::BTreeMap;
+mod blob;
+mod change;
+mod children;
+mod cursor;
+mod index;
+mod interior;
+mod paged;
+#[cfg(test)]
+mod tests;
 
-use rookeeper_jute::{Stat, StatPersisted, Zxid};
+use rookeeper_jute::{Stat, StatPersisted};
 
 use crate::acls::AclIndex;
 use crate::digest;
 use crate::owners::{OwnerRules, Owners};
 
+use cursor::Cursor;
+use index::{Index, PathHash};
+use interior::{Interior, Interiors};
+use paged::Paged;
+
 /// A znode's place in memory: good until the znode is removed, then used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub(crate) u32);
+pub struct NodeId(u32);
 
 impl NodeId {
     /// The root, which every tree has.
     pub const ROOT: NodeId = NodeId(0);
+
+    /// The znode of a number, for tests of what keeps ids.
+    #[cfg(test)]
+    pub(crate) fn from_number(number: u32) -> Self {
+        NodeId(number)
+    }
 }
 
+/// No slot: the root's parent, and the end of the list of free slots.
+const NO_SLOT: u32 = u32::MAX;
+
+/// What finds a znode. A free slot has an empty blob and the next free slot as its parent.
 #[derive(Debug)]
-struct Znode {
-    parent: Option<NodeId>,
-    name: String,
-    data: Option<Vec<u8>>,
-    acl: AclIndex,
-    stat: StatPersisted,
-    children: Vec<NodeId>,
-    descendants: u64,
-    subtree_bytes: u64,
+struct Slot {
+    hash: PathHash,
+    blob: Box<[u8]>,
+    parent: u32,
+    /// Where it is in its parent's list of children.
+    position: u32,
+}
+
+/// All that is known of a znode, read at once.
+#[derive(Debug, Clone, Copy)]
+pub struct ZnodeView<'a> {
+    /// The stat as stored.
+    pub persisted: StatPersisted,
+    /// The stat as clients see it.
+    pub stat: Stat,
+    /// The number of the access control list.
+    pub acl: AclIndex,
+    /// The data; `None` is null.
+    pub data: Option<&'a [u8]>,
 }
 
 /// The znodes of a tree. Access control lists are numbers here: who inserts or removes a znode or
 /// changes its list counts the uses in the [`crate::AclTable`].
 #[derive(Debug)]
 pub struct Znodes {
-    nodes: Vec<Option<Znode>>,
-    by_path: BTreeMap<String, NodeId>,
+    slots: Paged<Slot>,
+    free: u32,
+    index: Index,
+    interiors: Interiors,
     owners: Owners,
     digest_enabled: bool,
     digest: i64,
     data_size: i64,
+    is_loading: bool,
+    cursor: Option<Box<Cursor>>,
+    /// Used again for every header that is written.
+    header: Vec<u8>,
+    /// Used again for every path that is put together to be hashed.
+    path: String,
 }
 
 impl Znodes {
-    /// A root without data, with a stat of zeros, open to all.
-    pub fn new(_index_key: [u64; 2], rules: OwnerRules, digest_enabled: bool) -> Self {
+    /// A root with empty data and a stat of zeros, open to all. `index_key` is the key of the
+    /// hashes of paths.
+    pub fn new(index_key: [u64; 2], rules: OwnerRules, digest_enabled: bool) -> Self {
         let mut znodes = Znodes {
-            nodes: Vec::new(),
-            by_path: BTreeMap::new(),
+            slots: Paged::new(),
+            free: NO_SLOT,
+            index: Index::new(index_key),
+            interiors: Interiors::new(),
             owners: Owners::new(rules),
             digest_enabled,
             digest: 0,
-            data_size: 0,
+            // The root counts under both of its names, "" and "/".
+            data_size: 1,
+            is_loading: false,
+            cursor: None,
+            header: Vec::new(),
+            path: String::new(),
         };
-        znodes.put(None, "", "", Some(b""), AclIndex::OPEN, &StatPersisted::default());
-        znodes.data_size = 1;
+        znodes.make_root();
         znodes
     }
 
-    /// The znode of a path; `""` and `"/"` are the root.
+    /// The znode of a path; `""` and `"/"` are the root. Any other path finds a znode only if it is
+    /// exactly the znode's own.
+    #[inline]
     pub fn lookup(&self, path: &str) -> Option<NodeId> {
-        let path = if path == "/" { "" } else { path };
-        self.by_path.get(path).copied()
+        if path.len() <= 1 {
+            return matches!(path, "" | "/").then_some(NodeId::ROOT);
+        }
+        self.find(self.index.hash(path))
+    }
+
+    /// Whether the names on the way up from the znode are those of `path`: the proof, where a
+    /// lookup's hash is not taken for one.
+    pub fn is_at(&self, id: NodeId, path: &str) -> bool {
+        let mut rest = if path == "/" { "" } else { path };
+        let mut at = id;
+        while at != NodeId::ROOT {
+            let above = rest.strip_suffix(self.name(at)).and_then(|rest| rest.strip_suffix('/'));
+            let (Some(above), Some(parent)) = (above, self.parent(at)) else { return false };
+            (rest, at) = (above, parent);
+        }
+        rest.is_empty()
     }
 
     /// Appends the znode's path to `out`; the root's is `"/"`.
     pub fn path(&self, id: NodeId, out: &mut String) {
-        let mut ids = Vec::new();
-        let mut at = Some(id);
-        while let Some(id) = at.filter(|id| *id != NodeId::ROOT) {
-            ids.push(id);
-            at = self.parent(id);
-        }
-        if ids.is_empty() {
+        if id == NodeId::ROOT {
             out.push('/');
         }
-        for id in ids.into_iter().rev() {
+        self.path_below_root(id, out);
+    }
+
+    /// Appends the znode's path to `out`; the root's is `""`.
+    fn path_below_root(&self, id: NodeId, out: &mut String) {
+        // Most paths are short; deep ones pay for a list on the heap.
+        let mut near = [0u32; 16];
+        let mut near_len = 0;
+        let mut far = Vec::new();
+        let mut at = id.0;
+        while at != NodeId::ROOT.0 {
+            match near.get_mut(near_len) {
+                Some(place) => {
+                    *place = at;
+                    near_len += 1;
+                }
+                None => far.push(at),
+            }
+            at = self.slots.get(at).parent;
+        }
+        for slot in far.iter().rev().chain(near[..near_len].iter().rev()) {
             out.push('/');
-            out.push_str(self.name(id));
+            out.push_str(self.name(NodeId(*slot)));
         }
     }
 
     /// The parent, `None` for the root.
+    #[inline]
     pub fn parent(&self, id: NodeId) -> Option<NodeId> {
-        self.get(id).parent
+        let parent = self.slots.get(id.0).parent;
+        (parent != NO_SLOT).then_some(NodeId(parent))
     }
 
     /// The last component of the path, `""` for the root.
+    #[inline]
     pub fn name(&self, id: NodeId) -> &str {
-        &self.get(id).name
+        blob::name(self.blob(id))
     }
 
     /// The data; `None` is null, which is distinct from empty.
     pub fn data(&self, id: NodeId) -> Option<&[u8]> {
-        self.get(id).data.as_deref()
+        blob::parse(self.blob(id)).data
     }
 
     /// The stat as stored.
     pub fn persisted(&self, id: NodeId) -> StatPersisted {
-        self.get(id).stat
+        self.fields(id).stat
     }
 
     /// The stat as clients see it (Java: `DataNode.copyStat`).
     pub fn stat(&self, id: NodeId) -> Stat {
-        let stat = self.persisted(id);
-        let num_children = self.child_count(id) as i32;
-        Stat {
+        self.view(id).stat
+    }
+
+    /// Stats, data and access control list at once.
+    pub fn view(&self, id: NodeId) -> ZnodeView<'_> {
+        let fields = self.fields(id);
+        let stat = &fields.stat;
+        let children = fields.interior.map_or(0, |at| self.interiors.get(at).children.len());
+        let num_children = i32::try_from(children).unwrap_or(i32::MAX);
+        let visible = Stat {
             czxid: stat.czxid,
             mzxid: stat.mzxid,
             ctime: stat.ctime,
@@ -113,112 +216,38 @@ impl Znodes {
             cversion: stat.cversion.wrapping_mul(2).wrapping_sub(num_children),
             aversion: stat.aversion,
             ephemeral_owner: self.owners.rules().visible(stat.ephemeral_owner),
-            data_length: self.data(id).map_or(0, <[u8]>::len) as i32,
+            data_length: i32::try_from(data_len(fields.data)).unwrap_or(i32::MAX),
             num_children,
             pzxid: stat.pzxid,
-        }
+        };
+        ZnodeView { persisted: *stat, stat: visible, acl: fields.acl, data: fields.data }
     }
 
     /// The number of the access control list.
     pub fn acl(&self, id: NodeId) -> AclIndex {
-        self.get(id).acl
+        blob::parse(self.blob(id)).acl
     }
 
     /// How many children there are.
     pub fn child_count(&self, id: NodeId) -> usize {
-        self.get(id).children.len()
+        self.interior(id).map_or(0, |interior| interior.children.len())
     }
 
     /// The children in czxid order; children of one transaction in the order of their creation,
     /// or of their names if they come from a snapshot.
     pub fn children(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        self.get(id).children.iter().copied()
+        self.interior(id).into_iter().flat_map(|interior| interior.children.iter())
     }
 
-    /// How many znodes are below this one, without a walk.
+    /// How many znodes are below this one, itself not included, without a walk.
     pub fn descendants(&self, id: NodeId) -> u64 {
-        self.get(id).descendants
+        self.interior(id).map_or(0, |interior| interior.descendants)
     }
 
     /// The data of this znode and of all below it, in bytes, without a walk.
     pub fn subtree_bytes(&self, id: NodeId) -> u64 {
-        let own = self.data(id).map_or(0, <[u8]>::len) as u64;
-        own + self.get(id).subtree_bytes
-    }
-
-    /// Adds a child, which must not be there yet. The parent's own stat stays as it is: see
-    /// [`Znodes::set_children_stat`].
-    pub fn insert(
-        &mut self,
-        parent: NodeId,
-        name: &str,
-        data: Option<&[u8]>,
-        acl: AclIndex,
-        stat: &StatPersisted,
-    ) -> NodeId {
-        let mut path = String::new();
-        if parent != NodeId::ROOT {
-            self.path(parent, &mut path);
-        }
-        path.push('/');
-        path.push_str(name);
-        self.put(Some(parent), name, &path, data, acl, stat)
-    }
-
-    /// Removes a znode that has no children and is not the root. The parent's own stat stays as it
-    /// is: see [`Znodes::set_children_stat`].
-    pub fn remove(&mut self, id: NodeId) {
-        let mut path = String::new();
-        self.path(id, &mut path);
-        self.take_digest(id);
-        let node = self.nodes[id.0 as usize].take().expect("the znode is there");
-        assert!(node.children.is_empty(), "a znode with children is not removed");
-        self.by_path.remove(&path);
-        self.owners.remove(node.stat.ephemeral_owner, id);
-        let len = node.data.as_deref().map_or(0, <[u8]>::len) as i64;
-        self.data_size -= path.encode_utf16().count() as i64 + len;
-        let parent = node.parent.expect("the root is not removed");
-        self.get_mut(parent).children.retain(|child| *child != id);
-        self.count(parent, -1, -len);
-    }
-
-    /// Sets the data with what the transaction says of it.
-    pub fn set_data(
-        &mut self,
-        id: NodeId,
-        data: Option<&[u8]>,
-        mzxid: Zxid,
-        mtime: i64,
-        version: i32,
-    ) {
-        self.take_digest(id);
-        let node = self.get_mut(id);
-        let before = node.data.as_deref().map_or(0, <[u8]>::len) as i64;
-        let change = data.map_or(0, <[u8]>::len) as i64 - before;
-        node.data = data.map(<[u8]>::to_vec);
-        (node.stat.mzxid, node.stat.mtime, node.stat.version) = (mzxid, mtime, version);
-        if let Some(parent) = node.parent {
-            self.count(parent, 0, change);
-        }
-        self.data_size += change;
-        self.add_digest(id);
-    }
-
-    /// Sets the access control list.
-    pub fn set_acl(&mut self, id: NodeId, acl: AclIndex, aversion: i32) {
-        self.take_digest(id);
-        let node = self.get_mut(id);
-        node.acl = acl;
-        node.stat.aversion = aversion;
-        self.add_digest(id);
-    }
-
-    /// Sets what the stat says of the children.
-    pub fn set_children_stat(&mut self, id: NodeId, cversion: i32, pzxid: Zxid) {
-        self.take_digest(id);
-        let stat = &mut self.get_mut(id).stat;
-        (stat.cversion, stat.pzxid) = (cversion, pzxid);
-        self.add_digest(id);
+        let below = self.interior(id).map_or(0, |interior| interior.bytes_below);
+        below + data_len(self.data(id)) as u64
     }
 
     /// The znode's part in the digest, whether or not digests are enabled.
@@ -226,11 +255,13 @@ impl Znodes {
         self.digest_with(id, &self.persisted(id))
     }
 
-    /// What the znode's part in the digest would be with another stat.
+    /// What the znode's part in the digest would be with another stat. Large data costs nothing
+    /// where the znode has children.
     pub fn digest_with(&self, id: NodeId, stat: &StatPersisted) -> i64 {
-        let mut path = String::new();
-        self.path(id, &mut path);
-        digest::node_digest(&path, self.data(id), stat)
+        if self.is_excluded(id) {
+            return 0;
+        }
+        i64::from(digest::digest_of_stat(self.data_crc(id), stat))
     }
 
     /// The digest of all, version 2; 0 where digests are disabled.
@@ -240,7 +271,7 @@ impl Znodes {
 
     /// How many znodes there are, the root once.
     pub fn len(&self) -> usize {
-        self.by_path.len()
+        self.index.len() + 1
     }
 
     /// Never: the root is always there.
@@ -258,66 +289,64 @@ impl Znodes {
         &self.owners
     }
 
-    fn put(
-        &mut self,
-        parent: Option<NodeId>,
-        name: &str,
-        path: &str,
-        data: Option<&[u8]>,
-        acl: AclIndex,
-        stat: &StatPersisted,
-    ) -> NodeId {
-        let id = NodeId(self.nodes.len() as u32);
-        assert!(self.by_path.insert(path.to_owned(), id).is_none(), "{path} is there already");
-        self.owners.insert(stat.ephemeral_owner, id);
-        let data = data.map(<[u8]>::to_vec);
-        let len = data.as_deref().map_or(0, <[u8]>::len) as i64;
-        self.nodes.push(Some(Znode {
-            parent,
-            name: name.to_owned(),
-            data,
-            acl,
-            stat: *stat,
-            children: Vec::new(),
-            descendants: 0,
-            subtree_bytes: 0,
-        }));
-        self.data_size += path.encode_utf16().count() as i64 + len;
-        if let Some(parent) = parent {
-            self.get_mut(parent).children.push(id);
-            self.count(parent, 1, len);
+    fn blob(&self, id: NodeId) -> &[u8] {
+        &self.slots.get(id.0).blob
+    }
+
+    /// All fields, with what an interior record keeps.
+    fn fields(&self, id: NodeId) -> blob::Fields<'_> {
+        let mut fields = blob::parse(self.blob(id));
+        if let Some(number) = fields.interior {
+            let interior = self.interiors.get(number);
+            fields.stat.cversion = interior.cversion;
+            fields.stat.pzxid = interior.pzxid;
         }
-        self.add_digest(id);
-        id
+        fields
     }
 
-    fn get(&self, id: NodeId) -> &Znode {
-        self.nodes[id.0 as usize].as_ref().expect("the znode is there")
+    #[inline]
+    fn interior(&self, id: NodeId) -> Option<&Interior> {
+        blob::interior(self.blob(id)).map(|number| self.interiors.get(number))
     }
 
-    fn get_mut(&mut self, id: NodeId) -> &mut Znode {
-        self.nodes[id.0 as usize].as_mut().expect("the znode is there")
+    /// The number of the interior record of a parent.
+    fn parent_interior(&self, id: NodeId) -> u32 {
+        let parent = self.slots.get(id.0).parent;
+        blob::interior(&self.slots.get(parent).blob).expect("a parent has an interior record")
     }
 
-    fn count(&mut self, from: NodeId, znodes: i64, bytes: i64) {
-        let mut at = Some(from);
-        while let Some(id) = at {
-            let node = self.get_mut(id);
-            node.descendants = node.descendants.wrapping_add_signed(znodes);
-            node.subtree_bytes = node.subtree_bytes.wrapping_add_signed(bytes);
-            at = node.parent;
+    fn find(&self, hash: PathHash) -> Option<NodeId> {
+        self.index.find(hash, |slot| self.slots.get(slot).hash).map(NodeId)
+    }
+
+    /// Whether the znode is below `/zookeeper` and so has no part in the digest.
+    fn is_excluded(&self, id: NodeId) -> bool {
+        id != NodeId::ROOT && self.interiors.get(self.parent_interior(id)).is_excluding
+    }
+
+    /// The CRC-32 of path and data.
+    fn data_crc(&self, id: NodeId) -> u32 {
+        let fields = blob::parse(self.blob(id));
+        if let Some(number) = fields.interior {
+            return self.interiors.get(number).data_crc;
         }
+        let parent = self.interiors.get(self.parent_interior(id));
+        let path_crc = child_path_crc(parent.path_crc, fields.name);
+        digest::extend_crc(path_crc, fields.data.unwrap_or_default())
     }
+}
 
-    fn take_digest(&mut self, id: NodeId) {
-        if self.digest_enabled {
-            self.digest = self.digest.wrapping_sub(self.digest_of(id));
-        }
-    }
+fn data_len(data: Option<&[u8]>) -> usize {
+    data.map_or(0, <[u8]>::len)
+}
 
-    fn add_digest(&mut self, id: NodeId) {
-        if self.digest_enabled {
-            self.digest = self.digest.wrapping_add(self.digest_of(id));
-        }
-    }
+/// The CRC-32 of a child's path from its parent's.
+fn child_path_crc(parent: u32, name: &[u8]) -> u32 {
+    digest::extend_crc(digest::extend_crc(parent, b"/"), name)
+}
+
+/// The length of a path component as Java counts it, with the slash before it.
+fn name_units(name: &str) -> u32 {
+    let units = if name.is_ascii() { name.len() } else { name.encode_utf16().count() };
+    u32::try_from(units).expect("names are bounded far below 2^32") + 1
 }

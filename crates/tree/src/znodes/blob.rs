@@ -1,0 +1,368 @@
+//! One znode in one piece of memory: its name, stat and data, without what most znodes lack.
+//!
+//! A blob is, in this order:
+//! - flags, 2 bytes: which of the optional fields follow
+//! - for a znode with children, the number of its interior record, 4 bytes
+//! - the name's length and the name
+//! - czxid, ctime
+//! - where they differ from what a new znode has: mzxid (less czxid), mtime (less ctime), version,
+//!   aversion, owner (8 bytes), number of the access control list, and, unless an interior record
+//!   keeps them, cversion and pzxid (less czxid)
+//! - unless it is null, the data's length and the data
+//! - what is left of the memory's size class, so that a longer value often fits later
+//!
+//! Numbers are zigzag varints: 7 bits a byte, the lowest first.
+
+use rookeeper_jute::{StatPersisted, Zxid};
+
+use crate::acls::AclIndex;
+
+const NULL_DATA: u16 = 1;
+const MZXID: u16 = 1 << 1;
+const MTIME: u16 = 1 << 2;
+const VERSION: u16 = 1 << 3;
+const AVERSION: u16 = 1 << 4;
+const OWNER: u16 = 1 << 5;
+const ACL: u16 = 1 << 6;
+const CVERSION: u16 = 1 << 7;
+const PZXID: u16 = 1 << 8;
+const INTERIOR: u16 = 1 << 9;
+
+/// Below this size blobs are rounded up to the allocator's size classes, above it to 4 KiB.
+const CLASSES_LEN_MAX: usize = 32 * 1024;
+
+/// All that a blob says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'a> {
+    /// Number of the interior record of a znode with children.
+    pub(super) interior: Option<u32>,
+    /// The name, UTF-8.
+    pub(super) name: &'a [u8],
+    /// The stat; without cversion and pzxid where an interior record keeps them.
+    pub(super) stat: StatPersisted,
+    /// The access control list.
+    pub(super) acl: AclIndex,
+    /// The data; `None` is null.
+    pub(super) data: Option<&'a [u8]>,
+}
+
+/// Reads numbers from where the last one ended.
+struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    #[inline]
+    fn take(&mut self, len: usize) -> &'a [u8] {
+        let (head, rest) = self.rest.split_at(len);
+        self.rest = rest;
+        head
+    }
+
+    #[inline]
+    fn unsigned(&mut self) -> u64 {
+        let mut value = 0;
+        let mut shift = 0;
+        for (at, byte) in self.rest.iter().enumerate() {
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[at + 1..];
+                return value;
+            }
+            shift += 7;
+        }
+        unreachable!("a blob is written whole");
+    }
+
+    #[inline]
+    fn signed(&mut self) -> i64 {
+        let value = self.unsigned();
+        (value >> 1) as i64 ^ -((value & 1) as i64)
+    }
+
+    #[inline]
+    fn signed_if(&mut self, present: bool) -> i64 {
+        if present { self.signed() } else { 0 }
+    }
+
+    #[inline]
+    fn len(&mut self) -> usize {
+        usize::try_from(self.unsigned()).expect("lengths are those of memory")
+    }
+}
+
+fn put_unsigned(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn put_signed(value: i64, out: &mut Vec<u8>) {
+    put_unsigned(((value << 1) ^ (value >> 63)) as u64, out);
+}
+
+#[inline]
+fn flags(blob: &[u8]) -> u16 {
+    u16::from_le_bytes([blob[0], blob[1]])
+}
+
+/// The number of the interior record, if the znode has children.
+#[inline]
+pub(super) fn interior(blob: &[u8]) -> Option<u32> {
+    if flags(blob) & INTERIOR == 0 {
+        return None;
+    }
+    Some(u32::from_le_bytes([blob[2], blob[3], blob[4], blob[5]]))
+}
+
+/// The name alone.
+#[inline]
+pub(super) fn name(blob: &[u8]) -> &str {
+    let start = if flags(blob) & INTERIOR == 0 { 2 } else { 6 };
+    let mut cursor = Cursor { rest: &blob[start..] };
+    let len = cursor.len();
+    str::from_utf8(cursor.take(len)).expect("a name was a string when it was written")
+}
+
+/// All fields.
+pub(super) fn parse(blob: &[u8]) -> Fields<'_> {
+    let flags = flags(blob);
+    let has = |flag: u16| flags & flag != 0;
+    let mut cursor = Cursor { rest: &blob[2..] };
+    let interior = interior(blob);
+    if interior.is_some() {
+        cursor.take(4);
+    }
+    let name_len = cursor.len();
+    let name = cursor.take(name_len);
+    let (czxid, ctime) = (cursor.signed(), cursor.signed());
+    let mut stat = StatPersisted { czxid: Zxid(czxid), ctime, ..StatPersisted::default() };
+    stat.mzxid = Zxid(czxid.wrapping_add(cursor.signed_if(has(MZXID))));
+    stat.mtime = ctime.wrapping_add(cursor.signed_if(has(MTIME)));
+    stat.version = cursor.signed_if(has(VERSION)) as i32;
+    stat.aversion = cursor.signed_if(has(AVERSION)) as i32;
+    if has(OWNER) {
+        let bytes = cursor.take(8).try_into().expect("8 bytes were taken");
+        stat.ephemeral_owner = i64::from_le_bytes(bytes);
+    }
+    let acl = if has(ACL) { AclIndex(cursor.signed()) } else { AclIndex::OPEN };
+    stat.cversion = cursor.signed_if(has(CVERSION)) as i32;
+    stat.pzxid = Zxid(czxid.wrapping_add(cursor.signed_if(has(PZXID))));
+    let data = (!has(NULL_DATA)).then(|| {
+        let len = cursor.len();
+        cursor.take(len)
+    });
+    Fields { interior, name, stat, acl, data }
+}
+
+/// Writes everything before the data to `out`, for data of `data_len` bytes (`None` is null).
+pub(super) fn encode_header(fields: &Fields<'_>, data_len: Option<usize>, out: &mut Vec<u8>) {
+    let Fields { interior, name, stat, acl, .. } = fields;
+    out.clear();
+    out.extend_from_slice(&[0; 2]);
+    let mut flags = 0;
+    if let Some(interior) = interior {
+        flags |= INTERIOR;
+        out.extend_from_slice(&interior.to_le_bytes());
+    }
+    put_unsigned(name.len() as u64, out);
+    out.extend_from_slice(name);
+    put_signed(stat.czxid.0, out);
+    put_signed(stat.ctime, out);
+    let mut put_if = |flag: u16, value: i64, out: &mut Vec<u8>| {
+        if value != 0 {
+            flags |= flag;
+            put_signed(value, out);
+        }
+    };
+    put_if(MZXID, stat.mzxid.0.wrapping_sub(stat.czxid.0), out);
+    put_if(MTIME, stat.mtime.wrapping_sub(stat.ctime), out);
+    put_if(VERSION, stat.version.into(), out);
+    put_if(AVERSION, stat.aversion.into(), out);
+    if stat.ephemeral_owner != 0 {
+        flags |= OWNER;
+        out.extend_from_slice(&stat.ephemeral_owner.to_le_bytes());
+    }
+    if *acl != AclIndex::OPEN {
+        flags |= ACL;
+        put_signed(acl.0, out);
+    }
+    if interior.is_none() {
+        let mut put_if = |flag: u16, value: i64, out: &mut Vec<u8>| {
+            if value != 0 {
+                flags |= flag;
+                put_signed(value, out);
+            }
+        };
+        put_if(CVERSION, stat.cversion.into(), out);
+        put_if(PZXID, stat.pzxid.0.wrapping_sub(stat.czxid.0), out);
+    }
+    match data_len {
+        Some(len) => put_unsigned(len as u64, out),
+        None => flags |= NULL_DATA,
+    }
+    out[..2].copy_from_slice(&flags.to_le_bytes());
+}
+
+/// A new blob of header and data.
+pub(super) fn build(header: &[u8], data: &[u8]) -> Box<[u8]> {
+    let size = size_class(header.len() + data.len());
+    let mut blob = Vec::with_capacity(size);
+    blob.extend_from_slice(header);
+    blob.extend_from_slice(data);
+    blob.resize(size, 0);
+    blob.into_boxed_slice()
+}
+
+/// Replaces header and data, in place where the blob's memory is of the right size.
+pub(super) fn replace(blob: &mut Box<[u8]>, header: &[u8], data: &[u8]) {
+    let len = header.len() + data.len();
+    if !fits(blob.len(), len) {
+        *blob = build(header, data);
+        return;
+    }
+    blob[..header.len()].copy_from_slice(header);
+    blob[header.len()..len].copy_from_slice(data);
+}
+
+/// Replaces the header and keeps the data.
+pub(super) fn replace_header(blob: &mut Box<[u8]>, header: &[u8]) {
+    let (start, data_len) = {
+        let data = parse(blob).data.unwrap_or_default();
+        // Data is the last field: null and empty data have no bytes to keep.
+        let start = data.as_ptr().addr().wrapping_sub(blob.as_ptr().addr());
+        (if data.is_empty() { 0 } else { start }, data.len())
+    };
+    let len = header.len() + data_len;
+    if !fits(blob.len(), len) {
+        *blob = build(header, &blob[start..start + data_len]);
+        return;
+    }
+    blob.copy_within(start..start + data_len, header.len());
+    blob[..header.len()].copy_from_slice(header);
+}
+
+/// Whether `len` bytes may stay in memory of `size` bytes: they fit and leave no large part of it
+/// unused.
+fn fits(size: usize, len: usize) -> bool {
+    len <= size && size <= size_class(len + len / 4)
+}
+
+/// The size that an allocator with four classes a power of two would give anyway.
+fn size_class(len: usize) -> usize {
+    if len > CLASSES_LEN_MAX {
+        return len.next_multiple_of(4096);
+    }
+    if len <= 64 {
+        return len.max(16).next_multiple_of(8);
+    }
+    let step = (len - 1).ilog2().saturating_sub(2);
+    len.next_multiple_of(1 << step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat() -> StatPersisted {
+        StatPersisted {
+            czxid: Zxid(0x1_0000_0007),
+            mzxid: Zxid(0x1_0000_0007),
+            ctime: 1_795_000_000_000,
+            mtime: 1_795_000_000_000,
+            pzxid: Zxid(0x1_0000_0007),
+            ..StatPersisted::default()
+        }
+    }
+
+    fn blob(fields: &Fields<'_>) -> Box<[u8]> {
+        let mut header = Vec::new();
+        encode_header(fields, fields.data.map(<[u8]>::len), &mut header);
+        build(&header, fields.data.unwrap_or_default())
+    }
+
+    #[test]
+    fn every_field_comes_back_at_its_extremes() {
+        let extremes = [i64::MIN, -1, 0, 1, 0x7f, 0x80, i64::MAX];
+        for (at, value) in extremes.into_iter().enumerate() {
+            let other = extremes[(at + 3) % extremes.len()];
+            let stat = StatPersisted {
+                czxid: Zxid(value),
+                mzxid: Zxid(other),
+                ctime: other,
+                mtime: value,
+                version: value as i32,
+                cversion: i32::MIN,
+                aversion: other as i32,
+                ephemeral_owner: value,
+                pzxid: Zxid(other),
+            };
+            let data = (value != 0).then_some(&b"data"[..]);
+            let name = "né".as_bytes();
+            let written = Fields { interior: None, name, stat, acl: AclIndex(other), data };
+            let blob = blob(&written);
+            let read = parse(&blob);
+            assert_eq!((read.stat, read.acl, read.data), (stat, AclIndex(other), data));
+            assert_eq!((super::name(&blob), read.interior), ("né", None));
+        }
+    }
+
+    #[test]
+    fn an_interior_record_keeps_what_children_change() {
+        let stat = StatPersisted { cversion: 9, ..stat() };
+        let data = Some(&b"x"[..]);
+        let fields = Fields { interior: Some(77), name: b"a", stat, acl: AclIndex::OPEN, data };
+        let blob = blob(&fields);
+        assert_eq!((interior(&blob), super::name(&blob)), (Some(77), "a"));
+        assert_eq!((parse(&blob).stat.cversion, parse(&blob).data), (0, data));
+    }
+
+    #[test]
+    fn a_plain_znode_takes_sixteen_bytes_beside_name_and_data() {
+        let data = [b'x'; 100];
+        let fields = Fields {
+            interior: None,
+            name: b"n0000123",
+            stat: stat(),
+            acl: AclIndex::OPEN,
+            data: Some(&data),
+        };
+        let mut header = Vec::new();
+        encode_header(&fields, Some(100), &mut header);
+        assert_eq!(header.len() - fields.name.len(), 15);
+        assert_eq!(blob(&fields).len(), 128);
+    }
+
+    #[test]
+    fn headers_change_in_place_and_keep_the_data() {
+        let fields = Fields {
+            interior: None,
+            name: b"name",
+            stat: stat(),
+            acl: AclIndex::OPEN,
+            data: Some(b"some data"),
+        };
+        let mut blob = blob(&fields);
+        for acl in [AclIndex(5), AclIndex(i64::MAX), AclIndex::OPEN] {
+            let changed = Fields { acl, ..fields };
+            let mut header = Vec::new();
+            encode_header(&changed, Some(9), &mut header);
+            replace_header(&mut blob, &header);
+            let read = parse(&blob);
+            assert_eq!((read.acl, read.data), (acl, Some(&b"some data"[..])));
+        }
+    }
+
+    #[test]
+    fn memory_is_kept_for_values_of_like_size_and_given_back_after_large_ones() {
+        assert!(fits(128, 127) && fits(128, 110));
+        assert!(!fits(128, 129) && !fits(4096, 128));
+        for len in 1..100_000 {
+            let size = size_class(len);
+            assert!(size >= len && fits(size, len), "{len}");
+            assert!(size <= (len + len / 4).max(16) + 8, "{len} takes {size}");
+        }
+    }
+}
