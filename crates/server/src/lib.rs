@@ -4,6 +4,8 @@
 //! # Layout
 //! * [`config`]: zoo.cfg, properties and arguments, read into one [`config::ServerConfig`]
 //! * [`fourletter`]: the answers of four-letter words, from plain facts
+//! * [`process`]: what is told about the process around the server
 
 pub mod config;
 pub mod fourletter;
+pub mod process;

@@ -2,17 +2,24 @@
 //! of Java's `QuorumPeerConfig.parseProperties` and in its words where it has some.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
+use std::sync::Arc;
 
-use rookeeper_jute::ids::ServerId;
+use rookeeper_jute::ServerId;
+
+use crate::process::UnknownProcess;
 
 use super::error::{ConfigError, Origin};
 use super::invocation::Invocation;
 use super::members::{self, Member};
 use super::settings::{Setting, Settings};
 use super::{ListenConfig, ServerConfig, SessionConfig, Whitelist, parts, refuse};
+
+/// Reads the whole of a file that is at most so many bytes long; a longer one is cut off behind
+/// them, and `None` is a file that does not exist. The file system is the binary's.
+pub type ReadFile<'a> = &'a dyn Fn(&Path, u64) -> io::Result<Option<Vec<u8>>>;
 
 /// Largest file of a configuration, in bytes.
 const FILE_LEN_MAX: u64 = 1 << 20;
@@ -22,6 +29,8 @@ const EMBEDDED_PORT: u16 = 2181;
 const EMBEDDED_DATA_DIR: &str = "./data";
 /// Java: `ZooKeeperServer.DEFAULT_TICK_TIME`.
 const TICK_TIME_MS_DEFAULT: i32 = 3000;
+/// The version of Java's server that clients may take this one for.
+const COMPATIBLE_WITH: &str = "3.9.5";
 /// Most I/O threads that can be asked for.
 const IO_THREADS_MAX: i64 = 256;
 
@@ -30,14 +39,14 @@ const IO_THREADS_MAX: i64 = 256;
 /// # Errors
 /// Files that cannot be read, wrong values, keys that ask for what is not there yet, and a call
 /// that is none.
-pub fn load(call: &Invocation) -> Result<ServerConfig, ConfigError> {
+pub fn load(call: &Invocation, read: ReadFile<'_>) -> Result<ServerConfig, ConfigError> {
     let mut settings = Settings::default();
     for (name, value, origin) in &call.properties {
         settings.add_property(name, value, origin.clone());
     }
     let source = match call.words.as_slice() {
         [] => embedded(&mut settings)?,
-        [path] => file(&mut settings, path)?,
+        [path] => file(&mut settings, path, read)?,
         [_, _] | [_, _, _] | [_, _, _, _] => positional(&mut settings, &call.words)?,
         words => {
             return Err(ConfigError::Invocation(format!(
@@ -51,7 +60,7 @@ pub fn load(call: &Invocation) -> Result<ServerConfig, ConfigError> {
         [path] => path.clone(),
         _ => "command line".to_string(),
     };
-    build(settings, source, &place)
+    build(settings, source, &place, read)
 }
 
 /// Java fails without arguments; this server starts with defaults.
@@ -64,8 +73,8 @@ fn embedded(settings: &mut Settings) -> Result<String, ConfigError> {
     ))
 }
 
-fn file(settings: &mut Settings, path: &str) -> Result<String, ConfigError> {
-    settings.add_file(path, &read_bounded(Path::new(path))?)?;
+fn file(settings: &mut Settings, path: &str, read: ReadFile<'_>) -> Result<String, ConfigError> {
+    settings.add_file(path, &existing(Path::new(path), read)?)?;
     Ok(format!("configuration from {path}"))
 }
 
@@ -87,24 +96,34 @@ fn positional(settings: &mut Settings, words: &[String]) -> Result<String, Confi
 }
 
 /// Reads a file of the configuration, up to a bound.
-pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let failed = |source| ConfigError::File { path: path.to_path_buf(), source };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_LEN_MAX {
+pub(super) fn bounded(path: &Path, read: ReadFile<'_>) -> Result<Option<Vec<u8>>, ConfigError> {
+    let bytes = read(path, FILE_LEN_MAX + 1)
+        .map_err(|source| ConfigError::File { path: path.to_path_buf(), source })?;
+    if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 > FILE_LEN_MAX) {
         return Err(ConfigError::FileTooLarge { path: path.to_path_buf(), limit: FILE_LEN_MAX });
     }
     Ok(bytes)
 }
 
-fn build(mut settings: Settings, source: String, place: &str) -> Result<ServerConfig, ConfigError> {
+fn existing(path: &Path, read: ReadFile<'_>) -> Result<Vec<u8>, ConfigError> {
+    bounded(path, read)?.ok_or_else(|| ConfigError::File {
+        path: path.to_path_buf(),
+        source: io::ErrorKind::NotFound.into(),
+    })
+}
+
+fn build(
+    mut settings: Settings,
+    source: String,
+    place: &str,
+    read: ReadFile<'_>,
+) -> Result<ServerConfig, ConfigError> {
     check_ensemble_values(&mut settings)?;
     let tree = parts::tree_rules(&mut settings)?;
     let storage = parts::storage(&mut settings, place)?;
     let sessions = sessions(&settings)?;
-    let member = the_one_member(&mut settings)?;
-    let my_id = members::my_id(&storage.data_dir, tree.extended_types_enabled)?;
+    let member = the_one_member(&mut settings, read)?;
+    let my_id = members::my_id(&storage.data_dir, tree.extended_types_enabled, read)?;
     let listen = listen(&mut settings, member.as_ref(), my_id, place)?;
     let auth = parts::auth(&mut settings)?;
     let limits = parts::limits(&settings)?;
@@ -132,6 +151,8 @@ fn build(mut settings: Settings, source: String, place: &str) -> Result<ServerCo
         whitelist: Whitelist::new(words.as_deref(), read_only_mode_enabled),
         read_only_mode_enabled,
         log_level,
+        version: format!("{COMPATIBLE_WITH}-rookeeper-{}", env!("CARGO_PKG_VERSION")),
+        process: Arc::new(UnknownProcess),
         properties,
     })
 }
@@ -163,7 +184,10 @@ fn check_ensemble_values(settings: &mut Settings) -> Result<(), ConfigError> {
 }
 
 /// The lines `server.N` of the file or of its dynamic file.
-fn the_one_member(settings: &mut Settings) -> Result<Option<Member>, ConfigError> {
+fn the_one_member(
+    settings: &mut Settings,
+    read: ReadFile<'_>,
+) -> Result<Option<Member>, ConfigError> {
     let static_lines: Vec<Setting> =
         settings.file_entries().filter(|s| s.key.starts_with("server.")).cloned().collect();
     let Some(dynamic) = settings.file("dynamicConfigFile").cloned() else {
@@ -174,7 +198,7 @@ fn the_one_member(settings: &mut Settings) -> Result<Option<Member>, ConfigError
             .refuse(format!("parameter: {} must be in a separate dynamic config file", line.key)));
     }
     let mut file = Settings::default();
-    file.add_file(&dynamic.value, &read_bounded(Path::new(&dynamic.value))?)?;
+    file.add_file(&dynamic.value, &existing(Path::new(&dynamic.value), read)?)?;
     for entry in file.file_entries() {
         if entry.key == "version" {
             return Err(entry.refuse("dynamic file shouldn't have version inside"));

@@ -4,9 +4,10 @@
 
 use std::path::Path;
 
-use rookeeper_jute::ids::ServerId;
+use rookeeper_jute::ServerId;
 
 use super::error::ConfigError;
+use super::load::ReadFile;
 use super::refuse;
 use super::settings::{Setting, Settings};
 
@@ -139,12 +140,13 @@ pub fn standalone(
 ///
 /// # Errors
 /// A file that cannot be read, that holds no number, or one out of range.
-pub fn my_id(data_dir: &Path, extended_types: bool) -> Result<Option<ServerId>, ConfigError> {
+pub fn my_id(
+    data_dir: &Path,
+    extended_types: bool,
+    read: ReadFile<'_>,
+) -> Result<Option<ServerId>, ConfigError> {
     let path = data_dir.join("myid");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = super::load::read_bounded(&path)?;
+    let Some(text) = super::load::bounded(&path, read)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
     let text = text.lines().next().unwrap_or_default();
     let refuse = |message: String| ConfigError::MyId { path: path.clone(), message };

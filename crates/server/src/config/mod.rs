@@ -11,7 +11,6 @@
 //! * `parts`: storage, rules of the tree, identities, limits, throttles
 //! * `settings`: origins, precedence, typed reading of single values
 //! * `keys`: every known key, and the nearest one to an unknown
-//! * `mapping`: to what tree, core and shards are told
 //! * `members`: `server.N` lines, `myid`, the client address among them
 //! * `refuse`: keys that ask for what is not there yet
 //! * `properties`: the file format of `java.util.Properties`
@@ -21,7 +20,6 @@ mod error;
 pub mod invocation;
 mod keys;
 mod load;
-mod mapping;
 mod members;
 mod parts;
 mod properties;
@@ -31,12 +29,15 @@ mod settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use rookeeper_jute::ids::ServerId;
+use rookeeper_jute::ServerId;
+
+use crate::process::Process;
 
 pub use error::{ConfigError, Notice, NoticeLevel, Origin};
 pub use invocation::Invocation;
-pub use load::load;
+pub use load::{ReadFile, load};
 
 /// Everything that a server is told at its start.
 #[derive(Debug, Clone)]
@@ -73,6 +74,10 @@ pub struct ServerConfig {
     /// Level of the log (`zookeeper.console.threshold`, `zookeeper.root.logger`), in tracing's
     /// words; `None` where nothing was said.
     pub log_level: Option<&'static str>,
+    /// The full version, as four-letter words tell it.
+    pub version: String,
+    /// What is known of the process around the server.
+    pub process: Arc<dyn Process>,
     /// Every property that was given, by its full name, for whoever lists them.
     pub properties: BTreeMap<String, String>,
 }

@@ -235,15 +235,18 @@ mod tests {
         for (text, words) in [
             (
                 "quorum.auth.serverRequireSasl=true",
-                "quorum.auth.enableSasl is disabled, so cannot enable quorum.auth.serverRequireSasl",
+                "quorum.auth.enableSasl is disabled, \
+                 so cannot enable quorum.auth.serverRequireSasl",
             ),
             (
                 "quorum.auth.learnerRequireSasl=true",
-                "quorum.auth.enableSasl is disabled, so cannot enable quorum.auth.learnerRequireSasl",
+                "quorum.auth.enableSasl is disabled, \
+                 so cannot enable quorum.auth.learnerRequireSasl",
             ),
             (
                 "quorum.auth.enableSasl=true\nquorum.auth.serverRequireSasl=true",
-                "quorum.auth.learnerRequireSasl is disabled, so cannot enable quorum.auth.serverRequireSasl",
+                "quorum.auth.learnerRequireSasl is disabled, \
+                 so cannot enable quorum.auth.serverRequireSasl",
             ),
         ] {
             let error = outcome(text).unwrap_err();

@@ -423,9 +423,11 @@ mod tests {
                 "accepted without effect, for a Java server only: serverCnxnFactory",
                 "accepted without effect, for an ensemble only: initLimit",
                 "accepted without effect, the admin server is not there yet: admin.serverPort",
-                "z:4: unknown key dataDri is kept as the property zookeeper.dataDri, did you mean dataDir?",
+                "z:4: unknown key dataDri is kept as the property zookeeper.dataDri, \
+                 did you mean dataDir?",
                 "z:5: unknown key q is kept as the property zookeeper.q",
-                "command line (-D): -Dzookeeper.tickTime has no effect: tickTime is read from the configuration file only",
+                "command line (-D): -Dzookeeper.tickTime has no effect: \
+                 tickTime is read from the configuration file only",
             ]
         );
     }

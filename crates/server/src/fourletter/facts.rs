@@ -54,8 +54,8 @@ pub struct Facts {
     pub configuration: ConfigurationFacts,
     /// Sizes of the directories.
     pub sizes: SizeFacts,
-    /// The process and its machine.
-    pub environment: Environment,
+    /// The process and its machine, keys and values without the version.
+    pub environment: Vec<(&'static str, String)>,
     /// All connections.
     pub connections: Vec<ConnectionFacts>,
     /// Data watches.
@@ -241,78 +241,5 @@ impl ConnectionFacts {
         }
         out.push(')');
         Ok(())
-    }
-}
-
-/// Answer of `envi`. Keys of a JVM stay, for clients read them; `<NA>` where there is none.
-#[derive(Debug, Clone, Default)]
-pub struct Environment {
-    /// Keys and values in Java's order.
-    pub entries: Vec<(&'static str, String)>,
-}
-
-impl Environment {
-    /// Reads the environment of this process. Memory is the process's: resident of what it may
-    /// have, in place of a heap.
-    pub fn of_process(version: &str) -> Environment {
-        let variable = |name: &str| std::env::var(name).ok();
-        let missing = || "<NA>".to_string();
-        let read = |path: &str| std::fs::read_to_string(path).ok().map(|s| s.trim().to_string());
-        let host = read("/proc/sys/kernel/hostname").unwrap_or_else(missing);
-        let directory = std::env::current_dir().ok().map(|path| path.display().to_string());
-        let program = std::env::current_exe().ok().map(|path| path.display().to_string());
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            other => other,
-        };
-        let system = match std::env::consts::OS {
-            "linux" => "Linux",
-            "macos" => "Mac OS X",
-            other => other,
-        };
-        let memory = memory();
-        let entries = vec![
-            ("zookeeper.version", version.to_string()),
-            ("host.name", host),
-            ("java.version", missing()),
-            ("java.vendor", missing()),
-            ("java.home", missing()),
-            ("java.class.path", program.unwrap_or_else(missing)),
-            ("java.library.path", missing()),
-            ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
-            ("java.compiler", missing()),
-            ("os.name", system.to_string()),
-            ("os.arch", architecture.to_string()),
-            ("os.version", read("/proc/sys/kernel/osrelease").unwrap_or_else(missing)),
-            ("user.name", variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(missing)),
-            ("user.home", variable("HOME").unwrap_or_else(missing)),
-            ("user.dir", directory.unwrap_or_else(missing)),
-            ("os.memory.free", format!("{}MB", memory.free_mb)),
-            ("os.memory.max", format!("{}MB", memory.max_mb)),
-            ("os.memory.total", format!("{}MB", memory.total_mb)),
-        ];
-        Environment { entries }
-    }
-}
-
-struct Memory {
-    free_mb: u64,
-    max_mb: u64,
-    total_mb: u64,
-}
-
-/// Available and whole memory of the machine, and what the process holds of it; zeros where the
-/// system does not tell.
-fn memory() -> Memory {
-    let kilobytes = |path: &str, key: &str| -> u64 {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix(key));
-        let number = line.and_then(|rest| rest.split_whitespace().next());
-        number.and_then(|number| number.parse().ok()).unwrap_or(0)
-    };
-    Memory {
-        free_mb: kilobytes("/proc/meminfo", "MemAvailable:") / 1024,
-        max_mb: kilobytes("/proc/meminfo", "MemTotal:") / 1024,
-        total_mb: kilobytes("/proc/self/status", "VmRSS:") / 1024,
     }
 }

@@ -17,7 +17,7 @@ use std::fmt::Write;
 
 use crate::config::Whitelist;
 pub use facts::{
-    ConfigurationFacts, ConnectionFacts, ConnectionSession, Environment, Facts, Mode, SizeFacts,
+    ConfigurationFacts, ConnectionFacts, ConnectionSession, Facts, Mode, SizeFacts,
     StatisticsFacts, WatchFacts,
 };
 pub use metrics::{Metrics, Summary};
@@ -144,7 +144,7 @@ fn render_into(word: Word, facts: &Facts, out: &mut String) -> std::fmt::Result 
     match word {
         Word::Ruok => return out.write_str("imok"),
         Word::Gtmk | Word::Stmk => return write!(out, "{}", facts.trace_mask),
-        Word::Envi => return environment(&facts.environment, out),
+        Word::Envi => return environment(facts, out),
         Word::Isro => return out.write_str(isro(facts)),
         Word::TelnetClose => return Ok(()),
         // Java writes no line end here.
@@ -237,9 +237,10 @@ fn conf(
     writeln!(out, "serverId={}", configuration.server_id)
 }
 
-fn environment(environment: &Environment, out: &mut String) -> std::fmt::Result {
+fn environment(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "Environment:")?;
-    for (key, value) in &environment.entries {
+    writeln!(out, "zookeeper.version={}", facts.version)?;
+    for (key, value) in &facts.environment {
         writeln!(out, "{key}={value}")?;
     }
     Ok(())

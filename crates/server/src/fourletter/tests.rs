@@ -199,34 +199,11 @@ fn conf_dirs_and_envi() {
          minSessionTimeout=4000\nmaxSessionTimeout=40000\nclientPortListenBacklog=-1\nserverId=0\n"
     );
     assert_eq!(render(Word::Dirs, &facts), "datadir_size: 67109358\nlogdir_size: 5\n");
-    facts.environment = Environment::of_process(VERSION);
-    let text = render(Word::Envi, &facts);
-    let keys: Vec<&str> = text.lines().map(|line| line.split('=').next().unwrap()).collect();
+    facts.environment = vec![("host.name", "here".to_string()), ("java.version", "<NA>".into())];
     assert_eq!(
-        keys,
-        [
-            "Environment:",
-            "zookeeper.version",
-            "host.name",
-            "java.version",
-            "java.vendor",
-            "java.home",
-            "java.class.path",
-            "java.library.path",
-            "java.io.tmpdir",
-            "java.compiler",
-            "os.name",
-            "os.arch",
-            "os.version",
-            "user.name",
-            "user.home",
-            "user.dir",
-            "os.memory.free",
-            "os.memory.max",
-            "os.memory.total",
-        ]
+        render(Word::Envi, &facts),
+        format!("Environment:\nzookeeper.version={VERSION}\nhost.name=here\njava.version=<NA>\n")
     );
-    assert!(text.contains(&format!("\nzookeeper.version={VERSION}\n")), "{text}");
 }
 
 #[test]
@@ -257,7 +234,7 @@ fn without_service_most_words_say_so() {
             Word::Ruok => assert_eq!(text, "imok"),
             Word::Isro => assert_eq!(text, "null"),
             Word::Gtmk | Word::Stmk => assert_eq!(text, "306"),
-            Word::Envi => assert_eq!(text, "Environment:\n"),
+            Word::Envi => assert_eq!(text, "Environment:\nzookeeper.version=\n"),
             Word::TelnetClose => assert_eq!(text, ""),
             Word::Hash => assert_eq!(text, NOT_SERVING),
             _ => assert_eq!(text, format!("{NOT_SERVING}\n"), "{word:?}"),
