@@ -15,22 +15,39 @@
 //! - [`changes`]: what changed, for those who tell watchers
 //! - [`snapshot`]: a snapshot's bytes at exactly one zxid, while changes go on
 //! - [`loader`]: a tree from a snapshot's records
+//! - [`paths`]: which paths are legal, special, whose parent is what
+//! - [`auth`]: identities, schemes, access control
+//! - [`quota`]: quotas and their statistics
+//! - [`prepare`]: from requests to transactions
+//! - [`apply`]: from transactions to changes
+//! - [`query`]: reads
 #![forbid(unsafe_code)]
 
 pub mod acls;
+pub mod apply;
+pub mod auth;
 pub mod changes;
 pub mod digest;
 pub mod loader;
 pub mod owners;
+pub mod paths;
+pub mod prepare;
+pub mod query;
+pub mod quota;
 pub mod sessions;
 pub mod snapshot;
 pub mod tree;
 pub mod znodes;
 
 pub use acls::{AclIndex, AclList, AclTable};
+pub use apply::{Applied, AppliedPart, ApplyError};
+pub use auth::{AccessControl, AuthFailure, AuthProvider, ConnectionInfo, Identity};
 pub use changes::{Change, ChangeKind, ChangeLog};
 pub use loader::{LoadError, TreeLoader};
 pub use owners::OwnerKind;
+pub use prepare::{Outstanding, PrepareConfig, Prepared, WriteRequest};
+pub use query::{Answer, ReadRequest, WatchKind, WatchWanted};
+pub use quota::{QuotaExceeded, QuotaRoots};
 pub use sessions::SessionTable;
 pub use snapshot::{SnapshotProgress, SnapshotStart};
 pub use tree::{Node, Tree, TreeConfig};

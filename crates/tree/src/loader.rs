@@ -107,6 +107,8 @@ impl TreeLoader {
         self.tree.znodes.set_loading(false);
         self.tree.znodes.sort_disordered_children();
         self.tree.last_processed_zxid = zxid;
+        self.tree.set_up_quotas();
+        self.tree.set_up_ephemeral_lists();
         Ok(self.tree)
     }
 

@@ -1,11 +1,14 @@
 //! The tree and what it tells without a question: znodes, counts, sessions, digest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rookeeper_jute::{SessionId, Stat, StatPersisted, Zxid};
 
 use crate::acls::{AclList, AclTable};
+use crate::apply::ExpectedDigest;
 use crate::owners::{OwnerKind, OwnerRules};
+use crate::quota::QuotaRoots;
 use crate::sessions::SessionTable;
 use crate::znodes::{NodeId, Znodes};
 
@@ -41,6 +44,10 @@ pub struct Tree {
     pub(crate) acls: AclTable,
     pub(crate) sessions: SessionTable,
     pub(crate) last_processed_zxid: Zxid,
+    pub(crate) quota_roots: QuotaRoots,
+    /// Bytes that the paths of each session's ephemerals take in its closeSession transaction.
+    pub(crate) ephemeral_lists: BTreeMap<SessionId, usize>,
+    pub(crate) expected_digest: Option<ExpectedDigest>,
 }
 
 impl Tree {
@@ -66,6 +73,9 @@ impl Tree {
             acls: AclTable::new(),
             sessions: SessionTable::new(),
             last_processed_zxid: Zxid::ZERO,
+            quota_roots: QuotaRoots::new(),
+            ephemeral_lists: BTreeMap::new(),
+            expected_digest: None,
         }
     }
 
@@ -102,6 +112,11 @@ impl Tree {
     /// The open sessions.
     pub fn sessions(&self) -> &SessionTable {
         &self.sessions
+    }
+
+    /// The subtrees that have a quota.
+    pub fn quota_roots(&self) -> &QuotaRoots {
+        &self.quota_roots
     }
 
     /// How many znodes there are as Java counts them: the root has two names and counts twice.

@@ -1,0 +1,175 @@
+//! From transactions to changes (Java: `DataTree.processTxn`).
+//!
+//! Applying is the same on every server and in every replay. A transaction that finds its work
+//! done, or what it builds on gone, does what is left of it: that is how a log is replayed over a
+//! snapshot that Java wrote while the tree was changing.
+//!
+//! # Layout
+//! - [`record`]: transactions as decoded
+//! - [`nodes`]: what each operation does to the znodes
+//! - [`session`]: sessions and their ephemerals
+//! - [`reply`]: the reply that a client gets
+
+pub mod nodes;
+pub mod record;
+pub mod reply;
+pub mod session;
+
+use std::borrow::Cow;
+
+use rookeeper_jute::txn::{TxnDigest, TxnHeader};
+use rookeeper_jute::{DecodeError, ErrorCode, OpCode, Stat, Zxid};
+
+use crate::changes::ChangeLog;
+use crate::digest::DIGEST_VERSION;
+use crate::tree::Tree;
+use record::{Decoded, Record};
+
+/// What a transaction did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied<'t> {
+    /// The transaction's header.
+    pub header: TxnHeader,
+    /// The result; for a multi that of its first part that failed.
+    pub err: ErrorCode,
+    /// The znode that it is about.
+    pub path: Option<Cow<'t, str>>,
+    /// The znode's Stat afterwards, where the reply has one.
+    pub stat: Option<Stat>,
+    /// The parts of a multi, in order.
+    pub parts: Vec<AppliedPart<'t>>,
+    /// Whether the tree's digest is not the one that the transaction or a loaded snapshot says.
+    pub digest_mismatch: bool,
+}
+
+/// What a part of a multi did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedPart<'t> {
+    /// What it was; [`OpCode::Error`] for every part of a multi that failed.
+    pub op: OpCode,
+    /// Its result: 0 before the part that failed, -2 after it.
+    pub err: ErrorCode,
+    /// The znode that it is about.
+    pub path: Option<Cow<'t, str>>,
+    /// The znode's Stat afterwards, where the reply has one.
+    pub stat: Option<Stat>,
+}
+
+/// Why bytes are not a transaction. Nothing has been changed then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// Header or record end early or hold impossible lengths.
+    #[error("transaction cannot be decoded: {0}")]
+    Decode(#[from] DecodeError),
+    /// The header's type, or that of a part of a multi, is none that Java logs.
+    #[error("transaction {zxid} has unsupported type {txn_type}")]
+    UnsupportedType {
+        /// The transaction.
+        zxid: Zxid,
+        /// The type as read.
+        txn_type: i32,
+    },
+    /// A path is null.
+    #[error("transaction {zxid} has a null path")]
+    NullPath {
+        /// The transaction.
+        zxid: Zxid,
+    },
+}
+
+/// The digest that a snapshot says the tree has at some transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ExpectedDigest {
+    zxid: Zxid,
+    version: i32,
+    digest: i64,
+}
+
+impl Tree {
+    /// Applies one transaction: header, record, optional digest, exactly as in log and proposal.
+    /// Changes that watchers may want to hear of are appended to `changes`.
+    ///
+    /// # Errors
+    /// [`ApplyError`] where the bytes are no transaction; the tree is as before.
+    pub fn apply<'t>(
+        &mut self,
+        txn: &'t [u8],
+        changes: &mut ChangeLog,
+    ) -> Result<Applied<'t>, ApplyError> {
+        let Decoded { header, record, digest } = record::decode(txn)?;
+        let mut applied = match record {
+            Record::Multi(parts) => self.apply_multi(header, parts, changes),
+            record => {
+                let part = self.apply_one(&header, record, changes);
+                let AppliedPart { err, path, stat, .. } = part;
+                Applied { header, err, path, stat, parts: Vec::new(), digest_mismatch: false }
+            }
+        };
+        self.last_processed_zxid = self.last_processed_zxid.max(header.zxid);
+        applied.digest_mismatch = self.digest_differs(header.zxid, digest);
+        Ok(applied)
+    }
+
+    /// Takes the digest section of the snapshot that this tree was loaded from; whether it says
+    /// otherwise than the tree. Java's snapshots may be of several moments up to `zxid`: then the
+    /// digest is compared once that transaction has been applied, and those of the transactions
+    /// before it are not (Java: `deserializeZxidDigest`).
+    pub fn expect_digest(&mut self, zxid: Zxid, version: i32, digest: i64) -> bool {
+        let is_stale = zxid < self.last_processed_zxid || zxid <= Zxid::ZERO;
+        if !self.config.digest_enabled || is_stale || version != DIGEST_VERSION {
+            return false;
+        }
+        if zxid == self.last_processed_zxid {
+            return digest != self.digest();
+        }
+        self.expected_digest = Some(ExpectedDigest { zxid, version, digest });
+        false
+    }
+
+    fn digest_differs(&mut self, zxid: Zxid, digest: Option<TxnDigest>) -> bool {
+        if !self.config.digest_enabled {
+            return false;
+        }
+        if let Some(expected) = self.expected_digest {
+            if zxid < expected.zxid {
+                return false;
+            }
+            self.expected_digest = None;
+            if zxid == expected.zxid {
+                return expected.version == DIGEST_VERSION && expected.digest != self.digest();
+            }
+        }
+        digest.is_some_and(|d| d.version == DIGEST_VERSION && d.tree_digest != self.digest())
+    }
+
+    fn apply_multi<'t>(
+        &mut self,
+        header: TxnHeader,
+        records: Vec<Record<'t>>,
+        changes: &mut ChangeLog,
+    ) -> Applied<'t> {
+        let failed = records.iter().any(|record| matches!(record, Record::Error(_)));
+        let mut parts = Vec::with_capacity(records.len());
+        let mut rest = ErrorCode::Ok;
+        for record in records {
+            let part = match record {
+                record @ Record::Error(_) => {
+                    rest = ErrorCode::RuntimeInconsistency;
+                    self.apply_one(&header, record, changes)
+                }
+                _ if failed => AppliedPart { op: OpCode::Error, err: rest, path: None, stat: None },
+                record => self.apply_one(&header, record, changes),
+            };
+            parts.push(part);
+        }
+        let err = parts.iter().map(|part| part.err).find(|err| *err != ErrorCode::Ok);
+        Applied {
+            header,
+            err: err.unwrap_or(ErrorCode::Ok),
+            path: None,
+            stat: None,
+            parts,
+            digest_mismatch: false,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Sessions and their ephemerals (Java: `DataTree.killSession`, `ZooKeeperServer.loadData`).
+
+use std::borrow::Cow;
+
+use rookeeper_jute::{SessionId, Zxid};
+
+use crate::changes::ChangeLog;
+use crate::prepare::create::list_len;
+use crate::tree::Tree;
+
+impl Tree {
+    /// Deletes what the transaction lists, whoever owns it, then what the session owns beside it.
+    pub(super) fn close_session(
+        &mut self,
+        session: SessionId,
+        paths: &[Cow<'_, str>],
+        zxid: Zxid,
+        changes: &mut ChangeLog,
+    ) {
+        self.sessions.remove(session);
+        for path in paths {
+            // Missing in a replay over a snapshot that has seen it go.
+            let _ = self.delete_node(path, zxid, changes);
+        }
+        if self.znodes.owners().ephemerals_of(session) > 0 {
+            let rest: Vec<String> = self.ephemerals(session).collect();
+            for path in &rest {
+                let _ = self.delete_node(path, zxid, changes);
+            }
+        }
+    }
+
+    /// Deletes the ephemerals of sessions that are not in the table: to be called after replay.
+    pub fn remove_orphan_ephemerals(&mut self) {
+        let orphans: Vec<SessionId> =
+            self.ephemeral_owners().filter(|session| !self.sessions.contains(*session)).collect();
+        let mut nobody = ChangeLog::new();
+        for session in orphans {
+            self.close_session(session, &[], self.last_processed_zxid, &mut nobody);
+            nobody.trim(nobody.position());
+        }
+    }
+
+    /// How many bytes the paths of a session's ephemerals take in the transaction that closes it.
+    pub fn ephemerals_list_len(&self, session: SessionId) -> usize {
+        self.ephemeral_lists.get(&session).copied().unwrap_or(0)
+    }
+
+    /// Counts what a tree from a snapshot holds.
+    pub(crate) fn set_up_ephemeral_lists(&mut self) {
+        let sessions: Vec<SessionId> = self.ephemeral_owners().collect();
+        for session in sessions {
+            let len = self.ephemerals(session).map(|path| list_len(&path)).sum();
+            self.ephemeral_lists.insert(session, len);
+        }
+    }
+
+    pub(super) fn ephemeral_listed(&mut self, owner: i64, path: &str) {
+        if self.is_session(owner) {
+            *self.ephemeral_lists.entry(SessionId(owner)).or_default() += list_len(path);
+        }
+    }
+
+    pub(super) fn ephemeral_unlisted(&mut self, owner: i64, path: &str) {
+        if !self.is_session(owner) {
+            return;
+        }
+        let Some(len) = self.ephemeral_lists.get_mut(&SessionId(owner)) else { return };
+        *len -= list_len(path);
+        if *len == 0 {
+            self.ephemeral_lists.remove(&SessionId(owner));
+        }
+    }
+}
