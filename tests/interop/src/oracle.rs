@@ -6,6 +6,7 @@ use crate::server::{Kind, Settings, scratch};
 use crate::side::{Outcome, Side};
 use crate::step::{Chunks, Handshake, Step};
 use std::fmt;
+use std::path::Path;
 
 /// What is run.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +78,20 @@ pub struct Pair {
 impl Pair {
     /// Starts both servers with empty data directories.
     pub fn start(kinds: [Kind; 2], settings: &Settings, name: &str) -> Pair {
+        Pair::start_on(kinds, settings, name, |_| {})
+    }
+
+    /// Starts both servers on data directories that `prepare` has filled.
+    pub fn start_on(
+        kinds: [Kind; 2],
+        settings: &Settings,
+        name: &str,
+        prepare: impl Fn(&Path),
+    ) -> Pair {
         let directory = scratch(name);
+        for side in ["reference", "other"] {
+            prepare(&directory.join(side).join("data"));
+        }
         let (reference, other) = std::thread::scope(|scope| {
             let path = directory.join("reference");
             let reference = scope.spawn(move || Side::start(kinds[0], &path, settings));

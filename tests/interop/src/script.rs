@@ -21,10 +21,7 @@ pub struct Script {
 impl Script {
     /// Starts both; `None` where Java was waived.
     pub fn start(name: &str, settings: &Settings) -> Option<Script> {
-        let kinds = match std::env::var("INTEROP_OTHER").as_deref() {
-            Ok("java") => [Kind::Java, Kind::Java],
-            _ => [Kind::Java, Kind::Rookeeper],
-        };
+        let kinds = [Kind::Java, Kind::Rookeeper];
         java_wanted().then(|| Script {
             pair: Pair::start(kinds, settings, name),
             xids: BTreeMap::new(),

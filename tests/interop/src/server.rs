@@ -135,7 +135,8 @@ impl Server {
         let log = File::options().create(true).append(true).open(self.directory.join("log"));
         let log = log.expect("a test directory is writable");
         let before = log.metadata().map_or(0, |m| m.len());
-        let mut command = match self.kind {
+        let program = program(self.kind);
+        let mut command = match program {
             Kind::Java => Command::new(java_script()),
             Kind::Rookeeper => Command::new(rookeeper_binary()),
         };
@@ -143,7 +144,7 @@ impl Server {
         for (key, value) in &self.settings.properties {
             command.arg(format!("-D{key}={value}"));
         }
-        if self.kind == Kind::Rookeeper {
+        if program == Kind::Rookeeper {
             for (key, value) in &self.settings.rookeeper_properties {
                 command.arg(format!("-D{key}={value}"));
             }
@@ -219,6 +220,15 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// What runs for a kind of server. `INTEROP_OTHER=java` puts a second Java server in the place of
+/// ours, which proves the tests themselves.
+fn program(kind: Kind) -> Kind {
+    match std::env::var("INTEROP_OTHER").as_deref() {
+        Ok("java") => Kind::Java,
+        _ => kind,
     }
 }
 

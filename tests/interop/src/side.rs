@@ -368,6 +368,11 @@ impl Side {
         self.unordered.extend(zxids);
     }
 
+    /// Forgets when changes can have happened: the files are older than this run.
+    pub fn on_old_files(&mut self) {
+        self.names.earliest_ms = 0;
+    }
+
     /// Goes on as the other kind of server, on the same files.
     pub fn hand_over(&mut self, clean: bool) -> Outcome {
         let next = match self.server.kind {
@@ -463,14 +468,25 @@ fn sort_unordered(lines: &mut [Line], unordered: &BTreeSet<i64>) {
     }
 }
 
-/// The names in the canonical text of a getChildren reply. Escaped names are left out.
+/// The names in the canonical text of a getChildren reply.
 fn children_of(text: &str) -> Vec<String> {
     let Some((_, list)) = text.split_once("children=[") else {
         return Vec::new();
     };
     let list = list.trim_end_matches(']');
     let names = list.split(',').map(|name| name.trim_matches('"'));
-    names.filter(|name| !name.is_empty() && !name.contains('\\')).map(str::to_owned).collect()
+    names.filter(|name| !name.is_empty()).filter_map(unescaped).collect()
+}
+
+/// Undoes the escapes of a name that are not of control characters.
+fn unescaped(name: &str) -> Option<String> {
+    let mut parts = name.split("\\x");
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(part.get(2..)?.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// The password that a Java server gives a session: sixteen bytes of `java.util.Random`, seeded by
