@@ -1,0 +1,321 @@
+//! Writes the transaction log.
+//!
+//! Records gather in memory; a flush is one write and one fdatasync. A new file is made under a
+//! name that nobody takes for a log, synced, renamed, and its directory is synced before the
+//! first flush returns. Where records are small the file is zeroed ahead of them, so that an
+//! fdatasync need not change the file's metadata; at a roll and at a clean stop the zeros are cut
+//! off, so a file that ends with a record was closed in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC, VERSION};
+use rookeeper_jute::{Encode, Zxid};
+
+use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record};
+use crate::disk::DiskFile;
+use crate::error::StoreError;
+use crate::names::{NEXT_LOG_FILE, log_name};
+use crate::store::Shared;
+
+/// Longer flushes are appended without zeroing ahead: measured, zeros cost more than they save
+/// from about here on.
+const ZERO_AHEAD_FLUSH_MAX: usize = 64 << 10;
+
+/// Zeros behind the last record at the least while a file is open: the sign that it was not
+/// closed in order.
+const TAIL_ZEROS: usize = 16;
+
+/// A file that is ready to become a log.
+struct Prepared {
+    file: Box<dyn DiskFile>,
+    /// How far it is zeroed.
+    zeroed: u64,
+}
+
+/// Prepares the next log while the current one is written: for a thread of the driver's.
+#[derive(Clone)]
+pub struct Preparer {
+    shared: Arc<Shared>,
+    slot: Arc<Mutex<Option<Prepared>>>,
+}
+
+impl Preparer {
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Prepared>> {
+        self.slot.lock().expect("no code panics while it holds the slot")
+    }
+
+    /// Makes the next log's file if there is none; `false` if it was there already.
+    ///
+    /// # Errors
+    /// The operating system's. A full disk is no reason to stop: the next roll will see it.
+    pub fn prepare(&self) -> Result<bool, StoreError> {
+        let mut slot = self.slot();
+        if slot.is_some() {
+            return Ok(false);
+        }
+        *slot = Some(self.make()?);
+        Ok(true)
+    }
+
+    fn make(&self) -> Result<Prepared, StoreError> {
+        let path = self.path();
+        let file = self.shared.disk.create(&path).map_err(StoreError::io("create", &path))?;
+        let mut head = Vec::with_capacity(FILE_HEADER_LEN);
+        FileHeader { magic: LOG_MAGIC, version: VERSION, dbid: 0 }.encode(&mut head);
+        file.write_at(0, &head).map_err(StoreError::io("write", &path))?;
+        let zeroed = zero_ahead(&*file, head.len() as u64, self.shared.zero_ahead_len())
+            .map_err(StoreError::io("write", &path))?;
+        if self.shared.config.force_sync {
+            file.sync_all().map_err(StoreError::io("sync", &path))?;
+        }
+        Ok(Prepared { file, zeroed })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.shared.log_dir.join(NEXT_LOG_FILE)
+    }
+
+    fn take(&self) -> Result<Prepared, StoreError> {
+        match self.slot().take() {
+            Some(prepared) => Ok(prepared),
+            None => self.make(),
+        }
+    }
+
+    fn discard(&self) -> Result<(), StoreError> {
+        if self.slot().take().is_some() {
+            let path = self.path();
+            self.shared.disk.remove(&path).map_err(StoreError::io("remove", &path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes `len` zeros at `offset`; how far the file is zeroed then. A full disk ends the zeros
+/// early and is no error: whoever needs the room will see it.
+fn zero_ahead(file: &dyn DiskFile, offset: u64, len: u64) -> std::io::Result<u64> {
+    const ZEROS: &[u8] = &[0; 64 << 10];
+    let mut position = offset;
+    while position < offset + len {
+        let chunk = (offset + len - position).min(ZEROS.len() as u64);
+        match file.write_at(position, &ZEROS[..chunk as usize]) {
+            Ok(()) => position += chunk,
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(position)
+}
+
+struct OpenLog {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    /// Where the next record goes.
+    position: u64,
+    /// How far the file is written, with records and zeros.
+    zeroed: u64,
+    /// Whether its name is durable.
+    named: bool,
+}
+
+/// Appends transactions to the log. One thread owns it.
+///
+/// Any error but [`StoreError::OutOfOrder`] is final: neither a retry nor another role may trust
+/// what the system still has of the file, so the process has to end and recover from the disk.
+pub struct LogWriter {
+    shared: Arc<Shared>,
+    preparer: Preparer,
+    open: Option<OpenLog>,
+    /// Records not yet written.
+    buffer: Vec<u8>,
+    first_buffered: Option<Zxid>,
+    last: Zxid,
+    durable: Zxid,
+    written_len: u64,
+    poisoned: Option<PathBuf>,
+}
+
+impl LogWriter {
+    pub(crate) fn new(shared: Arc<Shared>, last: Zxid) -> Self {
+        let preparer = Preparer { shared: shared.clone(), slot: Arc::default() };
+        LogWriter {
+            shared,
+            preparer,
+            open: None,
+            buffer: Vec::new(),
+            first_buffered: None,
+            last,
+            durable: last,
+            written_len: 0,
+            poisoned: None,
+        }
+    }
+
+    /// What prepares the next file in the background; without it rolls do so themselves.
+    pub fn preparer(&self) -> Preparer {
+        self.preparer.clone()
+    }
+
+    /// The last transaction appended (before the first: the one recovered last).
+    pub fn last_zxid(&self) -> Zxid {
+        self.last
+    }
+
+    /// The last transaction that is on disk.
+    pub fn durable_zxid(&self) -> Zxid {
+        self.durable
+    }
+
+    /// Bytes appended and not yet flushed.
+    pub fn buffered_len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Length of the records in the current file, in bytes; 0 without one.
+    pub fn current_len(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.position)
+    }
+
+    /// Bytes of records appended since this writer was made (Java compares the growth of this
+    /// with `snapSizeLimitInKb`).
+    pub fn written_len(&self) -> u64 {
+        self.written_len
+    }
+
+    /// Appends a transaction: header, record, optional digest, as it is proposed. It is neither
+    /// written nor durable before [`LogWriter::flush`] returns, unless so much gathers that this
+    /// flushes ([`FLUSH_LEN_MAX`]).
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfOrder`] where `zxid` is not above the last one; those of `flush`.
+    pub fn append(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), StoreError> {
+        self.check()?;
+        if zxid <= self.last {
+            return Err(StoreError::OutOfOrder { zxid, last: self.last });
+        }
+        if !self.buffer.is_empty()
+            && self.buffer.len() + txn.len() + RECORD_OVERHEAD > FLUSH_LEN_MAX
+        {
+            self.flush()?;
+        }
+        self.first_buffered.get_or_insert(zxid);
+        encode_record(txn, &mut self.buffer);
+        self.last = zxid;
+        Ok(())
+    }
+
+    /// Makes all that was appended durable (with `forceSync=no`: writes it); returns the last
+    /// durable transaction.
+    ///
+    /// # Errors
+    /// The operating system's; the writer refuses everything afterwards.
+    pub fn flush(&mut self) -> Result<Zxid, StoreError> {
+        self.check()?;
+        let result = self.try_flush();
+        self.guard(result)?;
+        Ok(self.durable)
+    }
+
+    /// Flushes, closes the current file and cuts its padding; the next append starts a new one.
+    ///
+    /// # Errors
+    /// As for `flush`.
+    pub fn roll(&mut self) -> Result<(), StoreError> {
+        self.check()?;
+        let result = self.try_flush().and_then(|()| self.finish_file());
+        self.guard(result)
+    }
+
+    /// Ends in order: flushes, cuts the padding, removes what was prepared.
+    ///
+    /// # Errors
+    /// As for `flush`.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.roll()?;
+        self.preparer.discard()
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match &self.poisoned {
+            Some(path) => Err(StoreError::Poisoned { path: path.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn guard<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.is_err() {
+            let path = self.open.as_ref().map(|open| open.path.clone());
+            self.poisoned = Some(path.unwrap_or_else(|| self.shared.log_dir.clone()));
+        }
+        result
+    }
+
+    fn try_flush(&mut self) -> Result<(), StoreError> {
+        let Some(first) = self.first_buffered else { return Ok(()) };
+        if self.open.is_none() {
+            self.open = Some(self.start_file(first)?);
+        }
+        let zero_ahead_len = self.shared.zero_ahead_len();
+        let force_sync = self.shared.config.force_sync;
+        let open = self.open.as_mut().expect("a file was just opened if there was none");
+        let len = self.buffer.len();
+        let end = open.position + len as u64;
+        if end + TAIL_ZEROS as u64 > open.zeroed {
+            self.buffer.resize(len + TAIL_ZEROS, 0);
+        }
+        open.file
+            .write_at(open.position, &self.buffer)
+            .map_err(StoreError::io("write", &open.path))?;
+        open.zeroed = open.zeroed.max(open.position + self.buffer.len() as u64);
+        if end + TAIL_ZEROS as u64 >= open.zeroed && len <= ZERO_AHEAD_FLUSH_MAX {
+            open.zeroed = zero_ahead(&*open.file, open.zeroed, zero_ahead_len)
+                .map_err(StoreError::io("write", &open.path))?;
+        }
+        if force_sync {
+            open.file.sync_data().map_err(StoreError::io("sync", &open.path))?;
+            if !open.named {
+                self.shared.sync_dir(&self.shared.log_dir)?;
+            }
+        }
+        open.named = true;
+        open.position = end;
+        self.written_len += len as u64;
+        self.buffer.clear();
+        self.first_buffered = None;
+        self.durable = self.last;
+        if self.shared.config.log_size_limit.is_some_and(|limit| end > limit) {
+            self.finish_file()?;
+        }
+        Ok(())
+    }
+
+    fn start_file(&mut self, first: Zxid) -> Result<OpenLog, StoreError> {
+        let Prepared { file, zeroed } = self.preparer.take()?;
+        let path = self.shared.log_dir.join(log_name(first));
+        self.shared
+            .disk
+            .rename(&self.preparer.path(), &path)
+            .map_err(StoreError::io("rename to", &path))?;
+        Ok(OpenLog { file, path, position: FILE_HEADER_LEN as u64, zeroed, named: false })
+    }
+
+    fn finish_file(&mut self) -> Result<(), StoreError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        cut(&*open.file, &open.path, open.position, self.shared.config.force_sync)
+    }
+}
+
+/// Cuts a file at `len` and makes that durable.
+pub(crate) fn cut(
+    file: &dyn DiskFile,
+    path: &Path,
+    len: u64,
+    sync: bool,
+) -> Result<(), StoreError> {
+    file.set_len(len).map_err(StoreError::io("truncate", path))?;
+    if sync {
+        file.sync_data().map_err(StoreError::io("sync", path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! A data directory: opening it, its epoch files, sizes and free space.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rookeeper_jute::Zxid;
+
+use crate::config::StoreConfig;
+use crate::disk::{Disk, DiskLock};
+use crate::error::StoreError;
+use crate::log::{LogCursor, LogWriter, ZERO_AHEAD_LEN};
+use crate::names::{LOCK_FILE, NEXT_LOG_FILE, NEXT_SNAPSHOT_PREFIX, QUARANTINE_DIR, VERSION_DIR};
+use crate::purge::Purged;
+use crate::recovery::{Recovered, RecoverySink};
+use crate::snapshot::{SnapshotInfo, SnapshotWriter};
+
+/// What the store, its log writer and its snapshot writers share.
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) config: StoreConfig,
+    pub(crate) snapshot_dir: PathBuf,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) state: Mutex<SharedState>,
+}
+
+#[derive(Default)]
+pub(crate) struct SharedState {
+    /// The last snapshot written or loaded.
+    pub(crate) last_snapshot: Option<SnapshotInfo>,
+    /// Snapshots known to be valid, by name, with length and time of change.
+    pub(crate) verified: BTreeMap<String, (u64, i64)>,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, SharedState> {
+        self.state.lock().expect("no code panics while it holds the store's state")
+    }
+
+    pub(crate) fn zero_ahead_len(&self) -> u64 {
+        self.config.pre_alloc_size.min(ZERO_AHEAD_LEN)
+    }
+
+    pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
+        self.disk.sync_dir(dir).map_err(StoreError::io("sync", dir))
+    }
+
+    pub(crate) fn list(&self, dir: &Path) -> Result<Vec<String>, StoreError> {
+        self.disk.list(dir).map_err(StoreError::io("list", dir))
+    }
+
+    /// The directory beside `version_dir` where files are set aside, created.
+    pub(crate) fn quarantine(&self, version_dir: &Path) -> Result<PathBuf, StoreError> {
+        let parent = version_dir.parent().expect("version-2 was joined to its parent");
+        let dir = parent.join(QUARANTINE_DIR);
+        self.disk.create_dir_all(&dir).map_err(StoreError::io("create", &dir))?;
+        Ok(dir)
+    }
+}
+
+/// Free space where files are written, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeSpace {
+    /// For snapshots.
+    pub snapshot_dir: u64,
+    /// For logs.
+    pub log_dir: u64,
+}
+
+/// Lengths of all files, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of the snapshots' `version-2` (Java: `datadir_size`).
+    pub snapshot_dir: u64,
+    /// Of the logs' `version-2` (Java: `logdir_size`).
+    pub log_dir: u64,
+}
+
+/// An opened and locked data directory.
+pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) last: Option<Zxid>,
+    _locks: Vec<Box<dyn DiskLock>>,
+}
+
+impl Store {
+    /// Opens the directories of `config`: creates and checks them as Java does
+    /// (`FileTxnSnapLog`), locks them against other servers, and removes unfinished files.
+    ///
+    /// # Errors
+    /// A directory is missing, not writable, locked, or holds the other's files.
+    pub fn open(disk: Arc<dyn Disk>, config: StoreConfig) -> Result<Store, StoreError> {
+        let snapshot_dir = config.data_dir.join(VERSION_DIR);
+        let log_dir = config.data_log_dir.join(VERSION_DIR);
+        let shared = Shared { disk, config, snapshot_dir, log_dir, state: Mutex::default() };
+        for dir in [&shared.log_dir, &shared.snapshot_dir] {
+            prepare_dir(&shared, dir)?;
+        }
+        let locks = lock(&shared)?;
+        let snapshot_names = shared.list(&shared.snapshot_dir)?;
+        let log_names = shared.list(&shared.log_dir)?;
+        if shared.log_dir != shared.snapshot_dir {
+            if let Some(name) = log_names.iter().find(|name| name.starts_with("snapshot.")) {
+                let (path, name) = (shared.log_dir.clone(), name.clone());
+                return Err(StoreError::SnapshotInLogDirectory { path, name });
+            }
+            if let Some(name) = snapshot_names.iter().find(|name| name.starts_with("log.")) {
+                let (path, name) = (shared.snapshot_dir.clone(), name.clone());
+                return Err(StoreError::LogInSnapshotDirectory { path, name });
+            }
+        }
+        remove_unfinished(&shared, &snapshot_names, &log_names)?;
+        Ok(Store { shared: Arc::new(shared), last: None, _locks: locks })
+    }
+
+    /// Reads the newest valid snapshot and all later transactions into `sink`, repairs a torn
+    /// tail, and makes durable what was read.
+    ///
+    /// # Errors
+    /// Anything that would lose an acknowledged transaction; nothing is changed then.
+    pub fn recover(&mut self, sink: &mut dyn RecoverySink) -> Result<Recovered, StoreError> {
+        let recovered = crate::recovery::recover(&self.shared, sink)?;
+        self.last = Some(recovered.last_zxid);
+        Ok(recovered)
+    }
+
+    /// The writer of the log; its first append starts a new file.
+    ///
+    /// # Panics
+    /// Before [`Store::recover`], and where recovery asked for an initial snapshot that was not
+    /// written yet: a log without any snapshot is refused at the next start.
+    pub fn log_writer(&self) -> LogWriter {
+        let last = self.last.expect("recovery comes before writing");
+        let state = self.shared.state();
+        assert!(
+            state.last_snapshot.is_some() || self.shared.config.trust_empty_snapshot,
+            "the initial snapshot comes before the log"
+        );
+        drop(state);
+        LogWriter::new(self.shared.clone(), last.max(Zxid::ZERO))
+    }
+
+    /// A writer of the snapshot at `zxid`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn snapshot_writer(&self, zxid: Zxid) -> Result<SnapshotWriter, StoreError> {
+        SnapshotWriter::create(self.shared.clone(), zxid)
+    }
+
+    /// Reads the logs from the first transaction at or after `from`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn read_log(&self, from: Zxid) -> Result<LogCursor, StoreError> {
+        LogCursor::open(self.shared.clone(), from)
+    }
+
+    /// Removes everything after `zxid` from logs and snapshots; what is removed is kept in the
+    /// quarantine directory. No writer may be open, and recovery has to follow.
+    ///
+    /// # Errors
+    /// [`StoreError::TruncationPointMissing`] if no log has `zxid`; the operating system's.
+    pub fn truncate(&mut self, zxid: Zxid) -> Result<(), StoreError> {
+        self.last = None;
+        crate::log::truncate::truncate(&self.shared, zxid)
+    }
+
+    /// Removes all but the `retain` newest valid snapshots and the logs that they need
+    /// (Java: `PurgeTxnLog`).
+    ///
+    /// # Errors
+    /// The operating system's.
+    ///
+    /// # Panics
+    /// If `retain` is below 3, which Java refuses.
+    pub fn purge(&self, retain: usize) -> Result<Vec<Purged>, StoreError> {
+        crate::purge::purge(&self.shared, retain)
+    }
+
+    /// The last snapshot that was written or loaded.
+    pub fn last_snapshot(&self) -> Option<SnapshotInfo> {
+        self.shared.state().last_snapshot.clone()
+    }
+
+    /// The directory of snapshots and epoch files.
+    pub fn snapshot_dir(&self) -> &Path {
+        &self.shared.snapshot_dir
+    }
+
+    /// The directory of logs.
+    pub fn log_dir(&self) -> &Path {
+        &self.shared.log_dir
+    }
+
+    /// Free space where files are written.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn free_space(&self) -> Result<FreeSpace, StoreError> {
+        let free =
+            |dir: &Path| self.shared.disk.free_space(dir).map_err(StoreError::io("look at", dir));
+        Ok(FreeSpace {
+            snapshot_dir: free(&self.shared.snapshot_dir)?,
+            log_dir: free(&self.shared.log_dir)?,
+        })
+    }
+
+    /// Lengths of all files of each directory.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn sizes(&self) -> Result<Sizes, StoreError> {
+        Ok(Sizes {
+            snapshot_dir: dir_size(&self.shared, &self.shared.snapshot_dir)?,
+            log_dir: dir_size(&self.shared, &self.shared.log_dir)?,
+        })
+    }
+}
+
+fn prepare_dir(shared: &Shared, dir: &Path) -> Result<(), StoreError> {
+    if shared.disk.info(dir).map_err(StoreError::io("look at", dir))?.is_none() {
+        if !shared.config.auto_create_dir {
+            return Err(StoreError::DirectoryMissing { path: dir.to_path_buf() });
+        }
+        shared.disk.create_dir_all(dir).map_err(StoreError::io("create", dir))?;
+    }
+    if !shared.disk.is_writable(dir) {
+        return Err(StoreError::DirectoryNotWritable { path: dir.to_path_buf() });
+    }
+    Ok(())
+}
+
+fn lock(shared: &Shared) -> Result<Vec<Box<dyn DiskLock>>, StoreError> {
+    let mut parents = vec![&shared.config.data_dir];
+    if shared.config.data_log_dir != shared.config.data_dir {
+        parents.push(&shared.config.data_log_dir);
+    }
+    let mut locks = Vec::new();
+    for parent in parents {
+        let path = parent.join(LOCK_FILE);
+        match shared.disk.lock(&path).map_err(StoreError::io("lock", &path))? {
+            Some(lock) => locks.push(lock),
+            None => return Err(StoreError::Locked { path }),
+        }
+    }
+    Ok(locks)
+}
+
+fn remove_unfinished(
+    shared: &Shared,
+    snapshot_names: &[String],
+    log_names: &[String],
+) -> Result<(), StoreError> {
+    let snapshots = snapshot_names
+        .iter()
+        .filter(|name| name.starts_with(NEXT_SNAPSHOT_PREFIX))
+        .map(|name| shared.snapshot_dir.join(name));
+    let logs = log_names
+        .iter()
+        .filter(|name| *name == NEXT_LOG_FILE)
+        .map(|name| shared.log_dir.join(name));
+    for path in snapshots.chain(logs) {
+        shared.disk.remove(&path).map_err(StoreError::io("remove", &path))?;
+    }
+    Ok(())
+}
+
+fn dir_size(shared: &Shared, dir: &Path) -> Result<u64, StoreError> {
+    let mut dirs = vec![dir.to_path_buf()];
+    let mut sum = 0;
+    while let Some(dir) = dirs.pop() {
+        for name in shared.list(&dir)? {
+            let path = dir.join(name);
+            // A file that was purged in the meantime counts nothing.
+            let info = shared.disk.info(&path).map_err(StoreError::io("look at", &path))?;
+            match info {
+                Some(info) if info.is_dir => dirs.push(path),
+                Some(info) => sum += info.len,
+                None => {}
+            }
+        }
+    }
+    Ok(sum)
+}
