@@ -21,6 +21,7 @@ pub struct Profile {
     enforce_quota: bool,
     skip_acl: bool,
     digest: bool,
+    close_session_txn: bool,
     snap_count: usize,
     compression: &'static str,
     /// Restarts of the servers during the run.
@@ -42,6 +43,7 @@ impl Profile {
             compression: random.pick(&["", "", "gz", "snappy"]),
             restarts: random.pick(&[0, 1, 1, 2]),
             io_threads,
+            close_session_txn: random.chance(85),
         }
     }
 
@@ -51,6 +53,7 @@ impl Profile {
             .property("zookeeper.extendedTypesEnabled", &self.extended_types.to_string())
             .property("zookeeper.enforceQuota", &self.enforce_quota.to_string())
             .property("zookeeper.digest.enabled", &self.digest.to_string())
+            .property("zookeeper.closeSessionTxn.enabled", &self.close_session_txn.to_string())
             .property("zookeeper.snapCount", &self.snap_count.to_string())
             .io_threads(self.io_threads);
         if self.skip_acl {
