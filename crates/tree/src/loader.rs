@@ -142,33 +142,3 @@ impl TreeLoader {
         Ok(self.parent)
     }
 }
-
-impl Tree {
-    /// To be called after the log has been replayed: deletes the ephemerals of sessions that are
-    /// not in the table (Java: `ZooKeeperServer.loadData`), and puts children that replay left out
-    /// of order into czxid order. An ephemeral that has children stays; no server lets one have
-    /// any.
-    pub fn remove_orphan_ephemerals(&mut self) {
-        let orphaned = |id: &SessionId| !self.sessions.contains(*id);
-        let sessions: Vec<SessionId> = self.ephemeral_owners().filter(orphaned).collect();
-        for session in sessions {
-            let ids: Vec<NodeId> = self.znodes.owners().ephemerals(session).collect();
-            for id in ids {
-                if self.znodes.child_count(id) == 0 {
-                    self.remove_orphan(id);
-                }
-            }
-        }
-        self.znodes.sort_disordered_children();
-    }
-
-    fn remove_orphan(&mut self, id: NodeId) {
-        let Some(parent) = self.znodes.parent(id) else { return };
-        let stat = self.znodes.persisted(parent);
-        let pzxid = stat.pzxid.max(self.last_processed_zxid);
-        self.znodes.set_children_stat(parent, stat.cversion, pzxid);
-        let acl = self.znodes.acl(id);
-        self.znodes.remove(id);
-        self.acls.release(acl);
-    }
-}

@@ -30,7 +30,8 @@ impl Tree {
         }
     }
 
-    /// Deletes the ephemerals of sessions that are not in the table: to be called after replay.
+    /// To be called after the log has been replayed: deletes the ephemerals of sessions that are
+    /// not in the table, and puts children that replay left out of order into czxid order.
     pub fn remove_orphan_ephemerals(&mut self) {
         let orphans: Vec<SessionId> =
             self.ephemeral_owners().filter(|session| !self.sessions.contains(*session)).collect();
@@ -39,6 +40,7 @@ impl Tree {
             self.close_session(session, &[], self.last_processed_zxid, &mut nobody);
             nobody.trim(nobody.position());
         }
+        self.znodes.sort_disordered_children();
     }
 
     /// How many bytes the paths of a session's ephemerals take in the transaction that closes it.
