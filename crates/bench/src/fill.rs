@@ -63,9 +63,9 @@ impl FillResult {
             let cpu = self.server_cpu.as_secs_f64();
             report.add("server_cpu_seconds", "CPU time of the server", cpu, "s");
             let (before, after) = (self.before.resident as f64, self.after.resident as f64);
-            report.add("resident_before_bytes", "resident before", before / 1e6, "MB");
-            report.add("resident_bytes", "resident after", after / 1e6, "MB");
-            report.add("peak_bytes", "peak", self.after.peak as f64 / 1e6, "MB");
+            report.add("resident_before_mb", "resident before", before / 1e6, "MB");
+            report.add("resident_mb", "resident after", after / 1e6, "MB");
+            report.add("peak_mb", "peak", self.after.peak as f64 / 1e6, "MB");
             let each = (after - before) / self.znodes as f64;
             report.add("bytes_per_znode", "a znode", each, "B");
         }

@@ -44,8 +44,8 @@ impl IdleResult {
     pub fn report(&self) -> Report {
         let mut report = Report::new(format!("idle: {} sessions", self.sessions));
         let (before, after) = (self.resident_before as f64, self.resident_after as f64);
-        report.add("resident_before_bytes", "resident before", before / 1e6, "MB");
-        report.add("resident_after_bytes", "resident with them", after / 1e6, "MB");
+        report.add("resident_before_mb", "resident before", before / 1e6, "MB");
+        report.add("resident_after_mb", "resident with them", after / 1e6, "MB");
         report.add("bytes_per_session", "a session", self.bytes_per_session(), "B");
         report
     }

@@ -132,7 +132,7 @@ impl LoadResult {
             let per_cpu = self.per_cpu_second();
             report.add("operations_per_cpu_second", "operations a CPU-second", per_cpu, "/s");
             let resident = self.memory.resident as f64;
-            report.add("server_resident_bytes", "server resident", resident / 1e6, "MB");
+            report.add("server_resident_mb", "server resident", resident / 1e6, "MB");
         }
         let client_cpu = self.client_cpu.as_secs_f64();
         report.add("client_cpu_seconds", "CPU time of the client", client_cpu, "s");
