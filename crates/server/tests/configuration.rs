@@ -152,8 +152,9 @@ fn every_part_takes_its_keys() {
     assert_eq!(config.limits.global_outstanding_limit, 5);
     assert_eq!(config.request_throttle.max_requests, 3);
     assert_eq!(config.request_throttle.throttled_op_wait_time_ms, 4);
-    // Tokens are counted in global sessions of weight 3.
-    assert_eq!(config.connection_throttle.tokens, 6);
+    assert_eq!(config.connection_throttle.tokens, 2);
+    assert!(config.connection_throttle.weight_enabled);
+    assert_eq!(config.connection_throttle.global_session_weight, 3);
     assert_eq!(config.connection_throttle.freeze_time_ms, Some(8));
     assert_eq!(config.connection_throttle.drop_increase, 0.5);
     assert_eq!(config.limits.large_request_threshold, Some(1000));

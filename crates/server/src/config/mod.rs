@@ -254,8 +254,8 @@ pub struct RequestThrottleConfig {
     pub throttled_op_wait_time_ms: u32,
 }
 
-/// Throttle of new sessions: a token bucket and a drop probability. Tokens are scaled by the
-/// weight of a global session where weights are enabled, as in Java.
+/// Throttle of new sessions: a token bucket and a drop probability. Where weights are enabled,
+/// tokens are counted in global sessions; the throttle scales them by that weight, as Java does.
 #[derive(Debug, Clone)]
 pub struct ConnectionThrottleConfig {
     /// `connection_throttle_tokens`; 0 is off.

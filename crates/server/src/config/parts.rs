@@ -213,12 +213,11 @@ pub(super) fn connection_throttle(
     let local = int(settings, "local_session_weight", 1, 1)?;
     let global = int(settings, "global_session_weight", 3, 1)?.max(local);
     let renew = int(settings, "renew_session_weight", 2, 1)?.max(local);
-    let scale = if weight_enabled { global } else { 1 };
     let freeze = settings.number(&name("freeze_time"), -1, -1..=INT_MAX)?;
     Ok(ConnectionThrottleConfig {
-        tokens: int(settings, "tokens", 0, -INT_MAX)?.saturating_mul(scale),
+        tokens: int(settings, "tokens", 0, -INT_MAX)?,
         fill_time_ms: int(settings, "fill_time", 1, 1)?,
-        fill_count: int(settings, "fill_count", 1, 0)?.saturating_mul(scale),
+        fill_count: int(settings, "fill_count", 1, 0)?,
         freeze_time_ms: u32::try_from(freeze).ok(),
         drop_increase: settings.fraction(&name("drop_increase"), 0.02)?,
         drop_decrease: settings.fraction(&name("drop_decrease"), 0.002)?,

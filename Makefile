@@ -1,0 +1,28 @@
+# What needs installing, these targets install: Rust's formatter and linter, a C compiler, Java.
+
+CARGO ?= cargo
+# JAVA=no waives every comparison with a Java server; the summary says so.
+export JAVA
+
+.PHONY: build run test setup bench clean
+
+build: setup
+	$(CARGO) build --release --locked -p rookeeper
+
+# A server on defaults: client port 2181, data in ./data.
+run: build
+	"$${CARGO_TARGET_DIR:-target}"/release/rookeeper server
+
+# Format, lints as errors, unit and scenario tests, tidy, a short fuzz run, interop with Java.
+test: setup
+	scripts/test.sh
+
+setup:
+	@scripts/setup.sh
+
+# Against any ZooKeeper: make bench ARGS="load 127.0.0.1:2181 ..."
+bench: build
+	"$${CARGO_TARGET_DIR:-target}"/release/rookeeper bench $(ARGS)
+
+clean:
+	$(CARGO) clean
