@@ -55,12 +55,22 @@
 
 mod close;
 pub mod config;
+mod core;
 mod ids;
-#[allow(dead_code)]
+mod message;
+mod reply;
 mod segment;
+mod shard;
+mod shared;
 pub mod watch;
 
+pub use self::core::{
+    ApplyProgress, Core, CoreEffect, CoreInput, CoreReport, CoreStart, HaltReason, TICK_INTERVAL_MS,
+};
 pub use close::CloseReason;
 pub use config::{ConnectionThrottleConfig, CoreConfig, ShardConfig};
 pub use ids::{ConnectionKey, Now, SessionKey, ShardId};
+pub use message::{DeliveryBatch, SubmissionBatch};
 pub use segment::Segment;
+pub use shard::{ConnectionReport, Peer, Shard, ShardCounters, ShardEffect, ShardEffects, Summary};
+pub use shared::{DigestLog, Load, Shared};

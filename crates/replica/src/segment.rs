@@ -62,15 +62,15 @@ impl SegmentBuilder {
         &mut self.bytes
     }
 
-    /// Ends the transaction that was written; returns its place and length.
+    /// Ends the transaction that was written; returns its length.
     ///
     /// # Panics
     /// If nothing was written: a prepared request always yields a transaction.
-    pub(crate) fn end_record(&mut self, zxid: Zxid) -> (usize, usize) {
+    pub(crate) fn end_record(&mut self, zxid: Zxid) -> usize {
         let start = self.records.last().map_or(0, |(_, end)| *end);
         assert!(self.bytes.len() > start, "a transaction has bytes");
         self.records.push((zxid, self.bytes.len()));
-        (self.records.len() - 1, self.bytes.len() - start)
+        self.bytes.len() - start
     }
 
     pub(crate) fn bytes_len(&self) -> usize {

@@ -1,0 +1,381 @@
+//! From submissions to the pipeline: handshakes, checks of sessions, throttles, preparation (Java:
+//! `ZooKeeperServer.processConnectRequest`, `RequestThrottler`, `PrepRequestProcessor`).
+
+use std::collections::VecDeque;
+
+use rookeeper_jute::proto::ConnectResponse;
+use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId, Xid};
+use rookeeper_tree::{Identity, WriteRequest};
+
+use super::pipeline::{Connected, Item, ReadItem, Reply, RequestReply};
+use super::{Core, CoreEffect, State, password};
+use crate::close::CloseReason;
+use crate::ids::{ConnectionKey, Now, SessionKey};
+use crate::message::{
+    ConnectSubmission, DeliveryKind, RequestSubmission, Submission, SubmissionBatch, SubmissionKind,
+};
+use crate::reply;
+use crate::shared::Shared;
+
+/// What shards asked for and is not taken up yet, in order.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    batches: VecDeque<SubmissionBatch>,
+    /// How many entries of the first batch were taken.
+    taken: usize,
+}
+
+impl Backlog {
+    /// The next submission and the bytes that its body stands in; the bytes are moved out and must
+    /// be given back.
+    fn next(&mut self) -> Option<(Submission, Vec<u8>)> {
+        loop {
+            let batch = self.batches.front_mut()?;
+            if self.taken < batch.entries.len() {
+                let nothing = SubmissionKind::Closed { session: SessionKey::NONE };
+                let entry = &mut batch.entries[self.taken];
+                let kind = std::mem::replace(&mut entry.kind, nothing);
+                let submission = Submission {
+                    connection: entry.connection,
+                    received_us: entry.received_us,
+                    kind,
+                };
+                self.taken += 1;
+                return Some((submission, std::mem::take(&mut batch.bytes)));
+            }
+            self.batches.pop_front();
+            self.taken = 0;
+        }
+    }
+
+    fn give_back(&mut self, bytes: Vec<u8>) {
+        if let Some(batch) = self.batches.front_mut() {
+            batch.bytes = bytes;
+        }
+    }
+
+    /// Entries that wait.
+    pub(super) fn len(&self) -> usize {
+        self.batches.iter().map(|batch| batch.entries.len()).sum::<usize>() - self.taken
+    }
+}
+
+impl Core {
+    /// Takes note of what a shard says; requests wait in the backlog for [`Core::admit`].
+    pub(super) fn submitted(&mut self, now: Now, batch: SubmissionBatch) {
+        for touch in &batch.touches {
+            self.sessions.touch(touch.session, touch.at_ms);
+        }
+        if let Some(up_to_ms) = batch.touched_up_to_ms {
+            self.heard_up_to_ms[batch.shard.index()] = up_to_ms.min(now.monotonic_ms());
+        }
+        if self.is_throttling() && self.config.request_stale_connection_check {
+            for entry in &batch.entries {
+                if matches!(entry.kind, SubmissionKind::Closed { .. }) {
+                    self.dropped.insert(entry.connection);
+                }
+            }
+        }
+        if !batch.entries.is_empty() {
+            self.backlog.batches.push_back(batch);
+        }
+    }
+
+    /// Takes up what waits, as far as the limits allow.
+    pub(super) fn admit(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
+        while !self.must_stall(shared) {
+            let Some((submission, bytes)) = self.backlog.next() else { return };
+            let Submission { connection, received_us, kind } = submission;
+            match kind {
+                SubmissionKind::Request(request) => {
+                    self.request(now, connection, received_us, request, &bytes, shared, effects);
+                }
+                SubmissionKind::Connect(connect) => {
+                    self.connect(now, connection, received_us, &connect, shared, effects);
+                }
+                SubmissionKind::Closed { session } => {
+                    self.dropped.remove(&connection);
+                    self.sessions.disconnected(session, connection);
+                }
+            }
+            self.backlog.give_back(bytes);
+        }
+    }
+
+    fn is_throttling(&self) -> bool {
+        self.config.request_throttle_max_requests > 0
+    }
+
+    /// Whether requests wait before the pipeline: it is full, or a running snapshot is too far
+    /// behind.
+    fn must_stall(&self, shared: &Shared) -> bool {
+        let limit = self.config.request_throttle_max_requests;
+        (limit > 0 && self.pipeline.len() >= limit)
+            || (self.snapshots.running
+                && shared.tree.snapshot_backlog_len() > self.config.snapshot_backlog_bytes_max)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one request as it was submitted")]
+    fn request(
+        &mut self,
+        now: Now,
+        connection: ConnectionKey,
+        received_us: u64,
+        request: RequestSubmission,
+        bytes: &[u8],
+        shared: &Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) {
+        let body = &bytes[request.body.clone()];
+        let travels = request.read;
+        let reply = RequestReply {
+            connection,
+            xid: request.xid,
+            op: request.op,
+            received_us,
+            error: None,
+            bytes: body.len(),
+            large: request.large,
+        };
+        // An unknown, expired or moved session: dropped without a reply, as Java's touch does.
+        let alive = self.sessions.check(request.session, connection);
+        let Some(session) =
+            alive.filter(|_| self.is_admitted(now, request.session, &reply, shared))
+        else {
+            return release(&reply, travels, shared);
+        };
+        self.sessions.touch(request.session, now.monotonic_ms());
+        if self.is_too_old(now, &reply) {
+            self.throttled_ops += 1;
+            let item = Item::Refused(Box::new(reply), ErrorCode::ThrottledOp);
+            return self.pipeline.push_back(item);
+        }
+        if travels || request.op == OpCode::Sync {
+            self.pipeline.push_back(Item::Read(Box::new(ReadItem {
+                reply,
+                travels,
+                session,
+                body: body.into(),
+                identities: request.identities,
+            })));
+            return;
+        }
+        if request.op == OpCode::CloseSession {
+            self.sessions.set_closing(request.session);
+        }
+        let write = Write {
+            session,
+            cxid: request.xid,
+            op: request.op,
+            body,
+            identities: &request.identities,
+        };
+        self.write(now, write, Reply::Request(reply), shared, effects);
+    }
+
+    /// Whether the server still takes up requests of this connection.
+    fn is_admitted(
+        &mut self,
+        now: Now,
+        session: SessionKey,
+        reply: &RequestReply,
+        shared: &Shared,
+    ) -> bool {
+        let connection = reply.connection;
+        let position = shared.changes.position();
+        if self.state != State::Serving {
+            self.outbox.close(connection, position, CloseReason::NotServing);
+            return false;
+        }
+        if !self.is_throttling() || !self.config.request_throttle_drop_stale {
+            return true;
+        }
+        if reply.op == OpCode::CloseSession {
+            return true;
+        }
+        if self.dropped.contains(&connection) {
+            self.stale_requests_dropped += 1;
+            return false;
+        }
+        let age_ms = now.monotonic_us.saturating_sub(reply.received_us) / 1000;
+        let stale = self.config.request_stale_latency_check
+            && self.sessions.timeout_ms(session).is_some_and(|timeout_ms| age_ms > timeout_ms);
+        if stale {
+            self.stale_requests_dropped += 1;
+            self.dropped.insert(connection);
+            self.outbox.close(connection, position, CloseReason::RequestDropped);
+        }
+        !stale
+    }
+
+    /// Whether a request waited so long that it is not carried out (Java: `shouldThrottleOp`).
+    fn is_too_old(&self, now: Now, reply: &RequestReply) -> bool {
+        let limit_ms = self.config.throttled_op_wait_time_ms;
+        let age_ms = now.monotonic_us.saturating_sub(reply.received_us) / 1000;
+        limit_ms > 0
+            && age_ms > limit_ms
+            && !matches!(reply.op, OpCode::Ping | OpCode::CloseSession)
+    }
+
+    /// Prepares a write and puts its transaction into the pipeline.
+    fn write(
+        &mut self,
+        now: Now,
+        write: Write<'_>,
+        mut reply: Reply,
+        shared: &Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) {
+        let zxid = self.prepared.next();
+        let request = WriteRequest {
+            session: write.session,
+            cxid: write.cxid,
+            op: write.op,
+            body: write.body,
+            identities: write.identities,
+            zxid,
+            time_ms: now.wall_ms,
+            session_check: Ok(()),
+        };
+        let out = self.building.bytes_mut();
+        let prepared = self.outstanding.prepare(&shared.tree, &self.access, &request, out);
+        self.prepared = zxid;
+        let len = self.building.end_record(zxid);
+        if let Some(quota) = prepared.quota_exceeded {
+            effects.push(CoreEffect::QuotaExceeded(quota));
+        }
+        if let Reply::Request(reply) = &mut reply {
+            reply.error = prepared.error;
+        }
+        self.pipeline.push_back(Item::Txn { zxid, reply });
+        if self.snapshots.appended(len, &mut self.lot) {
+            self.append(effects);
+            effects.push(CoreEffect::Roll);
+            self.begin_snapshot(effects);
+        } else if self.building.bytes_len() >= self.config.segment_bytes {
+            self.append(effects);
+        }
+    }
+
+    /// Closes a session that has expired.
+    pub(super) fn close_session(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        shared: &Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) {
+        let write = Write::own(session, OpCode::CloseSession, &[]);
+        self.write(now, write, Reply::None, shared, effects);
+    }
+
+    /// Deletes a container or TTL znode.
+    pub(super) fn delete_container(
+        &mut self,
+        now: Now,
+        path: &str,
+        shared: &Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) {
+        let body = path.to_bytes();
+        let write = Write::own(SessionId(0), OpCode::DeleteContainer, &body);
+        self.write(now, write, Reply::None, shared, effects);
+    }
+
+    fn connect(
+        &mut self,
+        now: Now,
+        connection: ConnectionKey,
+        received_us: u64,
+        connect: &ConnectSubmission,
+        shared: &Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) {
+        let now_ms = now.monotonic_ms();
+        let position = shared.changes.position();
+        let resume = connect.session_id != SessionId(0);
+        let refusal = if self.state != State::Serving {
+            Some(CloseReason::NotServing)
+        } else if !self.throttle.admit(resume, now_ms, &mut self.lot) {
+            Some(CloseReason::ConnectionThrottled)
+        } else if connect.last_zxid_seen > shared.tree.last_processed_zxid() {
+            Some(CloseReason::ClientZxidAhead)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            shared.load.remove(0, false);
+            return self.outbox.close(connection, position, reason);
+        }
+        let (min, max) = (self.config.session_timeout_ms_min, self.config.session_timeout_ms_max);
+        let timeout_ms = connect.timeout_ms.max(min).min(max);
+        let connected = |session, session_id| {
+            let read_only = connect.read_only.map(|_| false);
+            Connected { connection, session, session_id, timeout_ms, read_only, received_us }
+        };
+        if !resume {
+            let (key, id) = self.sessions.create(timeout_ms, connection, now_ms);
+            let body = timeout_ms.to_bytes();
+            let write = Write::own(id, OpCode::CreateSession, &body);
+            let reply = Reply::Connect(Box::new(connected(key, id)));
+            return self.write(now, write, reply, shared, effects);
+        }
+        let id = connect.session_id;
+        if let Some(before) = self.sessions.owner(id) {
+            self.outbox.close(before, position, CloseReason::ClientReconnect);
+        }
+        let knows_password = connect.password == Some(password(id));
+        let resumed = match knows_password {
+            true => self.sessions.resume(id, connection, timeout_ms, now_ms),
+            false => Err(()),
+        };
+        match resumed {
+            Ok(key) => self.pipeline.push_back(Item::Resumed(Box::new(connected(key, id)))),
+            Err(()) => self.refuse_session(connection, position, connect.read_only, shared),
+        }
+    }
+
+    /// Tells a client that its session is no more, and closes (Java: `finishSessionInit`).
+    fn refuse_session(
+        &mut self,
+        connection: ConnectionKey,
+        position: u64,
+        read_only: Option<bool>,
+        shared: &Shared,
+    ) {
+        shared.load.remove(0, false);
+        let response = ConnectResponse {
+            protocol_version: 0,
+            timeout_ms: 0,
+            session_id: SessionId(0),
+            password: Some(&[0; 16]),
+            read_only: read_only.map(|_| false),
+        };
+        let kind = DeliveryKind::Close(CloseReason::SessionExpired);
+        self.outbox.push(connection, position, kind, |out| reply::framed(out, &response));
+    }
+}
+
+/// A write before it is prepared.
+#[derive(Debug, Clone, Copy)]
+struct Write<'a> {
+    session: SessionId,
+    cxid: Xid,
+    op: OpCode,
+    body: &'a [u8],
+    identities: &'a [Identity],
+}
+
+impl<'a> Write<'a> {
+    /// One that the server asks for by itself.
+    fn own(session: SessionId, op: OpCode, body: &'a [u8]) -> Self {
+        Write { session, cxid: Xid(0), op, body, identities: &[] }
+    }
+}
+
+/// A request leaves the server without an answer.
+fn release(reply: &RequestReply, travels: bool, shared: &Shared) {
+    if !travels {
+        shared.load.remove(reply.bytes, reply.large);
+    }
+}

@@ -1,0 +1,205 @@
+//! Committed transactions into the tree, in slices, and the answers to whoever waits.
+
+use rookeeper_jute::proto::ConnectResponse;
+use rookeeper_jute::txn::TxnHeader;
+use rookeeper_jute::{ErrorCode, OpCode, SessionId, Zxid};
+use rookeeper_tree::{Applied, ReadRequest};
+
+use super::pipeline::{Connected, Item, ReadItem, Reply, RequestReply};
+use super::{ApplyProgress, Core, CoreEffect, HaltReason, State, password};
+use crate::close::CloseReason;
+use crate::ids::{Now, ShardId};
+use crate::message::DeliveryKind;
+use crate::reply;
+use crate::shard::read_into;
+use crate::shared::Shared;
+
+/// A slice holds the write lock for about 250 microseconds: so many transactions, changes of single
+/// znodes or bytes of replies at most, but at least one transaction.
+const SLICE_TXNS_MAX: usize = 256;
+const SLICE_CHANGES_MAX: u64 = 1024;
+const SLICE_REPLY_BYTES_MAX: usize = 256 << 10;
+
+impl Core {
+    /// Applies one slice of what is committed, under the write lock, and answers in order.
+    pub fn apply(
+        &mut self,
+        _now: Now,
+        shared: &mut Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) -> ApplyProgress {
+        shared.trim_changes();
+        let start = shared.changes.position();
+        let mut txns = 0;
+        while self.state != State::Halted && self.can_apply() {
+            let changes = shared.changes.position() - start;
+            let full = txns == SLICE_TXNS_MAX
+                || changes >= SLICE_CHANGES_MAX
+                || self.outbox.bytes_len() >= SLICE_REPLY_BYTES_MAX;
+            if txns > 0 && full {
+                break;
+            }
+            let Some(Item::Txn { zxid, reply }) = self.pipeline.pop_front() else {
+                unreachable!("what can be applied is a transaction");
+            };
+            txns += 1;
+            self.apply_one(zxid, reply, shared, effects);
+            self.answer_ready(shared);
+        }
+        self.wake_watchers(start, shared, effects);
+        self.outbox.flush(Some(shared), effects);
+        if self.state != State::Halted && self.can_apply() {
+            return ApplyProgress::More;
+        }
+        self.applying = false;
+        self.halt_when_drained(effects);
+        ApplyProgress::Done
+    }
+
+    /// Whether the next step of the pipeline is a transaction that is committed.
+    pub(super) fn can_apply(&self) -> bool {
+        match self.pipeline.front() {
+            Some(Item::Txn { zxid, .. }) => *zxid <= self.commit.committed(),
+            _ => false,
+        }
+    }
+
+    /// Answers what waits for nothing any longer.
+    pub(super) fn answer_ready(&mut self, shared: &Shared) {
+        while !matches!(self.pipeline.front(), None | Some(Item::Txn { .. })) {
+            match self.pipeline.pop_front() {
+                Some(Item::Read(read)) => self.answer_read(&read, shared),
+                Some(Item::Refused(reply, err)) => {
+                    let zxid = shared.tree.last_processed_zxid();
+                    let position = shared.changes.position();
+                    shared.load.remove(reply.bytes, reply.large);
+                    self.reply(&reply, false, zxid, err, position, None);
+                }
+                Some(Item::Resumed(connected)) => self.connected(&connected, shared),
+                Some(Item::Txn { .. }) | None => unreachable!("looked at before"),
+            }
+        }
+    }
+
+    fn apply_one(
+        &mut self,
+        zxid: Zxid,
+        reply: Reply,
+        shared: &mut Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) {
+        let (segment, at) = self.segments.take();
+        let applied = match shared.tree.apply(segment.record(at), &mut shared.changes) {
+            Ok(applied) => applied,
+            Err(error) => return self.halt(HaltReason::Apply(error), effects),
+        };
+        assert_eq!(applied.header.zxid, zxid, "transactions are applied in their order");
+        self.outstanding.applied(zxid);
+        shared.digests.applied(zxid, || shared.tree.digest());
+        if applied.digest_mismatch {
+            self.digest_mismatches += 1;
+            effects.push(CoreEffect::DigestMismatch(zxid));
+        }
+        let position = shared.changes.position();
+        match reply {
+            Reply::Request(reply) => {
+                shared.load.remove(reply.bytes, reply.large);
+                self.answer_write(&reply, &applied, position);
+            }
+            Reply::Connect(connected) => self.connected(&connected, shared),
+            Reply::None => {}
+        }
+        if applied.header.txn_type == OpCode::CloseSession.to_i32() {
+            self.session_closed(applied.header, position);
+        }
+    }
+
+    fn answer_write(&mut self, reply: &RequestReply, applied: &Applied<'_>, position: u64) {
+        match reply.error {
+            Some(ErrorCode::SessionMoved) => {
+                self.outbox.close(reply.connection, position, CloseReason::ClientReconnect);
+            }
+            Some(err) => self.reply(reply, false, applied.header.zxid, err, position, None),
+            None => {
+                let err = applied.reply_error();
+                self.reply(reply, false, applied.header.zxid, err, position, Some(applied));
+            }
+        }
+    }
+
+    fn reply(
+        &mut self,
+        reply: &RequestReply,
+        read: bool,
+        zxid: Zxid,
+        err: ErrorCode,
+        position: u64,
+        applied: Option<&Applied<'_>>,
+    ) {
+        let kind =
+            DeliveryKind::Reply { op: reply.op, received_us: reply.received_us, read, watch: None };
+        self.outbox.push(reply.connection, position, kind, |out| {
+            let start = reply::begin(out);
+            if let Some(applied) = applied {
+                applied.encode_reply(reply.op, out);
+            }
+            reply::end(out, start, reply.xid, zxid, err.to_i32());
+        });
+    }
+
+    fn answer_read(&mut self, item: &ReadItem, shared: &Shared) {
+        let ReadItem { reply, travels, session, body, identities } = item;
+        if !travels {
+            shared.load.remove(reply.bytes, reply.large);
+        }
+        let read = ReadRequest { op: reply.op, body, session: *session, identities };
+        let position = shared.changes.position();
+        let access = &self.access;
+        self.outbox.push_with(reply.connection, position, |out| {
+            let watch = read_into(shared, access, reply.xid, &read, out);
+            DeliveryKind::Reply {
+                op: reply.op,
+                received_us: reply.received_us,
+                read: *travels,
+                watch: watch.map(|watch| Box::new(watch.into())),
+            }
+        });
+    }
+
+    fn connected(&mut self, connected: &Connected, shared: &Shared) {
+        shared.load.remove(0, false);
+        let Connected { connection, session, session_id, timeout_ms, read_only, received_us } =
+            *connected;
+        let response = ConnectResponse {
+            protocol_version: 0,
+            timeout_ms,
+            session_id,
+            password: Some(&password(session_id)),
+            read_only,
+        };
+        let kind = DeliveryKind::Connected { session, session_id, timeout_ms, received_us };
+        let position = shared.changes.position();
+        self.outbox.push(connection, position, kind, |out| reply::framed(out, &response));
+    }
+
+    /// The session is closed in the tree: where it is connected still, the connection is closed
+    /// too, after the reply if the client asked for it.
+    fn session_closed(&mut self, header: TxnHeader, position: u64) {
+        let session: SessionId = header.client_id;
+        if let Some(owner) = self.sessions.remove(session) {
+            self.outbox.close(owner, position, CloseReason::SessionClosed);
+        }
+    }
+
+    /// Asks to run the shards that have watches and nothing else to hear, where anything changed.
+    fn wake_watchers(&self, start: u64, shared: &Shared, effects: &mut Vec<CoreEffect>) {
+        if shared.changes.position() == start {
+            return;
+        }
+        for shard in (0..shared.shards()).map(ShardId) {
+            if shared.watches(shard) && !self.outbox.speaks_to(shard) {
+                effects.push(CoreEffect::Wake(shard));
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What is between taking up a request and answering it, in one order for all sessions.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rookeeper_jute::{ErrorCode, OpCode, SessionId, Xid, Zxid};
+use rookeeper_tree::Identity;
+
+use crate::ids::{ConnectionKey, SessionKey};
+use crate::segment::Segment;
+
+/// One step of the pipeline. All but transactions are done when everything before them is.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A transaction, prepared and on its way to the log.
+    Txn { zxid: Zxid, reply: Reply },
+    /// A request that is answered from the tree: a sync, or a read that travels with the write
+    /// after it.
+    Read(Box<ReadItem>),
+    /// A request that is answered with an error and changes nothing.
+    Refused(Box<RequestReply>, ErrorCode),
+    /// A session resumed on a new connection, which may rely on all that was asked before.
+    Resumed(Box<Connected>),
+}
+
+/// Who waits for a transaction.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// Nobody: the server itself asked for it.
+    None,
+    /// A client's request.
+    Request(RequestReply),
+    /// The handshake of a new session.
+    Connect(Box<Connected>),
+}
+
+/// A request that waits for its transaction.
+#[derive(Debug)]
+pub(super) struct RequestReply {
+    pub(super) connection: ConnectionKey,
+    pub(super) xid: Xid,
+    pub(super) op: OpCode,
+    pub(super) received_us: u64,
+    /// What the reply says where it is not the transaction's own result.
+    pub(super) error: Option<ErrorCode>,
+    /// What it counts for in the load.
+    pub(super) bytes: usize,
+    pub(super) large: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct ReadItem {
+    pub(super) reply: RequestReply,
+    /// Whether it only travels with a write, and counts for nothing in the load.
+    pub(super) travels: bool,
+    pub(super) session: SessionId,
+    pub(super) body: Box<[u8]>,
+    pub(super) identities: Arc<[Identity]>,
+}
+
+/// A session that stands.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) connection: ConnectionKey,
+    pub(super) session: SessionKey,
+    pub(super) session_id: SessionId,
+    pub(super) timeout_ms: i32,
+    pub(super) read_only: Option<bool>,
+    pub(super) received_us: u64,
+}
+
+/// Segments whose transactions are not all applied, in order.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    queue: VecDeque<Arc<Segment>>,
+    /// How many transactions of the first one were taken.
+    taken: usize,
+}
+
+impl Segments {
+    pub(super) fn push(&mut self, segment: Arc<Segment>) {
+        self.queue.push_back(segment);
+    }
+
+    /// The segment of the next transaction and the place in it.
+    ///
+    /// # Panics
+    /// If there is none: what is durable was handed to the disk before.
+    pub(super) fn take(&mut self) -> (Arc<Segment>, usize) {
+        let segment =
+            self.queue.front().expect("a durable transaction stands in a segment").clone();
+        let at = self.taken;
+        self.taken += 1;
+        if self.taken == segment.len() {
+            self.queue.pop_front();
+            self.taken = 0;
+        }
+        (segment, at)
+    }
+}

@@ -1,0 +1,68 @@
+//! What four-letter words, admin and metrics ask the core.
+
+use std::collections::BTreeMap;
+
+use rookeeper_jute::{SessionId, Zxid};
+
+use super::{Core, State};
+
+/// The core's figures at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CoreReport {
+    /// Whether requests are taken up.
+    pub serving: bool,
+    /// Live sessions (metric `global_sessions`).
+    pub sessions: usize,
+    /// Requests that wait before the pipeline (Java: the request throttler's queue).
+    pub backlog: usize,
+    /// Steps in the pipeline.
+    pub pipeline: usize,
+    /// Changes prepared and not applied.
+    pub outstanding_changes: usize,
+    /// The last transaction prepared.
+    pub last_prepared: Zxid,
+    /// The last transaction that may be applied.
+    pub committed: Zxid,
+    /// Transactions whose digest did not match (metric `digest_mismatches_count`).
+    pub digest_mismatches: u64,
+    /// Sessions that expired (metric `stale_sessions_expired`).
+    pub sessions_expired: u64,
+    /// Snapshots begun (metric `snap_count`).
+    pub snapshots_begun: u64,
+    /// Requests answered ThrottledOp (metric `throttled_ops`).
+    pub throttled_ops: u64,
+    /// Requests dropped as stale (metric `stale_requests_dropped`).
+    pub stale_requests_dropped: u64,
+    /// Tokens missing in the bucket of the connection throttle.
+    pub connection_token_deficit: i64,
+    /// Chance that a connect is dropped (metric `connection_drop_probability`).
+    pub connection_drop_chance: f64,
+}
+
+impl Core {
+    /// The figures now.
+    pub fn report(&self) -> CoreReport {
+        CoreReport {
+            serving: self.state == State::Serving,
+            sessions: self.sessions.len(),
+            backlog: self.backlog.len(),
+            pipeline: self.pipeline.len(),
+            outstanding_changes: self.outstanding.len(),
+            last_prepared: self.prepared,
+            committed: self.commit.committed(),
+            digest_mismatches: self.digest_mismatches,
+            sessions_expired: self.sessions_expired,
+            snapshots_begun: self.snapshots_begun,
+            throttled_ops: self.throttled_ops,
+            stale_requests_dropped: self.stale_requests_dropped,
+            connection_token_deficit: self.throttle.deficit(),
+            connection_drop_chance: self.throttle.drop_chance(),
+        }
+    }
+
+    /// When sessions expire, by the monotonic clock in milliseconds, and which (four-letter word
+    /// `dump`).
+    pub fn session_expiry(&self) -> BTreeMap<u64, Vec<SessionId>> {
+        self.sessions.expiry()
+    }
+}

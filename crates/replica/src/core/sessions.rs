@@ -1,0 +1,332 @@
+//! Which sessions are alive, where they are connected and when they expire (Java:
+//! `SessionTrackerImpl`, `ExpiryQueue`).
+//!
+//! A session expires at the end of the tick in which its timeout ends. A touch only notes the new
+//! end; a session stands in the bucket of an earlier end until that bucket is due, and moves on
+//! then. So a touch costs a store, however many sessions there are.
+
+use std::collections::BTreeMap;
+
+use rookeeper_jute::SessionId;
+
+use crate::ids::{ConnectionKey, SessionKey};
+
+#[derive(Debug)]
+struct Session {
+    generation: u32,
+    /// `None` in a free place.
+    id: Option<SessionId>,
+    timeout_ms: i32,
+    /// Closed or expired already, but for the transaction that says so.
+    closing: bool,
+    owner: Option<ConnectionKey>,
+    /// The end of the tick in which it expires, by the monotonic clock.
+    expires_ms: u64,
+    /// The bucket that it stands in: of that end or an earlier one. Entries for it in other buckets
+    /// mean nothing.
+    bucket_ms: u64,
+}
+
+/// All live sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    tick_ms: u64,
+    places: Vec<Session>,
+    free: Vec<u32>,
+    by_id: BTreeMap<SessionId, u32>,
+    /// Sessions to look at when a time has come.
+    buckets: BTreeMap<u64, Vec<SessionKey>>,
+    next_id: i64,
+}
+
+/// The first id that a server gives (Java: `initializeNextSessionId`): the server in the high
+/// byte, then five bytes of time, then zeros. Java takes the time since the machine started, which
+/// comes again after the next start; the wall clock does not.
+fn first_id(server_id: i64, wall_ms: i64) -> i64 {
+    let id = (((wall_ms as u64) << 24) >> 8) as i64 | server_id.wrapping_shl(56);
+    if id == i64::MIN { id + 1 } else { id }
+}
+
+impl Sessions {
+    pub(super) fn new(tick_ms: u32, server_id: i64, wall_ms: i64) -> Self {
+        Sessions {
+            tick_ms: u64::from(tick_ms.max(1)),
+            places: Vec::new(),
+            free: Vec::new(),
+            by_id: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            next_id: first_id(server_id, wall_ms),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// A new session.
+    pub(super) fn create(
+        &mut self,
+        timeout_ms: i32,
+        owner: ConnectionKey,
+        now_ms: u64,
+    ) -> (SessionKey, SessionId) {
+        while self.by_id.contains_key(&SessionId(self.next_id)) {
+            self.next_id = self.next_id.wrapping_add(1);
+        }
+        let id = SessionId(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        let key = self.track(id, timeout_ms, now_ms);
+        self.places[key.index as usize].owner = Some(owner);
+        (key, id)
+    }
+
+    /// Takes up a session with its full timeout (after a start, every session of the tree).
+    pub(super) fn track(&mut self, id: SessionId, timeout_ms: i32, now_ms: u64) -> SessionKey {
+        let expires_ms = self.round_up(now_ms, timeout_ms);
+        let session = Session {
+            generation: 0,
+            id: Some(id),
+            timeout_ms,
+            closing: false,
+            owner: None,
+            expires_ms,
+            bucket_ms: expires_ms,
+        };
+        let index = match self.free.pop() {
+            Some(index) => {
+                let place = &mut self.places[index as usize];
+                *place = Session { generation: place.generation.wrapping_add(1), ..session };
+                index
+            }
+            None => {
+                self.places.push(session);
+                u32::try_from(self.places.len() - 1).expect("fewer than 2^32 sessions")
+            }
+        };
+        let before = self.by_id.insert(id, index);
+        assert!(before.is_none(), "a session is tracked once");
+        let key = SessionKey { index, generation: self.places[index as usize].generation };
+        self.buckets.entry(expires_ms).or_default().push(key);
+        key
+    }
+
+    pub(super) fn find(&self, id: SessionId) -> Option<SessionKey> {
+        let index = *self.by_id.get(&id)?;
+        Some(SessionKey { index, generation: self.places[index as usize].generation })
+    }
+
+    #[inline]
+    fn get(&self, key: SessionKey) -> Option<&Session> {
+        let place = self.places.get(key.index as usize)?;
+        (place.generation == key.generation && place.id.is_some()).then_some(place)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        let place = self.places.get_mut(key.index as usize)?;
+        (place.generation == key.generation && place.id.is_some()).then_some(place)
+    }
+
+    /// The id of a session that is neither closed nor expired, where `connection` is where it is
+    /// connected.
+    #[inline]
+    pub(super) fn check(&self, key: SessionKey, connection: ConnectionKey) -> Option<SessionId> {
+        let session = self.get(key)?;
+        (!session.closing && session.owner == Some(connection)).then_some(session.id)?
+    }
+
+    /// The negotiated timeout of a session.
+    pub(super) fn timeout_ms(&self, key: SessionKey) -> Option<u64> {
+        self.get(key).map(|session| u64::try_from(session.timeout_ms).unwrap_or(0))
+    }
+
+    /// The client was heard of; `false` where the session is closed or expired.
+    #[inline]
+    pub(super) fn touch(&mut self, key: SessionKey, at_ms: u64) -> bool {
+        let tick_ms = self.tick_ms;
+        let Some(session) = self.get_mut(key) else { return false };
+        if session.closing {
+            return false;
+        }
+        let expires_ms = round_up(tick_ms, at_ms, session.timeout_ms);
+        if expires_ms > session.expires_ms {
+            session.expires_ms = expires_ms;
+        }
+        true
+    }
+
+    /// Connects a session to another connection, with a timeout of its own; returns the connection
+    /// before, or `Err` where the session is unknown, closed or expired.
+    pub(super) fn resume(
+        &mut self,
+        id: SessionId,
+        owner: ConnectionKey,
+        timeout_ms: i32,
+        now_ms: u64,
+    ) -> Result<SessionKey, ()> {
+        let key = self.find(id).ok_or(())?;
+        let tick_ms = self.tick_ms;
+        let session = self.get_mut(key).ok_or(())?;
+        if session.closing {
+            return Err(());
+        }
+        session.owner = Some(owner);
+        session.timeout_ms = timeout_ms;
+        let expires_ms = round_up(tick_ms, now_ms, timeout_ms);
+        session.expires_ms = expires_ms;
+        if expires_ms < session.bucket_ms {
+            session.bucket_ms = expires_ms;
+            self.buckets.entry(expires_ms).or_default().push(key);
+        }
+        Ok(key)
+    }
+
+    /// Where a session is connected.
+    pub(super) fn owner(&self, id: SessionId) -> Option<ConnectionKey> {
+        self.get(self.find(id)?)?.owner
+    }
+
+    /// A connection is gone.
+    pub(super) fn disconnected(&mut self, key: SessionKey, connection: ConnectionKey) {
+        if let Some(session) = self.get_mut(key)
+            && session.owner == Some(connection)
+        {
+            session.owner = None;
+        }
+    }
+
+    /// The session is closed, but for the transaction that says so.
+    pub(super) fn set_closing(&mut self, key: SessionKey) {
+        if let Some(session) = self.get_mut(key) {
+            session.closing = true;
+        }
+    }
+
+    /// The transaction that closes a session was applied; returns where it was connected.
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<ConnectionKey> {
+        let index = self.by_id.remove(&id)?;
+        let session = &mut self.places[index as usize];
+        session.id = None;
+        self.free.push(index);
+        session.owner.take()
+    }
+
+    /// The sessions that have expired, in the order of their ends; from now on they are closing.
+    /// `heard_up_to_ms` says up to when touches over a connection are known: a session is kept a
+    /// tick longer at most while the touches before its end are not.
+    pub(super) fn expire(
+        &mut self,
+        now_ms: u64,
+        heard_up_to_ms: impl Fn(ConnectionKey) -> u64,
+    ) -> Vec<SessionId> {
+        let mut expired = Vec::new();
+        let mut later = Vec::new();
+        while let Some(entry) = self.buckets.first_entry() {
+            if *entry.key() > now_ms {
+                break;
+            }
+            let (bucket_ms, keys) = entry.remove_entry();
+            for key in keys {
+                let tick_ms = self.tick_ms;
+                let Some(session) = self.get_mut(key) else { continue };
+                if session.closing || session.bucket_ms != bucket_ms {
+                    continue;
+                }
+                if session.expires_ms > bucket_ms {
+                    session.bucket_ms = session.expires_ms;
+                    later.push((session.expires_ms, key));
+                    continue;
+                }
+                let unheard = session.owner.is_some_and(|owner| heard_up_to_ms(owner) < bucket_ms);
+                if unheard && now_ms < bucket_ms + tick_ms {
+                    later.push((bucket_ms, key));
+                    continue;
+                }
+                session.closing = true;
+                expired.extend(session.id);
+            }
+        }
+        for (bucket_ms, key) in later {
+            self.buckets.entry(bucket_ms).or_default().push(key);
+        }
+        expired
+    }
+
+    /// The ends of ticks at which sessions expire, with the sessions (four-letter word `dump`).
+    pub(super) fn expiry(&self) -> BTreeMap<u64, Vec<SessionId>> {
+        let mut expiry = BTreeMap::<u64, Vec<SessionId>>::new();
+        for (id, index) in &self.by_id {
+            expiry.entry(self.places[*index as usize].expires_ms).or_default().push(*id);
+        }
+        expiry
+    }
+
+    fn round_up(&self, now_ms: u64, timeout_ms: i32) -> u64 {
+        round_up(self.tick_ms, now_ms, timeout_ms)
+    }
+}
+
+/// The end of the tick in which a timeout that starts at `now_ms` ends (Java:
+/// `roundToNextInterval`).
+fn round_up(tick_ms: u64, now_ms: u64, timeout_ms: i32) -> u64 {
+    let end_ms = now_ms + u64::try_from(timeout_ms).unwrap_or(0);
+    (end_ms / tick_ms + 1) * tick_ms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ShardId;
+
+    fn connection(index: u32) -> ConnectionKey {
+        ConnectionKey { index, generation: 0, shard: ShardId(0) }
+    }
+
+    #[test]
+    fn ids_carry_the_server_and_the_time() {
+        let id = first_id(3, 0x0000_0198_1234_5678);
+        assert_eq!(id, 0x0398_1234_5678_0000);
+        assert_eq!(first_id(0x80, 0), i64::MIN + 1);
+        assert_eq!(first_id(-1, 0) as u64 >> 56, 0xff, "only the low byte of the server counts");
+    }
+
+    #[test]
+    fn a_session_expires_at_the_end_of_its_tick_and_not_while_it_is_touched() {
+        let mut sessions = Sessions::new(1000, 1, 0);
+        let heard = |_| u64::MAX;
+        let (key, id) = sessions.create(4500, connection(0), 100);
+        assert_eq!(sessions.expire(4999, heard), []);
+        assert!(sessions.touch(key, 4999));
+        assert_eq!(sessions.expire(5000, heard), [], "touched in time");
+        assert_eq!(sessions.expire(9999, heard), []);
+        assert_eq!(sessions.expire(10_000, heard), [id]);
+        assert!(!sessions.touch(key, 10_000), "it is closing");
+        assert_eq!(sessions.expire(99_000, heard), [], "once");
+        assert_eq!(sessions.remove(id), Some(connection(0)));
+        assert_eq!(sessions.len(), 0);
+    }
+
+    #[test]
+    fn a_session_whose_touches_are_not_known_yet_is_kept_a_tick_longer() {
+        let mut sessions = Sessions::new(1000, 1, 0);
+        let (_, id) = sessions.create(2000, connection(0), 0);
+        assert_eq!(sessions.expire(3000, |_| 2999), []);
+        assert_eq!(sessions.expire(3999, |_| 2999), []);
+        assert_eq!(sessions.expire(4000, |_| 2999), [id]);
+        let (_, id) = sessions.create(2000, connection(0), 4000);
+        assert_eq!(sessions.expire(7000, |_| 7000), [id]);
+    }
+
+    #[test]
+    fn a_resumed_session_takes_the_timeout_of_its_new_connection() {
+        let mut sessions = Sessions::new(1000, 1, 0);
+        let heard = |_| u64::MAX;
+        let (key, id) = sessions.create(30_000, connection(0), 0);
+        assert_eq!(sessions.check(key, connection(0)), Some(id));
+        assert_eq!(sessions.resume(id, connection(1), 2000, 0), Ok(key));
+        assert_eq!(sessions.check(key, connection(0)), None, "it moved");
+        assert_eq!(sessions.check(key, connection(1)), Some(id));
+        assert_eq!(sessions.expire(3000, heard), [id]);
+        assert_eq!(sessions.resume(id, connection(2), 2000, 3000), Err(()));
+    }
+}

@@ -1,0 +1,109 @@
+//! What four-letter words, admin and metrics ask a shard.
+
+use std::collections::BTreeMap;
+
+use rookeeper_jute::SessionId;
+
+use super::connection::Phase;
+use super::{ConnectionReport, Shard, ShardCounters};
+use crate::ids::ConnectionKey;
+use crate::watch::WatchSummary;
+
+impl Shard {
+    /// The figures since the start or the last reset.
+    pub fn counters(&self) -> &ShardCounters {
+        &self.counters
+    }
+
+    /// Starts the figures anew (four-letter word `srst`).
+    pub fn reset_counters(&mut self) {
+        self.counters = ShardCounters::default();
+    }
+
+    /// Starts every connection's figures anew (four-letter word `crst`).
+    pub fn reset_connections(&mut self) {
+        for index in 0..self.connections.places_len() {
+            let stats = &mut self.connections[index].stats;
+            *stats = super::ConnectionStats::new(stats.established_ms);
+        }
+    }
+
+    /// How many connections there are, those without a session included.
+    pub fn connections_len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Reports on the connections from place `from` on, `max` places at most, and says where the
+    /// next call goes on; long reports run in slices.
+    pub fn connections(&self, from: u32, max: usize) -> (Vec<ConnectionReport>, Option<u32>) {
+        let from = from as usize;
+        let end = (from + max).min(self.connections.places_len());
+        let reports = (from..end)
+            .filter(|index| self.connections[*index].phase != Phase::Vacant)
+            .map(|index| self.connection(index))
+            .collect();
+        let next = (end < self.connections.places_len()).then_some(end);
+        (reports, next.map(|next| u32::try_from(next).expect("an index of the slab")))
+    }
+
+    /// The session of a connection, 0 before there is one; `None` for a key that means nothing.
+    pub fn session(&self, key: ConnectionKey) -> Option<SessionId> {
+        self.connections.find(key).map(|index| self.connections[index].session_id)
+    }
+
+    fn connection(&self, index: usize) -> ConnectionReport {
+        let connection = &self.connections[index];
+        let mut report = ConnectionReport {
+            key: self.connections.key(index),
+            peer: connection.peer,
+            session_id: connection.session_id,
+            timeout_ms: connection.timeout_ms,
+            reading: !connection.paused,
+            writing: connection.output_len() > 0,
+            outstanding: connection.outstanding,
+            received: 0,
+            sent: 0,
+            established_ms: 0,
+            last_operation: "",
+            last_cxid: 0,
+            last_zxid: rookeeper_jute::Zxid::ZERO,
+            last_response_ms: 0,
+            last_latency_ms: 0,
+            latency_min_ms: 0,
+            latency_avg_ms: 0,
+            latency_max_ms: 0,
+        };
+        connection.stats.fill(&mut report);
+        report
+    }
+
+    /// The counts of `wchs`.
+    pub fn watch_summary(&self) -> WatchSummary {
+        self.watches.summary()
+    }
+
+    /// Watches in both tables.
+    pub fn watch_count(&self) -> usize {
+        self.watches.len()
+    }
+
+    /// Watched paths by session (four-letter word `wchc`).
+    pub fn watches_by_session(&self) -> BTreeMap<SessionId, Vec<String>> {
+        let mut sessions = BTreeMap::<SessionId, Vec<String>>::new();
+        for (key, paths) in self.watches.by_connection() {
+            let Some(session) = self.session(key) else { continue };
+            sessions.entry(session).or_default().extend(paths.map(str::to_owned));
+        }
+        sessions
+    }
+
+    /// Watching sessions by path (four-letter word `wchp`).
+    pub fn watches_by_path(&self) -> BTreeMap<String, Vec<SessionId>> {
+        let mut paths = BTreeMap::<String, Vec<SessionId>>::new();
+        for (path, keys) in self.watches.by_path() {
+            let sessions = keys.filter_map(|key| self.session(key));
+            paths.entry(path.to_owned()).or_default().extend(sessions);
+        }
+        paths
+    }
+}
