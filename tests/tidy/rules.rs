@@ -13,7 +13,10 @@ const UNSAFE: &[(&str, &str)] = &[];
 /// What reaches the world. Words end where an identifier ends.
 const IMPURE: &[&str] = &[
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
     "std::thread",
     "std::process",
     "std::env",

@@ -201,7 +201,7 @@ impl Connection {
     }
 }
 
-/// The first frame in `bytes` and the length of it with its prefix, `None` where it is not complete.
+/// The first frame in `bytes` and its length with the prefix, `None` where it is not complete.
 ///
 /// # Errors
 /// A length that no reply has.

@@ -2,9 +2,9 @@
 //! long it takes, how much memory it holds.
 //!
 //! This is not a client library: it speaks just enough of the protocol to load a server, at a low
-//! cost of its own, for client and server often share the machine. It checks every reply: order of
-//! xids, error code, zxids that only grow, Stat, and the data themselves. CPU time and memory of the
-//! server come from `/proc`, for the process ids that the caller names.
+//! cost of its own, for client and server often share the machine. It checks every reply: order
+//! of xids, error code, zxids that only grow, Stat, and the data themselves. CPU time and memory
+//! of the server come from `/proc`, for the process ids that the caller names.
 //!
 //! # Layout
 //! - [`cli`]: the command line, and [`run`]

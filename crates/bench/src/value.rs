@@ -1,4 +1,4 @@
-//! Data of the benchmark's znodes: which znode, which write, and a filling that only that write has.
+//! Data of the benchmark's znodes: which znode, which write, and a filling of that write alone.
 
 /// Bytes before the filling.
 const HEAD_LEN: usize = 16;

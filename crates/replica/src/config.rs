@@ -23,7 +23,8 @@ pub struct ShardConfig {
     /// closed (`zookeeper.largeRequestMaxBytes`).
     pub large_request_max_bytes: usize,
     /// Schemes of which a connection must have an identity before any request but auth and sasl;
-    /// `None` where it need not (`zookeeper.enforce.auth.enabled`, `zookeeper.enforce.auth.schemes`).
+    /// `None` where it need not (`zookeeper.enforce.auth.enabled`,
+    /// `zookeeper.enforce.auth.schemes`).
     pub enforce_auth_schemes: Option<Vec<String>>,
     /// Unsent bytes of a connection above which its requests wait unread, in bytes. Java has no
     /// such limit.

@@ -179,7 +179,7 @@ impl fmt::Display for Repair {
             }
             Repair::LeftOver { path, offset, reason } => write!(
                 f,
-                "{}, offset {offset}: passed over what an earlier server left unfinished ({reason})",
+                "{}, offset {offset}: passed over what a server before left unfinished ({reason})",
                 path.display()
             ),
             Repair::DamageCovered { path, offset, reason } => write!(

@@ -16,6 +16,21 @@ use crate::paths;
 /// What closing a session takes beside its list of paths, in bytes: header, count and digest.
 const CLOSE_SESSION_LEN: usize = 32 + 4 + 12;
 
+/// The end of the transaction's record, which tells its kinds apart.
+fn encode_kind(create: &Create<'_>, is_ephemeral: bool, cversion: i32, out: &mut Vec<u8>) {
+    match create.op {
+        OpCode::CreateContainer => cversion.encode(out),
+        OpCode::CreateTtl => {
+            cversion.encode(out);
+            create.ttl_ms.encode(out);
+        }
+        _ => {
+            is_ephemeral.encode(out);
+            cversion.encode(out);
+        }
+    }
+}
+
 impl Step<'_> {
     /// Checks in Java's order: flags, time to live, session, slash and NUL, the list, the parent,
     /// access to it, the path's syntax, the znode itself, an ephemeral parent, quota.
@@ -56,17 +71,7 @@ impl Step<'_> {
         path.encode(out);
         create.data.encode(out);
         acl.encode(out);
-        match create.op {
-            OpCode::CreateContainer => cversion.encode(out),
-            OpCode::CreateTtl => {
-                cversion.encode(out);
-                create.ttl_ms.encode(out);
-            }
-            _ => {
-                is_ephemeral.encode(out);
-                cversion.encode(out);
-            }
-        }
+        encode_kind(&create, is_ephemeral, cversion, out);
         self.fits(out)?;
 
         let zxid = self.request.zxid;

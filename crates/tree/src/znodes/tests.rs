@@ -58,7 +58,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(parent, name, data, owner)| Step::Create { parent, name, data, owner }),
         3 => (number(), data_len(), any::<i32>())
             .prop_map(|(znode, data, version)| Step::Set { znode, data, version }),
-        1 => (number(), any::<i32>()).prop_map(|(znode, aversion)| Step::SetAcl { znode, aversion }),
+        1 => (number(), any::<i32>())
+            .prop_map(|(znode, aversion)| Step::SetAcl { znode, aversion }),
         1 => (number(), any::<i32>())
             .prop_map(|(znode, cversion)| Step::ChildrenStat { znode, cversion }),
         3 => number().prop_map(|znode| Step::Remove { znode }),
