@@ -20,7 +20,7 @@
 //! - [`quota`]: quotas and their statistics
 //! - [`prepare`]: from requests to transactions
 //! - [`apply`]: from transactions to changes
-//! - [`query`]: reads
+//! - [`query`]: reads and their answers
 #![forbid(unsafe_code)]
 
 pub mod acls;

@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! - [`children`]: names of children, all or by page
-//! - [`multi`]: multiRead
+//! - [`multi`]: the parts of a multiRead
 
 pub mod children;
 pub mod multi;
