@@ -17,12 +17,12 @@ use crate::paths;
 const CLOSE_SESSION_LEN: usize = 32 + 4 + 12;
 
 /// The end of the transaction's record, which tells its kinds apart.
-fn encode_kind(create: &Create<'_>, is_ephemeral: bool, cversion: i32, out: &mut Vec<u8>) {
-    match create.op {
+fn encode_kind((op, ttl_ms): (OpCode, i64), is_ephemeral: bool, cversion: i32, out: &mut Vec<u8>) {
+    match op {
         OpCode::CreateContainer => cversion.encode(out),
         OpCode::CreateTtl => {
             cversion.encode(out);
-            create.ttl_ms.encode(out);
+            ttl_ms.encode(out);
         }
         _ => {
             is_ephemeral.encode(out);
@@ -71,7 +71,7 @@ impl Step<'_> {
         path.encode(out);
         create.data.encode(out);
         acl.encode(out);
-        encode_kind(&create, is_ephemeral, cversion, out);
+        encode_kind((create.op, create.ttl_ms), is_ephemeral, cversion, out);
         self.fits(out)?;
 
         let zxid = self.request.zxid;
