@@ -7,10 +7,12 @@
 //! # Layout
 //! * [`facts`]: what the answers are made of
 //! * [`metrics`]: every metric of `mntr` by Java's name
+//! * [`quota`]: limits and use of quotas by namespace
 //! * `text`: numbers, addresses and dates as Java writes them
 
 pub mod facts;
 pub mod metrics;
+pub mod quota;
 mod text;
 
 use std::fmt::Write;
