@@ -5,7 +5,41 @@
 //! * [`config`]: zoo.cfg, properties and arguments, read into one [`config::ServerConfig`]
 //! * [`fourletter`]: the answers of four-letter words, from plain facts
 //! * [`process`]: what is told about the process around the server
+//! * `server`: [`Server`], [`ServerHandle`]: from the configuration to the end
+//! * `parts`: the threads and what connects them
+//! * `assemble`: from the configuration to the settings of each part
+//! * `io`: the I/O threads: sockets around a shard
+//! * `core_driver`: drives the core, on a thread of its own or inline on the only I/O thread
+//! * `disk`: the log's thread: group commit
+//! * `snapshots`: the thread of snapshots and purging
+//! * `recovery`: the tree from what is on disk
+//! * `listener`: listening sockets and limits on connections
+//! * `four_letter`: the thread that answers four-letter words
+//! * `gather`: the facts that their answers are made of
+//! * [`inspect`]: questions to the running server
+//! * `clock`, `mailbox`, `fate`, `signals`: time, queues, the end, and who asks for it
+#![forbid(unsafe_code)]
 
+mod assemble;
+mod clock;
 pub mod config;
+mod core_driver;
+mod disk;
+mod fate;
+mod four_letter;
 pub mod fourletter;
+mod gather;
+pub mod inspect;
+mod io;
+mod listener;
+mod mailbox;
+mod parts;
 pub mod process;
+mod recovery;
+mod server;
+mod signals;
+mod snapshots;
+
+pub use fate::ExitCode;
+pub use inspect::Inspector;
+pub use server::{Server, ServerHandle, StartError};

@@ -76,11 +76,17 @@ impl Preparer {
         self.shared.log_dir.join(NEXT_LOG_FILE)
     }
 
-    fn take(&self) -> Result<Prepared, StoreError> {
-        match self.slot().take() {
-            Some(prepared) => Ok(prepared),
-            None => self.make(),
-        }
+    /// Gives the prepared file, or one made now, the name of a log. The slot is held meanwhile:
+    /// the name of the next log must not be created anew before this one has left it.
+    fn take_as(&self, path: &Path) -> Result<Prepared, StoreError> {
+        let mut slot = self.slot();
+        let prepared = match slot.take() {
+            Some(prepared) => prepared,
+            None => self.make()?,
+        };
+        let renamed = self.shared.disk.rename(&self.path(), path);
+        renamed.map_err(StoreError::io("rename to", path))?;
+        Ok(prepared)
     }
 
     fn discard(&self) -> Result<(), StoreError> {
@@ -291,12 +297,8 @@ impl LogWriter {
     }
 
     fn start_file(&mut self, first: Zxid) -> Result<OpenLog, StoreError> {
-        let Prepared { file, zeroed } = self.preparer.take()?;
         let path = self.shared.log_dir.join(log_name(first));
-        self.shared
-            .disk
-            .rename(&self.preparer.path(), &path)
-            .map_err(StoreError::io("rename to", &path))?;
+        let Prepared { file, zeroed } = self.preparer.take_as(&path)?;
         Ok(OpenLog { file, path, position: FILE_HEADER_LEN as u64, zeroed, named: false })
     }
 

@@ -1,0 +1,72 @@
+//! The server's clock: the only place that reads the machine's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rookeeper_replica::Now;
+
+/// Reads wall and monotonic time; the latter counts from the clock's making.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub(crate) fn start() -> Self {
+        Clock { origin: Instant::now() }
+    }
+
+    /// The time, as the cores take it.
+    pub(crate) fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX),
+            monotonic_us: u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// A thread that calls a function at a fixed pace until it is stopped.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// Where the system has no thread left.
+    pub(crate) fn start(
+        interval: Duration,
+        mut tick: impl FnMut() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stopped);
+        let thread = thread::Builder::new().name("rookeeper-clock".into()).spawn(move || {
+            loop {
+                thread::park_timeout(interval);
+                if flag.load(Ordering::Acquire) {
+                    return;
+                }
+                tick();
+            }
+        })?;
+        Ok(Ticker { stopped, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // The ticking function does not panic; if it did, there is nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The disk thread: takes all transactions that are queued, writes them at once, syncs once and
+//! says up to which zxid they are durable. While one sync runs the next batch gathers, so that
+//! commits are grouped without a timer (`flushDelay` and `maxBatchSize` are honoured where set).
+//!
+//! A failed write or sync is final: what the kernel holds of the file cannot be trusted any more,
+//! so nothing further is written and the process has to end.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rookeeper_jute::Zxid;
+use rookeeper_replica::Segment;
+use rookeeper_store::{LogWriter, StoreError};
+
+/// How flushes are grouped (Java: `SyncRequestProcessor`).
+#[derive(Debug, Clone)]
+pub(crate) struct FlushPolicy {
+    /// How long a flush may wait for further transactions (`zookeeper.flushDelay`).
+    pub(crate) flush_delay: Duration,
+    /// Transactions that end the wait (`zookeeper.maxBatchSize`).
+    pub(crate) batch_len_max: usize,
+    /// A flush that takes longer is said (`fsync.warningthresholdms`).
+    pub(crate) warning_threshold: Duration,
+}
+
+/// What the log thread says back.
+#[derive(Debug)]
+pub(crate) enum DiskReport {
+    /// Everything up to this zxid is durable.
+    Durable(Zxid),
+    /// A write or sync failed; nothing more will be written.
+    Failed(StoreError),
+}
+
+#[derive(Debug)]
+enum Command {
+    Append(Arc<Segment>),
+    Roll,
+    Close,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    commands: Mutex<VecDeque<Command>>,
+    arrived: Condvar,
+}
+
+/// The sending side of the disk thread's queue. The core bounds what stands in it: it admits
+/// requests only within its limits on outstanding requests and bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct DiskSender {
+    queue: Arc<Queue>,
+}
+
+impl DiskSender {
+    /// Queues transactions.
+    pub(crate) fn append(&self, segment: Arc<Segment>) {
+        self.send(Command::Append(segment));
+    }
+
+    /// Ends the log file after what is queued.
+    pub(crate) fn roll(&self) {
+        self.send(Command::Roll);
+    }
+
+    /// Ends the thread after what is queued.
+    pub(crate) fn close(&self) {
+        self.send(Command::Close);
+    }
+
+    fn send(&self, command: Command) {
+        let mut commands = self.queue.commands.lock();
+        commands.push_back(command);
+        if commands.len() == 1 {
+            self.queue.arrived.notify_one();
+        }
+    }
+}
+
+/// Starts the disk thread. On it `rolled` is called after each end of a log file, and `report`
+/// after each flush.
+///
+/// # Errors
+/// Where the system has no thread left.
+pub(crate) fn start(
+    writer: LogWriter,
+    policy: FlushPolicy,
+    rolled: impl FnMut() + Send + 'static,
+    report: impl FnMut(DiskReport) + Send + 'static,
+) -> io::Result<(DiskSender, JoinHandle<()>)> {
+    let queue = Arc::new(Queue::default());
+    let sender = DiskSender { queue: Arc::clone(&queue) };
+    let thread = thread::Builder::new()
+        .name("rookeeper-disk".into())
+        .spawn(move || DiskThread { writer, policy, queue, rolled, report }.run())?;
+    Ok((sender, thread))
+}
+
+struct DiskThread<R, F> {
+    writer: LogWriter,
+    policy: FlushPolicy,
+    queue: Arc<Queue>,
+    rolled: R,
+    report: F,
+}
+
+impl<R: FnMut(), F: FnMut(DiskReport)> DiskThread<R, F> {
+    fn run(mut self) {
+        let mut batch = VecDeque::new();
+        loop {
+            self.take(&mut batch);
+            match self.write(&mut batch) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    (self.report)(DiskReport::Failed(error));
+                    return;
+                }
+            }
+        }
+        if let Err(error) = self.writer.close() {
+            tracing::error!(%error, "the log's tail could not be truncated at the stop");
+        }
+    }
+
+    /// Waits for commands and takes all of them; with a flush delay, waits on until the delay has
+    /// passed or enough transactions are there.
+    fn take(&self, batch: &mut VecDeque<Command>) {
+        let mut commands = self.queue.commands.lock();
+        while commands.is_empty() {
+            self.queue.arrived.wait(&mut commands);
+        }
+        std::mem::swap(&mut *commands, batch);
+        if self.policy.flush_delay.is_zero() {
+            return;
+        }
+        let deadline = Instant::now() + self.policy.flush_delay;
+        while records_len(batch) < self.policy.batch_len_max
+            && !batch.iter().any(|command| matches!(command, Command::Close))
+        {
+            let waited = self.queue.arrived.wait_until(&mut commands, deadline);
+            batch.extend(commands.drain(..));
+            if waited.timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// Writes and syncs a batch; `false` once the thread is to end.
+    fn write(&mut self, batch: &mut VecDeque<Command>) -> Result<bool, StoreError> {
+        let mut unsynced = None;
+        for command in batch.drain(..) {
+            match command {
+                Command::Append(segment) => {
+                    for (zxid, txn) in segment.records() {
+                        self.writer.append(zxid, txn)?;
+                    }
+                    unsynced = Some(segment.last_zxid());
+                }
+                Command::Roll => {
+                    self.flush(&mut unsynced)?;
+                    self.writer.roll()?;
+                    (self.rolled)();
+                }
+                Command::Close => {
+                    self.flush(&mut unsynced)?;
+                    return Ok(false);
+                }
+            }
+        }
+        self.flush(&mut unsynced)?;
+        Ok(true)
+    }
+
+    fn flush(&mut self, unsynced: &mut Option<Zxid>) -> Result<(), StoreError> {
+        let Some(zxid) = unsynced.take() else { return Ok(()) };
+        let start = Instant::now();
+        self.writer.flush()?;
+        let took = start.elapsed();
+        if took > self.policy.warning_threshold {
+            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(took_ms, "syncing the log took long, which delays every write");
+        }
+        (self.report)(DiskReport::Durable(zxid));
+        Ok(())
+    }
+}
+
+fn records_len(batch: &VecDeque<Command>) -> usize {
+    let len = |command: &Command| match command {
+        Command::Append(segment) => segment.len(),
+        Command::Roll | Command::Close => 0,
+    };
+    batch.iter().map(len).sum()
+}

@@ -1,0 +1,309 @@
+//! Gathers what a four-letter word's answer is made of, from shards, core and tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use rookeeper_jute::SessionId;
+use rookeeper_replica::{ConnectionReport, ShardCounters, Summary as Tally};
+use rookeeper_store::Store;
+
+use crate::fourletter::{
+    ConfigurationFacts, ConnectionFacts, ConnectionSession, Facts, Metrics, SizeFacts,
+    StatisticsFacts, Summary, TRACE_MASK_DEFAULT, WatchFacts, Word, metrics, render,
+};
+use crate::inspect::Inspector;
+use crate::process::Process;
+
+/// Connections that one question to a shard reports on, so that no turn takes long.
+const CONNECTIONS_A_QUESTION: usize = 256;
+
+/// Answers words of one server.
+pub(crate) struct Answers {
+    inspector: Inspector,
+    process: Arc<dyn Process>,
+    version: String,
+    trace_mask: AtomicI64,
+}
+
+impl Answers {
+    pub(crate) fn new(inspector: Inspector, process: Arc<dyn Process>, version: &str) -> Self {
+        Answers {
+            inspector,
+            process,
+            version: version.to_owned(),
+            trace_mask: AtomicI64::new(TRACE_MASK_DEFAULT),
+        }
+    }
+
+    /// The whole text that answers a word; nothing where Java says nothing.
+    pub(crate) fn answer(&self, word: [u8; 4], argument: Option<i64>) -> Vec<u8> {
+        let Some(word) = Word::from_bytes(word) else { return Vec::new() };
+        if let Some(refusal) = word.refusal(&self.inspector.config().whitelist) {
+            return refusal.into_bytes();
+        }
+        match (word, argument) {
+            (Word::Stmk, Some(mask)) => self.trace_mask.store(mask, Ordering::Relaxed),
+            (Word::Crst, _) => {
+                self.inspector.shards(|shard| shard.reset_connections());
+            }
+            (Word::Srst, _) => {
+                self.inspector.shards(|shard| shard.reset_counters());
+            }
+            _ => {}
+        }
+        render(word, &self.facts(word)).into_bytes()
+    }
+}
+
+impl Answers {
+    fn facts(&self, word: Word) -> Facts {
+        let counters = self.counters();
+        let mut facts = Facts {
+            version: self.version.clone(),
+            trace_mask: self.trace_mask.load(Ordering::Relaxed),
+            environment: match word {
+                Word::Envi => self.process.environment(),
+                _ => Vec::new(),
+            },
+            configuration: self.configuration(),
+            metrics: metrics_of(&counters),
+            ..Facts::default()
+        };
+        let report = self.inspector.core(|core| core.report());
+        facts.serving = report.as_ref().is_some_and(|report| report.serving);
+        facts.statistics = self.statistics(&counters);
+        if let Some(report) = report {
+            facts.statistics.connection_drop_probability = report.connection_drop_chance;
+            facts.metrics.counter("digest_mismatches_count", report.digest_mismatches);
+            facts.metrics.counter("stale_sessions_expired", report.sessions_expired);
+            facts.metrics.counter("snap_count", report.snapshots_begun);
+            facts.metrics.counter("throttled_ops", report.throttled_ops);
+            facts.metrics.counter("stale_requests_dropped", report.stale_requests_dropped);
+        }
+        if word.needs_sizes() {
+            facts.sizes = self.inspector.store().map(|store| sizes(&store)).unwrap_or_default();
+        }
+        if word.needs_connections() {
+            let reports = self.connections();
+            facts.connection_expiry = self.connection_expiry(&reports);
+            facts.connections = reports.iter().map(connection_facts).collect();
+        }
+        if word.needs_watches() {
+            facts.watches = self.watches(word);
+        }
+        match word {
+            Word::Dump => {
+                facts.ephemerals = self.ephemerals();
+                let expiry = self.inspector.core(|core| core.session_expiry()).unwrap_or_default();
+                let wall = |(at_ms, sessions)| (self.wall_ms(at_ms), sessions);
+                facts.session_expiry = expiry.into_iter().map(wall).collect();
+            }
+            Word::Hash => facts.digest_log = self.inspector.shared().digests.iter().collect(),
+            _ => {}
+        }
+        facts
+    }
+
+    fn counters(&self) -> ShardCounters {
+        let mut sum = ShardCounters::default();
+        for counters in self.inspector.shards(|shard| shard.counters().clone()) {
+            sum.merge(&counters);
+        }
+        sum
+    }
+
+    fn statistics(&self, counters: &ShardCounters) -> StatisticsFacts {
+        let connections = self.inspector.shards(|shard| shard.connections_len());
+        let now = self.inspector.now();
+        let sized = |value: u64| {
+            if counters.response_size.count == 0 { -1 } else { i64::try_from(value).unwrap_or(-1) }
+        };
+        let shared = self.inspector.shared();
+        StatisticsFacts {
+            latency_ms: summary(&counters.latency_ms),
+            packets_received: counters.packets_received,
+            packets_sent: counters.packets_sent,
+            connections_alive: connections.iter().sum::<usize>() as u64,
+            outstanding_requests: shared.load.requests() as u64,
+            last_processed_zxid: shared.tree.last_processed_zxid(),
+            znode_count: shared.tree.znode_count() as u64,
+            watch_count: shared.watch_count() as u64,
+            ephemerals_count: shared.tree.ephemerals_count() as u64,
+            approximate_data_size: shared.tree.approximate_data_size(),
+            session_count: shared.tree.sessions().len() as u64,
+            uptime_ms: now.monotonic_ms(),
+            response_size_last: sized(counters.last_response_size),
+            response_size_min: sized(counters.response_size.min),
+            response_size_max: sized(counters.response_size.max),
+            auth_failed_count: counters.auth_failed,
+            open_file_descriptors: self.process.open_file_descriptors(),
+            max_file_descriptors: self.process.max_file_descriptors(),
+            connection_drop_probability: 0.0,
+            quota_gauges: Vec::new(),
+        }
+    }
+
+    fn configuration(&self) -> ConfigurationFacts {
+        let config = self.inspector.config();
+        let version_2 = |dir: &std::path::Path| {
+            let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+            absolute.join("version-2").display().to_string()
+        };
+        ConfigurationFacts {
+            client_port: i32::from(self.inspector.local_addr().port()),
+            secure_client_port: -1,
+            data_dir: version_2(&config.storage.data_dir),
+            data_log_dir: version_2(&config.storage.data_log_dir),
+            tick_time_ms: config.sessions.tick_time_ms,
+            max_connections_per_address: config.listen.max_connections_per_address as i64,
+            session_timeout_ms_min: config.sessions.timeout_ms_min,
+            session_timeout_ms_max: config.sessions.timeout_ms_max,
+            listen_backlog: config.listen.backlog,
+            server_id: 0,
+        }
+    }
+
+    /// All connections of all shards, asked for in slices.
+    fn connections(&self) -> Vec<ConnectionReport> {
+        let mut all = Vec::new();
+        let mut from = 0;
+        loop {
+            let slices =
+                self.inspector.shards(move |shard| shard.connections(from, CONNECTIONS_A_QUESTION));
+            let mut more = false;
+            for (reports, next) in slices {
+                all.extend(reports);
+                more |= next.is_some();
+            }
+            if !more {
+                return all;
+            }
+            from += CONNECTIONS_A_QUESTION as u32;
+        }
+    }
+
+    /// From the monotonic clock to the wall's, in milliseconds.
+    fn wall_ms(&self, monotonic_ms: u64) -> i64 {
+        let now = self.inspector.now();
+        let to_wall = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        now.wall_ms - to_wall(now.monotonic_ms()) + to_wall(monotonic_ms)
+    }
+
+    /// When Java would close idle connections: its buckets are as long as the time that a
+    /// connection without a session has (Java: `NIOServerCnxnFactory.cnxnExpiryQueue`).
+    fn connection_expiry(
+        &self,
+        reports: &[ConnectionReport],
+    ) -> Vec<(i64, Vec<(std::net::SocketAddr, SessionId)>)> {
+        let sessionless_ms = u64::from(self.inspector.config().listen.sessionless_timeout_ms);
+        let mut buckets = BTreeMap::<u64, Vec<_>>::new();
+        for report in reports {
+            let timeout_ms = match u64::try_from(report.timeout_ms) {
+                Ok(timeout_ms) if timeout_ms > 0 => timeout_ms,
+                _ => sessionless_ms,
+            };
+            let at_ms = report.last_response_ms + timeout_ms;
+            let bucket =
+                at_ms.checked_div(sessionless_ms).map_or(at_ms, |n| (n + 1) * sessionless_ms);
+            buckets.entry(bucket).or_default().push((report.peer.address, report.session_id));
+        }
+        buckets.into_iter().map(|(at_ms, set)| (self.wall_ms(at_ms), set)).collect()
+    }
+
+    fn watches(&self, word: Word) -> WatchFacts {
+        let mut facts = WatchFacts::default();
+        for summary in self.inspector.shards(|shard| shard.watch_summary()) {
+            facts.connections_len += summary.connections;
+            facts.watches_len += summary.watches;
+        }
+        if word == Word::Wchc {
+            for sessions in self.inspector.shards(|shard| shard.watches_by_session()) {
+                facts.by_session.extend(sessions);
+            }
+            return facts;
+        }
+        // Two shards may watch the same path: only the paths themselves tell how many there are.
+        let mut paths = BTreeMap::<String, BTreeSet<SessionId>>::new();
+        for watched in self.inspector.shards(|shard| shard.watches_by_path()) {
+            for (path, sessions) in watched {
+                paths.entry(path).or_default().extend(sessions);
+            }
+        }
+        facts.paths_len = paths.len();
+        if word == Word::Wchp {
+            let list =
+                |(path, sessions): (String, BTreeSet<_>)| (path, sessions.into_iter().collect());
+            facts.by_path = paths.into_iter().map(list).collect();
+        }
+        facts
+    }
+
+    fn ephemerals(&self) -> Vec<(SessionId, Vec<String>)> {
+        let sessions: Vec<_> = self.inspector.shared().tree.ephemeral_owners().collect();
+        let paths = |session| self.inspector.shared().tree.ephemerals(session).collect();
+        sessions.into_iter().map(|session| (session, paths(session))).collect()
+    }
+}
+
+fn summary(tally: &Tally) -> Summary {
+    Summary::from_parts(tally.count, tally.sum, tally.min, tally.max)
+}
+
+fn metrics_of(counters: &ShardCounters) -> Metrics {
+    let mut metrics = Metrics::default();
+    metrics.counter("bytes_received_count", counters.bytes_received);
+    metrics.counter("response_bytes", counters.response_bytes);
+    metrics.counter("watch_bytes", counters.watch_bytes);
+    metrics.counter("connection_drop_count", counters.connection_drops);
+    metrics.counter("connection_rejected", counters.connections_rejected);
+    metrics.counter("sessionless_connections_expired", counters.sessionless_expired);
+    metrics.counter("large_requests_rejected", counters.large_requests_rejected);
+    metrics.basic("node_created_watch_count", summary(&counters.node_created_watchers));
+    metrics.basic("node_deleted_watch_count", summary(&counters.node_deleted_watchers));
+    metrics.basic("node_changed_watch_count", summary(&counters.node_changed_watchers));
+    metrics.basic("node_children_watch_count", summary(&counters.node_children_watchers));
+    let latency = |tally: &Tally| metrics::Percentiles { summary: summary(tally), at: [0; 4] };
+    metrics.advanced("readlatency", latency(&counters.read_latency_ms));
+    metrics.advanced("updatelatency", latency(&counters.update_latency_ms));
+    metrics
+}
+
+fn connection_facts(report: &ConnectionReport) -> ConnectionFacts {
+    // The report has the mean, which is all that is shown of sum and number.
+    let latency_ms = Summary::from_parts(
+        1,
+        report.latency_avg_ms,
+        u64::from(report.latency_min_ms),
+        u64::from(report.latency_max_ms),
+    );
+    let session = ConnectionSession {
+        id: report.session_id,
+        last_operation: report.last_operation,
+        established_ms: report.established_ms,
+        timeout_ms: report.timeout_ms,
+        last_cxid: report.last_cxid,
+        last_zxid: report.last_zxid,
+        last_response_ms: report.last_response_ms,
+        last_latency_ms: u64::from(report.last_latency_ms),
+        latency_ms,
+    };
+    ConnectionFacts {
+        address: report.peer.address,
+        interest: u8::from(report.reading) | (u8::from(report.writing) << 2),
+        outstanding_requests: u64::from(report.outstanding),
+        packets_received: report.received,
+        packets_sent: report.sent,
+        session: (report.session_id != SessionId(0)).then_some(session),
+    }
+}
+
+fn sizes(store: &Store) -> SizeFacts {
+    match store.sizes() {
+        Ok(sizes) => SizeFacts { data_dir: sizes.snapshot_dir, data_log_dir: sizes.log_dir },
+        Err(error) => {
+            tracing::warn!(%error, "the data directory's size is not known");
+            SizeFacts::default()
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Questions to a running server: what four-letter words and metrics are made from.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use rookeeper_replica::{Core, Now, Shard, Shared};
+use rookeeper_store::Store;
+
+use crate::clock::Clock;
+use crate::config::ServerConfig;
+use crate::core_driver::{CoreMessage, CorePort};
+use crate::io::{IoMessage, ShardPort};
+
+/// How long a thread may take to answer; all of them answer within a turn.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks the server's threads, each in its own time. Blocks, so it is not used on one of them.
+#[derive(Clone)]
+pub struct Inspector {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) local_address: SocketAddr,
+    pub(crate) clock: Clock,
+    pub(crate) store: Weak<Store>,
+    pub(crate) shared: Arc<RwLock<Shared>>,
+    pub(crate) core: CorePort,
+    pub(crate) shards: Vec<Arc<ShardPort>>,
+}
+
+impl Inspector {
+    /// What the server was told at its start.
+    pub fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// Where clients reach the server.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// The time, by the clock that all threads of the server read.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The data directory; `None` when the server has stopped.
+    pub fn store(&self) -> Option<Arc<Store>> {
+        self.store.upgrade()
+    }
+
+    /// The state that all threads share, locked for reading. Writes wait while it is held.
+    pub fn shared(&self) -> RwLockReadGuard<'_, Shared> {
+        self.shared.read()
+    }
+
+    /// Asks the core; `None` when the server is stopping.
+    pub fn core<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Core) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answers) = mpsc::sync_channel(1);
+        self.core.send(CoreMessage::Inspect(Box::new(move |core: &mut Core| {
+            // An inspector that gave up has nobody to tell.
+            let _ = answer.send(question(core));
+        })));
+        answers.recv_timeout(ANSWER_TIMEOUT).ok()
+    }
+
+    /// Asks every shard; the answers are in no particular order, and shards that are stopping do
+    /// not answer.
+    pub fn shards<T: Send + 'static>(
+        &self,
+        question: impl Fn(&mut Shard) -> T + Clone + Send + 'static,
+    ) -> Vec<T> {
+        let (answer, answers) = mpsc::sync_channel(self.shards.len());
+        for port in &self.shards {
+            let (question, answer) = (question.clone(), answer.clone());
+            port.messages.send(IoMessage::Inspect(Box::new(move |shard: &mut Shard| {
+                // An inspector that gave up has nobody to tell.
+                let _ = answer.send(question(shard));
+            })));
+        }
+        drop(answer);
+        std::iter::from_fn(|| answers.recv_timeout(ANSWER_TIMEOUT).ok()).collect()
+    }
+}

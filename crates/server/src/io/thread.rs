@@ -1,0 +1,494 @@
+//! The turn of an I/O thread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use rookeeper_replica::{
+    ConnectionKey, CoreInput, DeliveryBatch, Peer, Shard, ShardEffect, ShardEffects, Shared,
+};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::ports::{IoMessage, ShardPort};
+use super::ready::{self, ReadyQueue};
+use super::socket::{ReadOutcome, Socket};
+use crate::clock::Clock;
+use crate::core_driver::{CoreDriver, CoreMessage, CorePort, Flow};
+use crate::four_letter::FourLetterSender;
+use crate::listener::{self, Accepted, ConnectionLimits, Place};
+
+/// Length of a thread's scratch buffer, in bytes: the most that one connection says in one turn.
+const SCRATCH_LEN: usize = 128 << 10;
+
+/// Bytes received under one hold of the read lock, so that it is held for less than 1 ms.
+const RECEIVED_UNDER_LOCK_MAX: usize = 16 << 10;
+
+/// How often a turn goes on with connections that have more to do before sockets get their turn.
+const ROUNDS_MAX: usize = 16;
+
+/// Connections accepted in one turn.
+const ACCEPTS_A_TURN: usize = 64;
+
+/// The number of the listening socket in the ready queue.
+const LISTENER_TOKEN: u32 = u32::MAX;
+
+/// How long a connection that is to be closed may take to read its last bytes.
+const LINGER_MS: u64 = 5000;
+
+/// Where this thread's writes go.
+pub(crate) enum CoreSide {
+    /// The core is stepped by this thread.
+    Inline(Box<CoreDriver>),
+    /// The core has a thread of its own.
+    Remote(CorePort),
+}
+
+/// The listening socket, with the threads that its connections are spread over in turn.
+pub(crate) struct ListenerSide {
+    pub(crate) listener: std::net::TcpListener,
+    pub(crate) limits: Arc<ConnectionLimits>,
+    pub(crate) targets: Vec<Arc<ShardPort>>,
+}
+
+struct Acceptor {
+    listener: TcpListener,
+    waker: Waker,
+    limits: Arc<ConnectionLimits>,
+    targets: Vec<Arc<ShardPort>>,
+    next: usize,
+    /// Whether to wait for the next tick, since the process ran out of descriptors.
+    paused: bool,
+}
+
+struct Connection {
+    key: ConnectionKey,
+    socket: Socket,
+    /// Whether the shard does not want more input for now.
+    paused: bool,
+    /// Whether it stands in the list of connections with output.
+    dirty: bool,
+    /// When it was told to close, by the monotonic clock in milliseconds.
+    closing_since_ms: Option<u64>,
+}
+
+/// One I/O thread's state; [`IoThread::run`] is its only task.
+pub(crate) struct IoThread {
+    shard: Shard,
+    port: Arc<ShardPort>,
+    shared: Arc<RwLock<Shared>>,
+    clock: Clock,
+    core: CoreSide,
+    four_letter: FourLetterSender,
+    acceptor: Option<Acceptor>,
+    ready: Arc<ReadyQueue>,
+    connections: Vec<Option<Connection>>,
+    scratch: Box<[u8]>,
+    effects: ShardEffects,
+    /// Connections with output to write at the end of the turn.
+    dirty: Vec<u32>,
+    /// Connections of which the turn did not read all.
+    again: Vec<u32>,
+    messages: Vec<IoMessage>,
+    deliveries: Vec<DeliveryBatch>,
+    tokens: Vec<u32>,
+    /// Whether the shard has more to do than its last call could.
+    more: bool,
+    draining: bool,
+    stopped: bool,
+}
+
+impl IoThread {
+    /// A thread's state, ready to run.
+    pub(crate) fn new(
+        shard: Shard,
+        port: Arc<ShardPort>,
+        shared: Arc<RwLock<Shared>>,
+        clock: Clock,
+        core: CoreSide,
+        four_letter: FourLetterSender,
+    ) -> Self {
+        IoThread {
+            shard,
+            port,
+            shared,
+            clock,
+            core,
+            four_letter,
+            acceptor: None,
+            ready: Arc::default(),
+            connections: Vec::new(),
+            scratch: vec![0; SCRATCH_LEN].into_boxed_slice(),
+            effects: ShardEffects::default(),
+            dirty: Vec::new(),
+            again: Vec::new(),
+            messages: Vec::new(),
+            deliveries: Vec::new(),
+            tokens: Vec::new(),
+            more: false,
+            draining: false,
+            stopped: false,
+        }
+    }
+
+    /// Serves until the thread is told to stop. Runs within the thread's tokio runtime.
+    ///
+    /// # Errors
+    /// Where the listening socket cannot be registered.
+    pub(crate) async fn run(mut self, listener: Option<ListenerSide>) -> std::io::Result<()> {
+        if let Some(side) = listener {
+            self.acceptor = Some(Acceptor {
+                listener: TcpListener::from_std(side.listener)?,
+                waker: ready::waker(&self.ready, LISTENER_TOKEN),
+                limits: side.limits,
+                targets: side.targets,
+                next: 0,
+                paused: false,
+            });
+            self.ready.push(LISTENER_TOKEN);
+        }
+        std::future::poll_fn(|context| self.turn(context)).await;
+        Ok(())
+    }
+
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker();
+        let mut messages = std::mem::take(&mut self.messages);
+        self.port.messages.take(&mut messages, waker);
+        for message in messages.drain(..) {
+            self.message(message);
+        }
+        self.messages = messages;
+        let mut tokens = std::mem::take(&mut self.tokens);
+        self.ready.take(&mut tokens, waker);
+        self.serve(&tokens, waker);
+        self.submit();
+        while self.step_core() {
+            self.serve(&[], waker);
+            self.submit();
+        }
+        self.write_all();
+        tokens.clear();
+        self.tokens = tokens;
+        for token in self.again.drain(..) {
+            self.ready.push(token);
+        }
+        if self.stopped {
+            self.connections.clear();
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
+    fn message(&mut self, message: IoMessage) {
+        match message {
+            IoMessage::Accepted(accepted) => self.accepted(accepted),
+            IoMessage::Tick => self.tick(),
+            IoMessage::Wake => {}
+            IoMessage::Core(message) => {
+                if let CoreSide::Inline(driver) = &mut self.core {
+                    let flow = driver.message(message);
+                    self.stopped |= flow == Flow::Stop;
+                }
+            }
+            IoMessage::Inspect(question) => question(&mut self.shard),
+            IoMessage::FourLetterAnswer(answer) => {
+                self.shard.answer_word(answer.connection, &answer.text, &mut self.effects);
+                self.carry();
+            }
+            IoMessage::Drain => {
+                self.acceptor = None;
+                self.draining = true;
+            }
+            IoMessage::Stop => self.stopped = true,
+        }
+    }
+
+    /// Takes what the core delivered, then what the ready sockets hold; answers reads.
+    fn serve(&mut self, tokens: &[u32], waker: &Waker) {
+        let shared = Arc::clone(&self.shared);
+        let mut guard = shared.read();
+        self.catch_up(&guard, waker);
+        let mut received = 0;
+        for token in tokens {
+            if received >= RECEIVED_UNDER_LOCK_MAX {
+                RwLockReadGuard::bump(&mut guard);
+                self.catch_up(&guard, waker);
+                received = 0;
+            }
+            if *token == LISTENER_TOKEN {
+                self.accept();
+            } else {
+                received += self.serve_connection(*token, &mut guard, waker);
+            }
+        }
+        for _ in 0..ROUNDS_MAX {
+            if !self.more {
+                return;
+            }
+            RwLockReadGuard::bump(&mut guard);
+            self.catch_up(&guard, waker);
+        }
+        waker.wake_by_ref();
+    }
+
+    /// Nothing that a connection reads may be ahead of what it was told.
+    fn catch_up(&mut self, shared: &Shared, waker: &Waker) {
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        match &self.core {
+            CoreSide::Inline(_) => self.port.deliveries.take_quietly(&mut deliveries),
+            CoreSide::Remote(_) => self.port.deliveries.take(&mut deliveries, waker),
+        }
+        let now = self.clock.now();
+        for batch in deliveries.drain(..) {
+            self.shard.deliver(now, batch, shared, &mut self.effects);
+        }
+        self.deliveries = deliveries;
+        self.more = false;
+        self.shard.catch_up(now, shared, &mut self.effects);
+        self.carry();
+    }
+
+    /// Reads a ready connection once; returns how many bytes it said.
+    fn serve_connection(
+        &mut self,
+        token: u32,
+        guard: &mut RwLockReadGuard<'_, Shared>,
+        waker: &Waker,
+    ) -> usize {
+        let Some(connection) = self.connection(token) else { return 0 };
+        if connection.socket.write_blocked && !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(token);
+        }
+        let Some(connection) = self.connection(token) else { return 0 };
+        if connection.paused || connection.closing_since_ms.is_some() {
+            return 0;
+        }
+        let key = connection.key;
+        if self.draining {
+            return 0;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = match self.connection(token) {
+            Some(connection) => connection.socket.read(&mut scratch),
+            None => ReadOutcome::Empty,
+        };
+        let len = match outcome {
+            ReadOutcome::Full(len) => {
+                self.again.push(token);
+                len
+            }
+            ReadOutcome::Drained(len) => len,
+            ReadOutcome::Empty => 0,
+            ReadOutcome::Closed => {
+                self.lost(token);
+                0
+            }
+        };
+        for (index, chunk) in scratch[..len].chunks(RECEIVED_UNDER_LOCK_MAX).enumerate() {
+            if index > 0 {
+                RwLockReadGuard::bump(guard);
+                self.catch_up(guard, waker);
+            }
+            self.shard.receive(self.clock.now(), key, chunk, guard, &mut self.effects);
+            self.carry();
+        }
+        self.scratch = scratch;
+        len
+    }
+
+    fn connection(&mut self, token: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(token as usize)?.as_mut()
+    }
+
+    /// The number of a connection that is still the one that the shard means.
+    fn token(&mut self, key: ConnectionKey) -> Option<u32> {
+        let connection = self.connection(key.index)?;
+        (connection.key == key).then_some(key.index)
+    }
+
+    /// Carries out what the shard's last call asked for, submissions aside.
+    fn carry(&mut self) {
+        while !self.effects.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.effects.effects);
+            for effect in effects.drain(..) {
+                self.act(effect);
+            }
+            if self.effects.effects.is_empty() {
+                self.effects.effects = effects;
+            }
+        }
+    }
+
+    fn act(&mut self, effect: ShardEffect) {
+        match effect {
+            ShardEffect::Output(key) => {
+                let Some(token) = self.token(key) else { return };
+                let Some(connection) = self.connection(token) else { return };
+                if !connection.dirty {
+                    connection.dirty = true;
+                    self.dirty.push(token);
+                }
+            }
+            ShardEffect::Pause(key) => {
+                let Some(token) = self.token(key) else { return };
+                if let Some(connection) = self.connection(token) {
+                    connection.paused = true;
+                }
+            }
+            ShardEffect::Resume(key) => {
+                let Some(token) = self.token(key) else { return };
+                if let Some(connection) = self.connection(token) {
+                    connection.paused = false;
+                }
+                self.ready.push(token);
+            }
+            ShardEffect::Close(key, reason) => {
+                let now_ms = self.clock.now().monotonic_ms();
+                let Some(token) = self.token(key) else { return };
+                let Some(connection) = self.connection(token) else { return };
+                tracing::debug!(connection = ?key, reason = reason.as_str(), "closing");
+                connection.closing_since_ms.get_or_insert(now_ms);
+                if !connection.dirty {
+                    connection.dirty = true;
+                    self.dirty.push(token);
+                }
+            }
+            ShardEffect::FourLetterWord { connection: key, word, argument } => {
+                if !self.four_letter.ask(key, word, argument) {
+                    let Some(token) = self.token(key) else { return };
+                    self.lost(token);
+                }
+            }
+            ShardEffect::More => self.more = true,
+        }
+    }
+
+    /// Sends the writes of this turn to the core.
+    fn submit(&mut self) {
+        if self.effects.submissions.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.effects.submissions);
+        match &mut self.core {
+            CoreSide::Inline(driver) => driver.input(CoreInput::Submissions(batch)),
+            CoreSide::Remote(port) => {
+                port.send(CoreMessage::Input(CoreInput::Submissions(batch)));
+            }
+        }
+    }
+
+    /// Applies a slice where this thread steps the core; says whether something is to deliver.
+    fn step_core(&mut self) -> bool {
+        let CoreSide::Inline(driver) = &mut self.core else { return false };
+        if driver.apply_slice() {
+            // Sockets get a turn between slices.
+            self.port.messages.send(IoMessage::Wake);
+        }
+        !self.port.deliveries.is_empty()
+    }
+
+    /// Writes the output of every connection that has some, each with one call.
+    fn write_all(&mut self) {
+        while let Some(token) = self.dirty.pop() {
+            let Some(connection) = self.connections[token as usize].as_mut() else { continue };
+            connection.dirty = false;
+            let key = connection.key;
+            let output = self.shard.output(key);
+            let written = connection.socket.write(output);
+            let all = output.len();
+            match written {
+                None => self.lost(token),
+                Some(len) => {
+                    let closing = connection.closing_since_ms.is_some();
+                    self.shard.written(key, len, &mut self.effects);
+                    if len == all && closing {
+                        self.lost(token);
+                    }
+                    self.carry();
+                }
+            }
+        }
+    }
+
+    /// Takes a connection out of the thread; its socket closes.
+    fn lost(&mut self, token: u32) {
+        let slot = self.connections.get_mut(token as usize).and_then(Option::take);
+        if let Some(connection) = slot {
+            self.shard.closed(connection.key, &mut self.effects);
+            self.carry();
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now();
+        self.shard.tick(now, &mut self.effects);
+        self.carry();
+        let late_ms = now.monotonic_ms().saturating_sub(LINGER_MS);
+        let late = |connection: &Option<Connection>| {
+            let since = connection.as_ref().and_then(|connection| connection.closing_since_ms);
+            since.is_some_and(|since_ms| since_ms < late_ms)
+        };
+        let tokens = 0..self.connections.len();
+        for token in tokens.filter(|token| late(&self.connections[*token])).collect::<Vec<_>>() {
+            self.lost(token as u32);
+        }
+        if let Some(acceptor) = self.acceptor.as_mut().filter(|acceptor| acceptor.paused) {
+            acceptor.paused = false;
+            self.ready.push(LISTENER_TOKEN);
+        }
+    }
+
+    /// Takes waiting connections and hands each to the thread whose turn it is.
+    fn accept(&mut self) {
+        let Some(mut acceptor) = self.acceptor.take() else { return };
+        let mut left = ACCEPTS_A_TURN;
+        while !acceptor.paused {
+            if left == 0 {
+                self.again.push(LISTENER_TOKEN);
+                break;
+            }
+            left -= 1;
+            let mut context = Context::from_waker(&acceptor.waker);
+            match acceptor.listener.poll_accept(&mut context) {
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => acceptor.paused = listener::is_exhausted(&error),
+                Poll::Ready(Ok((stream, peer))) => {
+                    let Some((peer, place)) = listener::admit(&acceptor.limits, peer) else {
+                        continue;
+                    };
+                    let target = Arc::clone(&acceptor.targets[acceptor.next]);
+                    acceptor.next = (acceptor.next + 1) % acceptor.targets.len();
+                    if Arc::ptr_eq(&target, &self.port) {
+                        self.open(stream, peer, place);
+                    } else if let Ok(stream) = stream.into_std() {
+                        let accepted = Accepted { stream, peer, place };
+                        target.messages.send(IoMessage::Accepted(accepted));
+                    }
+                }
+            }
+        }
+        self.acceptor = Some(acceptor);
+    }
+
+    fn accepted(&mut self, accepted: Accepted) {
+        match TcpStream::from_std(accepted.stream) {
+            Ok(stream) => self.open(stream, accepted.peer, accepted.place),
+            Err(error) => tracing::warn!(%error, "a connection cannot be served"),
+        }
+    }
+
+    fn open(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        let key = self.shard.accept(self.clock.now(), Peer { address: peer, secure: false });
+        let socket = Socket::new(stream, place, &self.ready, key.index);
+        let at = key.index as usize;
+        if self.connections.len() <= at {
+            self.connections.resize_with(at + 1, || None);
+        }
+        self.connections[at] =
+            Some(Connection { key, socket, paused: false, dirty: false, closing_since_ms: None });
+        // Asks to be woken once the client has said something.
+        self.ready.push(key.index);
+    }
+}

@@ -1,0 +1,235 @@
+//! Listening sockets, and the limits on how many connections are accepted from them.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// What a listening socket is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenOptions {
+    /// The address to bind, `None` for every IPv4 and IPv6 address (`clientPortAddress`).
+    pub(crate) address: Option<IpAddr>,
+    /// The port, 0 for a free one (`clientPort`).
+    pub(crate) port: u16,
+    /// Connections that wait to be accepted (`clientPortListenBacklog`); the kernel cuts this to
+    /// `net.core.somaxconn`.
+    pub(crate) backlog: i32,
+    /// Whether the kernel probes idle connections (`zookeeper.clientTcpKeepAlive`).
+    pub(crate) keepalive: bool,
+}
+
+/// Opens a listening socket. Without an address it takes IPv4 and IPv6 at once, and IPv4 alone on
+/// a machine without IPv6.
+pub(crate) fn listen(options: &ListenOptions) -> io::Result<TcpListener> {
+    match options.address {
+        Some(address) => bind(SocketAddr::new(address, options.port), options),
+        None => {
+            let any6 = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), options.port);
+            let any4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), options.port);
+            bind(any6, options).or_else(|error| match error.kind() {
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+                _ => bind(any4, options),
+            })
+        }
+    }
+}
+
+/// Accepted sockets inherit TCP_NODELAY and SO_KEEPALIVE from the listening one, which saves two
+/// calls a connection.
+fn bind(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(options.keepalive)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket.into())
+}
+
+/// Counts connections, in all and by address of the client (Java: `maxCnxns`, `maxClientCnxns`,
+/// `NIOServerCnxnFactory.doAccept`).
+#[derive(Debug)]
+pub(crate) struct ConnectionLimits {
+    /// Most connections in all, `None` for no limit.
+    connections_max: Option<usize>,
+    /// Most connections from one address, `None` for no limit.
+    connections_per_client_max: Option<usize>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_client: HashMap<IpAddr, usize>,
+}
+
+/// Why a connection is closed as soon as it was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Rejected {
+    /// `maxCnxns` is reached.
+    #[error("too many connections, the limit is {max} (maxCnxns)")]
+    Connections {
+        /// The limit.
+        max: usize,
+    },
+    /// `maxClientCnxns` is reached for this address.
+    #[error("too many connections from {client}, the limit is {max} (maxClientCnxns)")]
+    ConnectionsOfClient {
+        /// The client.
+        client: IpAddr,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl ConnectionLimits {
+    /// Limits; 0 stands for none, as in the configuration.
+    pub(crate) fn new(connections_max: usize, connections_per_client_max: usize) -> Arc<Self> {
+        let limit = |max: usize| Some(max).filter(|max| *max > 0);
+        Arc::new(ConnectionLimits {
+            connections_max: limit(connections_max),
+            connections_per_client_max: limit(connections_per_client_max),
+            counts: Mutex::default(),
+        })
+    }
+
+    /// Takes a place for a connection from `client`; it is given back when the place is dropped.
+    pub(crate) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Place, Rejected> {
+        let mut counts = self.counts.lock();
+        if let Some(max) = self.connections_max.filter(|max| counts.all >= *max) {
+            return Err(Rejected::Connections { max });
+        }
+        if let Some(max) = self.connections_per_client_max {
+            let count = counts.by_client.entry(client).or_default();
+            if *count >= max {
+                return Err(Rejected::ConnectionsOfClient { client, max });
+            }
+            *count += 1;
+        }
+        counts.all += 1;
+        Ok(Place { limits: Arc::clone(self), client })
+    }
+}
+
+/// A connection's place within [`ConnectionLimits`].
+#[derive(Debug)]
+pub(crate) struct Place {
+    limits: Arc<ConnectionLimits>,
+    client: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.limits.counts.lock();
+        counts.all -= 1;
+        if let Some(count) = counts.by_client.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.by_client.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// A connection on its way from the listener to another I/O thread.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    /// The client's address; an IPv4 client of a dual-stack socket has its IPv4 address.
+    pub(crate) peer: SocketAddr,
+    pub(crate) place: Place,
+}
+
+/// Takes a place for a client that was accepted, and its address as an IPv4 one where it is one;
+/// `None` where it has to be turned away.
+pub(crate) fn admit(
+    limits: &Arc<ConnectionLimits>,
+    peer: SocketAddr,
+) -> Option<(SocketAddr, Place)> {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    match limits.admit(peer.ip()) {
+        Ok(place) => Some((peer, place)),
+        Err(rejected) => {
+            tracing::warn!(%peer, "connection refused: {rejected}");
+            None
+        }
+    }
+}
+
+/// Whether a failed accept says that the next one would fail too, since the process has no
+/// descriptors or memory left; otherwise a client gave up before it was accepted.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    let exhausted = is_exhaustion(error);
+    if exhausted {
+        tracing::warn!(%error, "cannot accept connections");
+    } else {
+        tracing::debug!(%error, "a connection was lost before it was accepted");
+    }
+    exhausted
+}
+
+/// EMFILE, ENFILE, ENOBUFS and ENOMEM: the next attempt would fail as well.
+fn is_exhaustion(error: &io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    matches!(error.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE | ENOBUFS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(address: Option<IpAddr>) -> ListenOptions {
+        ListenOptions { address, port: 0, backlog: 128, keepalive: false }
+    }
+
+    #[test]
+    fn a_listener_without_address_takes_ipv4_and_ipv6() {
+        let listener = listen(&options(None)).expect("listens");
+        let port = listener.local_addr().expect("bound").port();
+        let limits = ConnectionLimits::new(0, 0);
+        let clients = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        for client in clients {
+            let Ok(_stream) = TcpStream::connect((client, port)) else {
+                assert!(client.is_ipv6(), "IPv4 is always served");
+                continue;
+            };
+            let (stream, peer) = loop {
+                match listener.accept() {
+                    Ok(accepted) => break accepted,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+                std::thread::yield_now();
+            };
+            let (peer, _place) = admit(&limits, peer).expect("there is no limit");
+            assert_eq!(peer.ip(), client);
+            assert!(stream.nodelay().expect("open"), "inherited from the listener");
+        }
+    }
+
+    #[test]
+    fn places_are_limited_in_all_and_by_client_and_given_back() {
+        let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let limits = ConnectionLimits::new(3, 2);
+        let first = limits.admit(a).expect("free");
+        let _second = limits.admit(a).expect("free");
+        assert_eq!(
+            limits.admit(a).expect_err("full"),
+            Rejected::ConnectionsOfClient { client: a, max: 2 }
+        );
+        let _third = limits.admit(b).expect("free");
+        assert_eq!(limits.admit(b).expect_err("full"), Rejected::Connections { max: 3 });
+        drop(first);
+        let _again = limits.admit(a).expect("free again");
+    }
+}

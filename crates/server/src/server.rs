@@ -1,0 +1,216 @@
+//! A server from its configuration to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rookeeper_jute::Zxid;
+use rookeeper_replica::{CoreInput, CoreStart};
+use rookeeper_store::{RealDisk, Store, StoreError};
+use rookeeper_tree::Tree;
+
+use crate::assemble;
+use crate::config::ServerConfig;
+use crate::core_driver::CoreMessage;
+use crate::fate::{ExitCode, Fate};
+use crate::inspect::Inspector;
+use crate::io::IoMessage;
+use crate::listener;
+use crate::parts::{Parts, Threads};
+use crate::process::{Process, UnknownProcess};
+use crate::recovery::TreeRecovery;
+use crate::signals;
+use crate::snapshots;
+
+/// How long requests in flight may take to be answered when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no database, and none may be made.
+    #[error(
+        "there is no database in {}, and zookeeper.db.autocreate is false: create the file \
+         initialize beside version-2 to start with an empty one", data_dir.display()
+    )]
+    DatabaseMissing {
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// The client port cannot be listened on.
+    #[error("cannot listen for clients on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system gave no thread or event queue.
+    #[error("cannot start the server's threads: {0}")]
+    Threads(#[source] io::Error),
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+/// A running server; it stops when this is dropped.
+pub struct ServerHandle {
+    local_address: SocketAddr,
+    data_dir: PathBuf,
+    inspector: Inspector,
+    fate: Arc<Fate>,
+    threads: Option<Threads>,
+}
+
+impl Server {
+    /// Starts a server: listens, recovers what is on disk, and serves. Clients that connect
+    /// meanwhile wait in the backlog.
+    ///
+    /// # Errors
+    /// A port that is taken, a data directory that is in use, damaged or not permitted, a system
+    /// without threads.
+    pub fn start(config: ServerConfig) -> Result<ServerHandle, StartError> {
+        Self::start_in(config, Arc::new(UnknownProcess))
+    }
+
+    /// The same, in a process that can tell about itself.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub fn start_in(
+        config: ServerConfig,
+        process: Arc<dyn Process>,
+    ) -> Result<ServerHandle, StartError> {
+        let options = assemble::listen_options(&config);
+        let listener = listener::listen(&options).map_err(|source| {
+            let host = options.address.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
+            StartError::Listen { address: format!("{host}:{}", options.port), source }
+        })?;
+        let local_address = listener.local_addr().map_err(StartError::Threads)?;
+        let mut store = Store::open(Arc::new(RealDisk), assemble::store_config(&config))?;
+        let (tree, start) = recover(&config, &mut store)?;
+        let last_zxid = tree.last_processed_zxid();
+        let data_dir = config.storage.data_dir.clone();
+        let parts = Parts::new(config, process, local_address, tree, start, store);
+        let (fate, inspector) = (Arc::clone(&parts.fate), parts.inspector.clone());
+        let threads = parts.start(listener).map_err(StartError::Threads)?;
+        tracing::info!(address = %local_address, zxid = %last_zxid, "serving clients");
+        Ok(ServerHandle { local_address, data_dir, inspector, fate, threads: Some(threads) })
+    }
+}
+
+/// The tree as it was when the server last stopped. Where there was no snapshot at all, the first
+/// one is written before anything else: a log alone would be refused at the next start.
+fn recover(config: &ServerConfig, store: &mut Store) -> Result<(Tree, CoreStart), StartError> {
+    let begun = Instant::now();
+    let mut recovery = TreeRecovery::new(assemble::tree_config(config));
+    let recovered = store.recover(&mut recovery)?;
+    let mut tree = recovery.finish();
+    for repair in &recovered.repairs {
+        tracing::warn!("{repair}");
+    }
+    if recovered.last_zxid == Zxid::NONE {
+        return Err(StartError::DatabaseMissing { data_dir: config.storage.data_dir.clone() });
+    }
+    if recovered.write_initial_snapshot {
+        snapshots::write_at_once(store, &mut tree)?;
+    }
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        znodes = tree.znode_count(),
+        sessions = tree.sessions().len(),
+        zxid = %recovered.last_zxid,
+        replayed = recovered.txns,
+        took_ms,
+        "data loaded"
+    );
+    let start =
+        CoreStart { txns_since_snapshot: recovered.txns, bytes_since_snapshot: recovered.txns_len };
+    Ok((tree, start))
+}
+
+impl ServerHandle {
+    /// Where clients reach the server.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    /// The data directory, without `version-2`.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Questions to the running server.
+    pub fn inspector(&self) -> &Inspector {
+        &self.inspector
+    }
+
+    /// Lets SIGTERM and SIGINT end the server; for the process that is nothing but a server.
+    ///
+    /// # Errors
+    /// Where the signals cannot be caught.
+    pub fn stop_on_signals(&self) -> io::Result<()> {
+        signals::stop_on_signals(Arc::clone(&self.fate))
+    }
+
+    /// Waits until the server has to end: a signal, or a failure that it cannot outlive. Then
+    /// [`ServerHandle::stop`] is due.
+    pub fn wait(&self) -> ExitCode {
+        self.fate.wait()
+    }
+
+    /// Stops in good order: accepts and reads no more, answers what is in flight, closes
+    /// connections and log. Sessions live on.
+    pub fn stop(mut self) -> ExitCode {
+        self.shut_down();
+        self.fate.wait()
+    }
+
+    fn shut_down(&mut self) {
+        let Some(threads) = self.threads.take() else { return };
+        for port in &self.inspector.shards {
+            port.messages.send(IoMessage::Drain);
+        }
+        self.inspector.core.send(CoreMessage::Input(CoreInput::Shutdown));
+        if !self.fate.wait_halted(DRAIN_TIMEOUT) {
+            tracing::warn!("requests in flight are not answered: the log takes too long");
+        }
+        drop(threads.ticker);
+        threads.snapshots.stop();
+        join(threads.snapshot_thread);
+        threads.disk.close();
+        join(threads.disk_thread);
+        self.inspector.core.send(CoreMessage::Stop);
+        for port in &self.inspector.shards {
+            port.messages.send(IoMessage::Stop);
+        }
+        for thread in threads.io_threads {
+            join(thread);
+        }
+        if let Some(thread) = threads.core_thread {
+            join(thread);
+        }
+        join(threads.four_letter);
+        drop(threads.store);
+        self.fate.decide(ExitCode::Finished);
+    }
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+fn join(thread: thread::JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("a thread of the server had panicked");
+    }
+}

@@ -1,0 +1,219 @@
+//! The snapshot thread: takes the tree's bytes in slices under the write lock, writes them on its
+//! own time, and purges what later snapshots have made superfluous.
+//!
+//! A slice is short and is followed by a pause at least as long, so that a snapshot never takes
+//! more than half of a core from the service.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use rookeeper_jute::Zxid;
+use rookeeper_replica::Shared;
+use rookeeper_store::{Preparer, SnapshotDigest, Store, StoreError};
+use rookeeper_tree::{SnapshotProgress, Tree};
+
+/// Bytes taken under one hold of the write lock: about 100 microseconds' worth.
+const SLICE_BYTES: usize = 32 << 10;
+
+/// When old snapshots and logs are removed (Java: `DatadirCleanupManager`).
+#[derive(Debug, Clone)]
+pub(crate) struct PurgePolicy {
+    /// Snapshots kept (`autopurge.snapRetainCount`).
+    pub(crate) retain: usize,
+    /// How often (`autopurge.purgeInterval`); `None` for never.
+    pub(crate) interval: Option<Duration>,
+}
+
+enum Command {
+    Begin,
+    Prepare,
+    Stop,
+}
+
+/// Asks the thread for snapshots.
+#[derive(Clone)]
+pub(crate) struct SnapshotSender {
+    commands: Sender<Command>,
+}
+
+impl SnapshotSender {
+    /// Takes a snapshot of the tree as it is when the thread gets to it.
+    pub(crate) fn begin(&self) {
+        // A thread that has ended was told to: the server is stopping.
+        let _ = self.commands.send(Command::Begin);
+    }
+
+    /// Makes the next log's file, ahead of its need.
+    pub(crate) fn prepare(&self) {
+        let _ = self.commands.send(Command::Prepare);
+    }
+
+    /// Ends the thread; a snapshot that is being written is given up.
+    pub(crate) fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+    }
+}
+
+/// The commands' other end, kept until the thread starts.
+pub(crate) struct SnapshotCommands(Receiver<Command>);
+
+/// A sender for a thread that does not run yet.
+pub(crate) fn channel() -> (SnapshotSender, SnapshotCommands) {
+    let (commands, receiver) = mpsc::channel();
+    (SnapshotSender { commands }, SnapshotCommands(receiver))
+}
+
+/// Starts the thread. `ended` is called on it after each snapshot, finished or given up.
+///
+/// # Errors
+/// Where the system has no thread left.
+pub(crate) fn start(
+    commands: SnapshotCommands,
+    store: Arc<Store>,
+    preparer: Preparer,
+    shared: Arc<RwLock<Shared>>,
+    purge: PurgePolicy,
+    ended: impl FnMut() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let thread = SnapshotThread { commands: commands.0, store, preparer, shared, purge, ended };
+    thread::Builder::new().name("rookeeper-snap".into()).spawn(move || thread.run())
+}
+
+struct SnapshotThread<F> {
+    commands: Receiver<Command>,
+    store: Arc<Store>,
+    preparer: Preparer,
+    shared: Arc<RwLock<Shared>>,
+    purge: PurgePolicy,
+    ended: F,
+}
+
+/// Why no snapshot was written.
+enum Failure {
+    Stopped,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Store(error)
+    }
+}
+
+impl<F: FnMut()> SnapshotThread<F> {
+    fn run(mut self) {
+        let mut purge_at = Instant::now();
+        loop {
+            let command = match self.purge.interval {
+                None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(_) => {
+                    self.commands.recv_timeout(purge_at.saturating_duration_since(Instant::now()))
+                }
+            };
+            match command {
+                Ok(Command::Begin) => match self.take() {
+                    Ok(()) => (self.ended)(),
+                    Err(Failure::Stopped) => return,
+                    Err(Failure::Store(error)) => {
+                        tracing::error!(
+                            %error,
+                            "the snapshot could not be written; the log keeps everything, and the \
+                             next snapshot is tried when it is due"
+                        );
+                        (self.ended)();
+                    }
+                },
+                Ok(Command::Prepare) => self.prepare(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.purge();
+                    purge_at = Instant::now() + self.purge.interval.unwrap_or_default();
+                }
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn take(&self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let start = self.shared.write().tree.begin_snapshot();
+        let result = self.write(start.zxid, start.digest);
+        match &result {
+            Ok(len) => {
+                let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(zxid = %start.zxid, bytes = len, took_ms, "snapshot written");
+            }
+            Err(_) => self.shared.write().tree.abort_snapshot(),
+        }
+        result.map(|_| ())
+    }
+
+    fn write(&self, zxid: Zxid, digest: i64) -> Result<u64, Failure> {
+        let mut writer = self.store.snapshot_writer(zxid)?;
+        let mut slice = Vec::with_capacity(2 * SLICE_BYTES);
+        let mut len = 0;
+        loop {
+            let begun = Instant::now();
+            let progress = {
+                let mut shared = self.shared.write();
+                shared.tree.continue_snapshot(SLICE_BYTES, &mut slice)
+            };
+            let held = begun.elapsed();
+            writer.write(&slice)?;
+            len += slice.len() as u64;
+            slice.clear();
+            if progress == SnapshotProgress::Finished {
+                break;
+            }
+            let rest = (2 * held).saturating_sub(begun.elapsed());
+            match self.commands.recv_timeout(rest) {
+                // Another snapshot on top of this one would say the same.
+                Ok(Command::Begin) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Command::Prepare) => self.prepare(),
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::Stopped);
+                }
+            }
+        }
+        writer.finish(Some(SnapshotDigest { zxid, version: 2, digest }), Some(zxid))?;
+        Ok(len)
+    }
+
+    fn prepare(&self) {
+        if let Err(error) = self.preparer.prepare() {
+            tracing::warn!(%error, "the next log could not be prepared");
+        }
+    }
+
+    fn purge(&self) {
+        match self.store.purge(self.purge.retain) {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => tracing::info!(files = removed.len(), "old snapshots and logs removed"),
+            Err(error) => tracing::error!(%error, "old snapshots and logs could not be removed"),
+        }
+    }
+}
+
+/// Writes the snapshot of a tree that nobody uses yet.
+///
+/// # Errors
+/// The operating system's.
+pub(crate) fn write_at_once(store: &Store, tree: &mut Tree) -> Result<(), StoreError> {
+    let start = tree.begin_snapshot();
+    let mut writer = store.snapshot_writer(start.zxid)?;
+    let mut slice = Vec::new();
+    loop {
+        let progress = tree.continue_snapshot(SLICE_BYTES, &mut slice);
+        writer.write(&slice)?;
+        slice.clear();
+        if progress == SnapshotProgress::Finished {
+            break;
+        }
+    }
+    let digest = SnapshotDigest { zxid: start.zxid, version: 2, digest: start.digest };
+    writer.finish(Some(digest), Some(start.zxid))?;
+    Ok(())
+}
