@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use rookeeper_jute::{Acl, SessionId, StatPersisted, Zxid};
+use rookeeper_jute::Zxid;
 
 use crate::error::StoreError;
 use crate::log::cursor::logs_after;
 use crate::names::{logs, snapshot_compression, snapshots};
 use crate::recovery::open_snapshot;
-use crate::snapshot::{SnapshotSink, load};
+use crate::snapshot::{Nowhere, load};
 use crate::store::Shared;
 
 /// Java refuses to keep fewer snapshots.
@@ -63,29 +63,6 @@ fn date_time(ms: i64) -> String {
     let hour = (hour + 11) % 12 + 1;
     let month = MONTHS[month as usize];
     format!("{month} {day}, {year}, {hour}:{minute:02}:{second:02} {half}")
-}
-
-/// Takes everything and keeps nothing.
-struct Nowhere;
-
-impl SnapshotSink for Nowhere {
-    fn session(&mut self, _id: SessionId, _timeout_ms: i32) {}
-
-    fn acl(&mut self, _index: i64, _acl: Vec<Acl<'_>>) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn node(
-        &mut self,
-        _path: &str,
-        _data: Option<&[u8]>,
-        _acl_index: i64,
-        _stat: &StatPersisted,
-    ) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn progress(&mut self, _znodes: u64, _bytes: u64) {}
 }
 
 /// Whether a snapshot can be read from header to last seal; each is read at most once.

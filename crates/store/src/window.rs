@@ -6,7 +6,10 @@ use simd_adler32::Adler32;
 
 use crate::disk::DiskFile;
 
-/// How much is read at once, in bytes.
+/// How much is read at first, in bytes.
+const READ_LEN_MIN: usize = 64 << 10;
+
+/// How much is read at once, in bytes, once a file has turned out to be long.
 pub(crate) const READ_LEN: usize = 1 << 20;
 
 /// Reads a file from an offset on.
@@ -42,6 +45,8 @@ pub(crate) struct Window<R> {
     /// Offset of `buffer[0]` in the stream.
     base: u64,
     at_end: bool,
+    /// Whether the last read filled the buffer.
+    filled: bool,
 }
 
 impl<F: DiskFile> Window<FileStream<F>> {
@@ -66,6 +71,7 @@ impl<R: Read> Window<R> {
             checksum: with_checksum.then(Adler32::new),
             base: offset,
             at_end: false,
+            filled: false,
         }
     }
 
@@ -109,13 +115,17 @@ impl<R: Read> Window<R> {
         self.end -= self.position;
         self.position = 0;
         self.hashed = 0;
-        if self.end == self.buffer.len() {
-            let len = (2 * self.buffer.len()).max(READ_LEN);
+        if self.end == self.buffer.len() || (self.filled && self.buffer.len() < READ_LEN) {
+            let len = (2 * self.buffer.len()).max(READ_LEN_MIN);
             self.buffer.resize(len, 0);
         }
+        let room = self.buffer.len() - self.end;
         match self.source.read(&mut self.buffer[self.end..]) {
             Ok(0) => self.at_end = true,
-            Ok(len) => self.end += len,
+            Ok(len) => {
+                self.end += len;
+                self.filled = len == room;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

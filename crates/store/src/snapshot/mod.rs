@@ -13,6 +13,7 @@ use std::path::Path;
 
 use rookeeper_jute::Zxid;
 
+pub(crate) use reader::Nowhere;
 pub use reader::{Loaded, SnapshotSink, load};
 pub use writer::SnapshotWriter;
 

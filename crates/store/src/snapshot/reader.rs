@@ -12,6 +12,7 @@ use super::codec::{Capped, XerialReader, uncompressed_len_max};
 use crate::config::Compression;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
+use crate::log::PAYLOAD_LEN_CAP;
 use crate::window::{FileStream, READ_LEN, Window};
 
 /// The longest access control list that is read, in bytes.
@@ -41,6 +42,29 @@ pub trait SnapshotSink {
     fn progress(&mut self, znodes: u64, bytes: u64);
 }
 
+/// Takes everything and keeps nothing: what checks a snapshot.
+pub(crate) struct Nowhere;
+
+impl SnapshotSink for Nowhere {
+    fn session(&mut self, _id: SessionId, _timeout_ms: i32) {}
+
+    fn acl(&mut self, _index: i64, _acl: Vec<Acl<'_>>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn node(
+        &mut self,
+        _path: &str,
+        _data: Option<&[u8]>,
+        _acl_index: i64,
+        _stat: &StatPersisted,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _znodes: u64, _bytes: u64) {}
+}
+
 /// What a snapshot holds beside its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loaded {
@@ -60,6 +84,23 @@ pub struct Loaded {
 /// [`StoreError::SnapshotDamaged`], also where the sink refuses a record;
 /// [`StoreError::RecordTooLong`]; the operating system's.
 pub fn load(
+    file: &dyn DiskFile,
+    path: &Path,
+    compression: Compression,
+    record_len_max: usize,
+    sink: &mut dyn SnapshotSink,
+) -> Result<Loaded, StoreError> {
+    match load_bounded(file, path, compression, record_len_max, sink) {
+        // A length that is out of bounds may be damaged itself: only the seals can tell.
+        Err(error @ StoreError::RecordTooLong { .. }) => {
+            load_bounded(file, path, compression, PAYLOAD_LEN_CAP, &mut Nowhere)?;
+            Err(error)
+        }
+        result => result,
+    }
+}
+
+fn load_bounded(
     file: &dyn DiskFile,
     path: &Path,
     compression: Compression,
@@ -240,6 +281,9 @@ impl<'s, R: Read> Loader<'s, R> {
         let len = i32::from_be_bytes(bytes);
         match usize::try_from(len) {
             Ok(len) if len <= self.record_len_max => Ok(Some(len)),
+            Ok(len) if len > PAYLOAD_LEN_CAP => {
+                Err(self.damaged(offset, format!("{what} of {len} bytes is impossible")))
+            }
             Ok(len) => Err(StoreError::RecordTooLong {
                 path: self.path.clone(),
                 offset: self.window.offset() + offset as u64,

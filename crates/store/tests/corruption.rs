@@ -1,0 +1,364 @@
+//! Damaged files: every error names file and offset, nothing acknowledged is dropped, nothing
+//! panics.
+
+mod common;
+
+use common::{Model, Recording, config, in_version_2, payload, start, vector, vector_files};
+use proptest::prelude::*;
+use rookeeper_jute::Zxid;
+use rookeeper_store::log::{Tail, encode_record};
+use rookeeper_store::names::{log_name, snapshot_compression};
+use rookeeper_store::{Compression, Disk, Repair, SimulatedDisk, StoreConfig, StoreError};
+
+const LEN_MAX: usize = 1 << 20;
+
+fn refusal(disk: &SimulatedDisk) -> StoreError {
+    let before = disk.dump();
+    let error = start(disk, config()).err().expect("recovery refuses");
+    assert!(disk.dump() == before, "a refusal changes nothing: {error}");
+    error
+}
+
+#[test]
+fn a_bit_flipped_in_the_middle_of_a_log_is_refused_by_file_and_offset() {
+    let error = refusal(&vector("t-flipmid"));
+    let text = error.to_string();
+    let StoreError::LogDamaged { path, offset, last, .. } = error else { panic!("{text}") };
+    assert_eq!(path, in_version_2("log.100000001"));
+    let good = rookeeper_store::log::parse(&vector_files("n1")["log.100000001"]);
+    let at = good.txns.iter().position(|(start, _)| *start == offset).expect("a record's start");
+    assert_eq!(last, good.txns[at - 1].1.zxid);
+    assert!(text.contains("log.100000001, offset") && text.contains("Restore"), "{text}");
+}
+
+#[test]
+fn a_log_that_ends_inside_a_record_is_cut_there_and_the_bytes_are_kept() {
+    // Java starts without a word and goes on behind the torn record.
+    for name in ["t-trunc", "t-zeros"] {
+        let disk = vector(name);
+        let before = disk.contents(&in_version_2("log.100000001")).unwrap();
+        let (_store, recovered, _) = start(&disk, config()).unwrap();
+        assert_eq!(recovered.last_zxid, Zxid(0x1_0000_0016), "{name}");
+        let [Repair::TailCut { offset, kept, .. }] = &recovered.repairs[..] else {
+            panic!("{name}: {:?}", recovered.repairs)
+        };
+        let after = disk.contents(&in_version_2("log.100000001")).unwrap();
+        assert_eq!(after[..], before[..*offset as usize], "{name}");
+        let kept = disk.contents(kept.as_ref().unwrap()).unwrap();
+        let end = *offset as usize + kept.len();
+        assert_eq!(before[*offset as usize..end], kept);
+        assert!(before[end..].iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn an_empty_newest_log_is_set_aside() {
+    for len in 0..16 {
+        let disk = vector("t-empty");
+        disk.put(&in_version_2("log.900000001"), &b"ZKLG\0\0\0\x02\0\0\0\0\0\0\0\0"[..len]);
+        let (_store, recovered, recording) = start(&disk, config()).unwrap();
+        assert_eq!(recording.txns.len(), 89);
+        let [Repair::LogSetAside { kept, .. }] = &recovered.repairs[..] else {
+            panic!("{len}: {:?}", recovered.repairs)
+        };
+        assert_eq!(kept, &common::data_dir().join("quarantine/log.900000001"));
+        assert_eq!(disk.contents(&in_version_2("log.900000001")), None);
+    }
+}
+
+#[test]
+fn a_single_damaged_snapshot_is_refused() {
+    let error = refusal(&vector("t-snapcrc"));
+    let text = error.to_string();
+    assert!(matches!(error, StoreError::NoUsableSnapshot { .. }), "{text}");
+    assert!(text.contains("snapshot.0, offset") && text.contains("restore"), "{text}");
+}
+
+#[test]
+fn logs_without_a_snapshot_are_refused_unless_that_is_trusted() {
+    let disk = vector("t-nosnap");
+    assert!(matches!(refusal(&disk), StoreError::LogWithoutSnapshot { .. }));
+    let config = StoreConfig { trust_empty_snapshot: true, ..config() };
+    let (_store, recovered, recording) = start(&disk, config).unwrap();
+    assert_eq!(recording.begun, [None]);
+    assert_eq!(recovered.txns, 89);
+    assert!(recovered.write_initial_snapshot);
+}
+
+#[test]
+fn a_damaged_newest_snapshot_gives_way_to_an_older_one_and_the_logs() {
+    let disk = vector("n2");
+    let whole = start(&disk, config()).unwrap().1.last_zxid;
+    let len = disk.contents(&in_version_2("snapshot.300000007")).unwrap().len();
+    for offset in (0..len).step_by(7) {
+        let disk = vector("n2");
+        disk.flip(&in_version_2("snapshot.300000007"), offset, 0x10);
+        let (_store, recovered, recording) = start(&disk, config()).unwrap();
+        assert_eq!(recovered.last_zxid, whole, "offset {offset}");
+        assert_eq!(recording.begun.last(), Some(&Some(Zxid(0x2_0000_0001))), "offset {offset}");
+        let [Repair::SnapshotSkipped { damage }] = &recovered.repairs[..] else {
+            panic!("{:?}", recovered.repairs)
+        };
+        assert!(damage.contains("snapshot.300000007, offset"), "{damage}");
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_that_the_logs_do_not_cover_is_refused() {
+    let disk = vector("n2");
+    disk.flip(&in_version_2("snapshot.300000007"), 100, 1);
+    let log = disk.contents(&in_version_2("log.300000001")).unwrap();
+    let parsed = rookeeper_store::log::parse(&log);
+    let (sixth, _) = parsed.txns[5];
+    disk.put(&in_version_2("log.300000001"), &log[..sixth as usize]);
+    let error = refusal(&disk);
+    let text = error.to_string();
+    let StoreError::SnapshotNotCovered { reached, promised, .. } = error else { panic!("{text}") };
+    assert_eq!((reached, promised), (Zxid(0x3_0000_0005), Zxid(0x3_0000_0007)));
+    assert!(text.contains("snapshot.300000007"), "{text}");
+}
+
+#[test]
+fn a_missing_log_is_a_gap_and_refused() {
+    let disk = vector("n3");
+    for name in ["snapshot.300000007", "snapshot.300000000", "snapshot.100000051"] {
+        disk.flip(&in_version_2(name), 50, 1);
+    }
+    disk.remove(&in_version_2("log.100000036")).unwrap();
+    let error = refusal(&disk);
+    let text = error.to_string();
+    let StoreError::LogGap { path, offset, last, found } = error else { panic!("{text}") };
+    assert_eq!(path, in_version_2("log.10000004b"));
+    assert_eq!((offset, last, found), (16, Zxid(0x1_0000_0035), Zxid(0x1_0000_004b)));
+    assert!(text.contains("restore the missing log"), "{text}");
+}
+
+/// Ten transactions in one log, the first five of them in a snapshot.
+fn ten() -> (SimulatedDisk, Vec<u8>, Vec<usize>) {
+    let disk = SimulatedDisk::new();
+    let (store, recovered, _) = start(&disk, config()).unwrap();
+    assert!(recovered.write_initial_snapshot);
+    let mut model = Model::default();
+    model.save(&store).unwrap();
+    let mut log = store.log_writer();
+    for zxid in 1..=10 {
+        let txn = payload(Zxid(zxid), 30);
+        log.append(Zxid(zxid), &txn).unwrap();
+        log.flush().unwrap();
+        model.txns.insert(zxid, txn);
+        if zxid == 5 {
+            model.save(&store).unwrap();
+        }
+    }
+    log.close().unwrap();
+    drop(store);
+    let bytes = disk.contents(&in_version_2("log.1")).unwrap();
+    let parsed = rookeeper_store::log::parse(&bytes);
+    let starts = parsed.txns.iter().map(|(offset, _)| *offset as usize).collect();
+    (disk, bytes, starts)
+}
+
+#[test]
+fn each_flipped_bit_of_a_log_is_refused_covered_or_its_torn_end() {
+    let (disk, bytes, starts) = ten();
+    for offset in 0..bytes.len() {
+        for mask in [1, 0x80] {
+            disk.flip(&in_version_2("log.1"), offset, mask);
+            let record = starts.iter().rposition(|start| *start <= offset);
+            // The quarantine directory keeps what is cut; the log is put back below.
+            match (record, start(&disk, config())) {
+                // The file's header: its database id is all that nothing depends on.
+                (None, Ok((_, recovered, recording))) => {
+                    assert_eq!(recording.txns.len(), 5);
+                    let covered =
+                        matches!(recovered.repairs[..], [Repair::DamageCovered { offset: 0, .. }]);
+                    assert_eq!(covered, offset < 8);
+                }
+                // Records that the snapshot holds.
+                (Some(record), Ok((_, recovered, recording))) if record < 5 => {
+                    assert_eq!(recording.txns.len(), 5);
+                    let [Repair::DamageCovered { offset, .. }] = recovered.repairs[..] else {
+                        panic!("{offset}: {:?}", recovered.repairs)
+                    };
+                    assert_eq!(offset as usize, starts[record]);
+                }
+                // The last record cannot be told from a torn one.
+                (Some(9), Ok((_, recovered, _))) => {
+                    assert_eq!(recovered.last_zxid, Zxid(9));
+                    let [Repair::TailCut { offset, .. }] = recovered.repairs[..] else {
+                        panic!("{offset}: {:?}", recovered.repairs)
+                    };
+                    assert_eq!(offset as usize, starts[9]);
+                }
+                (Some(record @ 5..9), Err(StoreError::LogDamaged { path, offset, last, .. })) => {
+                    assert_eq!(path, in_version_2("log.1"));
+                    assert_eq!((offset as usize, last.0), (starts[record], record as i64));
+                }
+                (record, result) => {
+                    panic!("offset {offset}, record {record:?}: {:?}", result.map(|r| r.1))
+                }
+            }
+            disk.put(&in_version_2("log.1"), &bytes);
+        }
+    }
+}
+
+#[test]
+fn damage_in_an_older_log_is_refused_with_the_name_of_that_log() {
+    let disk = SimulatedDisk::new();
+    let (store, _, _) = start(&disk, config()).unwrap();
+    Model::default().save(&store).unwrap();
+    let mut log = store.log_writer();
+    for zxid in 1..=6 {
+        log.append(Zxid(zxid), &payload(Zxid(zxid), 30)).unwrap();
+        if zxid % 2 == 0 {
+            log.roll().unwrap();
+        }
+    }
+    log.close().unwrap();
+    drop(store);
+    let len = disk.contents(&in_version_2("log.3")).unwrap().len();
+    for offset in (0..8).chain(16..len) {
+        disk.flip(&in_version_2("log.3"), offset, 4);
+        let error = refusal(&disk);
+        let text = error.to_string();
+        let StoreError::LogDamaged { path, .. } = error else { panic!("{text}") };
+        assert_eq!(path, in_version_2("log.3"));
+        disk.flip(&in_version_2("log.3"), offset, 4);
+    }
+    // The file itself.
+    let whole = disk.contents(&in_version_2("log.3")).unwrap();
+    for cut in [0, 5, 16, 30, len - 1] {
+        disk.put(&in_version_2("log.3"), &whole[..cut]);
+        let error = refusal(&disk);
+        let blamed = match &error {
+            StoreError::LogDamaged { path, .. } => path == &in_version_2("log.3"),
+            StoreError::LogGap { path, last, .. } => {
+                path == &in_version_2("log.5") && *last < Zxid(4)
+            }
+            _ => false,
+        };
+        assert!(blamed, "{cut}: {error}");
+    }
+}
+
+#[test]
+fn a_dropped_sector_near_the_end_is_a_torn_write_even_if_valid_records_follow() {
+    let mut log = vector_files("n1")["log.100000001"][..16].to_vec();
+    for zxid in 1..=40 {
+        encode_record(&payload(Zxid(zxid), 100), &mut log);
+    }
+    let starts: Vec<u64> =
+        rookeeper_store::log::parse(&log).txns.iter().map(|(offset, _)| *offset).collect();
+    let sectors = log.len() / 512;
+    for sector in 1..sectors {
+        let mut torn = log.clone();
+        torn[sector * 512..(sector + 1) * 512].fill(0);
+        let parsed = rookeeper_store::log::parse(&torn);
+        assert!(matches!(parsed.tail, Some(Tail::Torn { .. })), "{sector}: {:?}", parsed.tail);
+        assert!(parsed.end <= (sector * 512) as u64 && starts.contains(&parsed.end));
+    }
+}
+
+#[test]
+fn a_record_above_the_limit_is_named_and_not_taken_for_damage() {
+    let (disk, _, _) = ten();
+    let config = StoreConfig { record_len_max: 61, ..config() };
+    let error = start(&disk, config).err().expect("recovery refuses");
+    assert!(matches!(error, StoreError::RecordTooLong { len: 62, limit: 61, .. }), "{error}");
+}
+
+#[test]
+fn a_directory_of_empty_logs_is_not_an_empty_database() {
+    let disk = SimulatedDisk::new();
+    disk.put(&in_version_2(&log_name(Zxid(1))), b"");
+    assert!(matches!(refusal(&disk), StoreError::LogWithoutSnapshot { .. }));
+}
+
+/// Every byte of every kind of snapshot: refused as damage, or of no consequence (the unused
+/// parts of gzip's header).
+#[test]
+fn each_flipped_bit_of_a_snapshot_is_found() {
+    let snapshots = [
+        ("n1", "snapshot.0"),
+        ("snap-gz", "snapshot.300000007.gz"),
+        ("snap-snappy", "snapshot.300000007.snappy"),
+    ];
+    for (dir, name) in snapshots {
+        let bytes = vector_files(dir)[name].clone();
+        let compression = snapshot_compression(name);
+        let parse = |bytes: &[u8]| {
+            let mut read = Recording::default();
+            rookeeper_store::snapshot::parse(bytes, compression, LEN_MAX, &mut read)
+                .map(|loaded| (loaded, read))
+        };
+        let whole = parse(&bytes).unwrap();
+        let mut harmless = Vec::new();
+        for offset in 0..bytes.len() {
+            for mask in [1, 0x10, 0x80] {
+                let mut flipped = bytes.clone();
+                flipped[offset] ^= mask;
+                match parse(&flipped) {
+                    Err(StoreError::SnapshotDamaged { .. } | StoreError::RecordTooLong { .. }) => {}
+                    Err(error) => panic!("{name}, {offset}: {error}"),
+                    Ok(same) => {
+                        assert!(same == whole, "{name}, {offset}");
+                        harmless.push(offset);
+                    }
+                }
+            }
+        }
+        let expected = |offset: &usize| match compression {
+            // The database id.
+            Compression::None => (8..16).contains(offset),
+            // Time, flags, operating system, and other codes for the same contents.
+            Compression::Gzip => *offset >= 3,
+            // The versions.
+            Compression::Snappy => (8..16).contains(offset),
+        };
+        assert!(harmless.iter().all(expected), "{name}: {harmless:?}");
+        for len in 0..bytes.len() {
+            match parse(&bytes[..len]) {
+                Err(StoreError::SnapshotDamaged { .. }) => {}
+                // Behind the first seal: a snapshot as versions without digests write them.
+                Ok((loaded, _)) => {
+                    assert_eq!((name, len, loaded.digest), ("snapshot.0", 666, None))
+                }
+                Err(error) => panic!("{name}, {len}: {error}"),
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        rookeeper_store::log::parse(&bytes);
+        for compression in [Compression::None, Compression::Gzip, Compression::Snappy] {
+            let mut read = Recording::default();
+            let _ = rookeeper_store::snapshot::parse(&bytes, compression, LEN_MAX, &mut read);
+        }
+        rookeeper_store::epoch::parse(&bytes);
+    }
+
+    #[test]
+    fn splices_of_real_files_never_panic(
+        cuts in proptest::collection::vec((0usize..33_000, 0usize..33_000), 1..6),
+        value in any::<u8>(),
+    ) {
+        let log = &vector_files("n1")["log.100000001"];
+        let snapshot = &vector_files("n2")["snapshot.300000007"];
+        for source in [log, snapshot] {
+            let mut bytes = source[..16].to_vec();
+            for (from, to) in &cuts {
+                let (from, to) = (*from.min(to) % source.len(), *from.max(to) % source.len());
+                bytes.extend_from_slice(&source[from.min(to)..to.max(from)]);
+                bytes.push(value);
+            }
+            let parsed = rookeeper_store::log::parse(&bytes);
+            prop_assert!(parsed.end <= bytes.len() as u64);
+            let mut read = Recording::default();
+            let _ = rookeeper_store::snapshot::parse(&bytes, Compression::None, LEN_MAX, &mut read);
+        }
+    }
+}
