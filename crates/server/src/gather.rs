@@ -1,7 +1,6 @@
 //! Gathers what a four-letter word's answer is made of, from shards, core and tree.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
@@ -10,10 +9,9 @@ use rookeeper_store::Store;
 
 use crate::fourletter::{
     ConfigurationFacts, ConnectionFacts, ConnectionSession, Facts, Metrics, SizeFacts,
-    StatisticsFacts, Summary, TRACE_MASK_DEFAULT, WatchFacts, Word, metrics, render,
+    StatisticsFacts, Summary, TRACE_MASK_DEFAULT, WatchFacts, Word, metrics, quota, render,
 };
 use crate::inspect::Inspector;
-use crate::process::Process;
 
 /// Connections that one question to a shard reports on, so that no turn takes long.
 const CONNECTIONS_A_QUESTION: usize = 256;
@@ -21,19 +19,12 @@ const CONNECTIONS_A_QUESTION: usize = 256;
 /// Answers words of one server.
 pub(crate) struct Answers {
     inspector: Inspector,
-    process: Arc<dyn Process>,
-    version: String,
     trace_mask: AtomicI64,
 }
 
 impl Answers {
-    pub(crate) fn new(inspector: Inspector, process: Arc<dyn Process>, version: &str) -> Self {
-        Answers {
-            inspector,
-            process,
-            version: version.to_owned(),
-            trace_mask: AtomicI64::new(TRACE_MASK_DEFAULT),
-        }
+    pub(crate) fn new(inspector: Inspector) -> Self {
+        Answers { inspector, trace_mask: AtomicI64::new(TRACE_MASK_DEFAULT) }
     }
 
     /// The whole text that answers a word; nothing where Java says nothing.
@@ -60,10 +51,10 @@ impl Answers {
     fn facts(&self, word: Word) -> Facts {
         let counters = self.counters();
         let mut facts = Facts {
-            version: self.version.clone(),
+            version: self.inspector.config().version.clone(),
             trace_mask: self.trace_mask.load(Ordering::Relaxed),
             environment: match word {
-                Word::Envi => self.process.environment(),
+                Word::Envi => self.inspector.config().process.environment(),
                 _ => Vec::new(),
             },
             configuration: self.configuration(),
@@ -98,6 +89,9 @@ impl Answers {
                 let expiry = self.inspector.core(|core| core.session_expiry()).unwrap_or_default();
                 let wall = |(at_ms, sessions)| (self.wall_ms(at_ms), sessions);
                 facts.session_expiry = expiry.into_iter().map(wall).collect();
+            }
+            Word::Mntr => {
+                facts.statistics.quota_gauges = quota::gauges(&self.inspector.shared().tree);
             }
             Word::Hash => facts.digest_log = self.inspector.shared().digests.iter().collect(),
             _ => {}
@@ -137,8 +131,8 @@ impl Answers {
             response_size_min: sized(counters.response_size.min),
             response_size_max: sized(counters.response_size.max),
             auth_failed_count: counters.auth_failed,
-            open_file_descriptors: self.process.open_file_descriptors(),
-            max_file_descriptors: self.process.max_file_descriptors(),
+            open_file_descriptors: self.inspector.config().process.open_file_descriptors(),
+            max_file_descriptors: self.inspector.config().process.max_file_descriptors(),
             connection_drop_probability: 0.0,
             quota_gauges: Vec::new(),
         }

@@ -23,12 +23,7 @@ use crate::inspect::Inspector;
 use crate::io::{self as io_threads, CoreSide, IoMessage, IoThread, ListenerSide, ShardPort};
 use crate::listener::ConnectionLimits;
 use crate::mailbox::Mailbox;
-use crate::process::Process;
 use crate::snapshots::{self, SnapshotSender};
-
-/// The version that clients and tools compare: ZooKeeper's, of which this server is a drop-in.
-const VERSION: &str =
-    concat!("3.9.5-rookeeper-", env!("CARGO_PKG_VERSION"), ", built on 2026-11-22 00:00 UTC");
 
 /// Everything that has to end.
 pub(crate) struct Threads {
@@ -47,7 +42,6 @@ pub(crate) struct Threads {
 /// What the threads are made from.
 pub(crate) struct Parts {
     config: Arc<ServerConfig>,
-    process: Arc<dyn Process>,
     start: CoreStart,
     clock: Clock,
     shared: Arc<RwLock<Shared>>,
@@ -64,7 +58,6 @@ impl Parts {
     /// Puts a recovered tree behind as many I/O threads as the configuration asks for.
     pub(crate) fn new(
         config: ServerConfig,
-        process: Arc<dyn Process>,
         local_address: SocketAddr,
         tree: Tree,
         start: CoreStart,
@@ -100,7 +93,6 @@ impl Parts {
             core_mailbox,
             fate: Arc::default(),
             inspector,
-            process,
             start,
             config,
         }
@@ -119,7 +111,7 @@ impl Parts {
         snapshots.prepare();
         let driver = self.core_driver(disk.clone(), snapshots.clone());
         let (core_thread, core_sides) = self.place_core(driver)?;
-        let answers = Answers::new(self.inspector.clone(), Arc::clone(&self.process), VERSION);
+        let answers = Answers::new(self.inspector.clone());
         let (four_letter, four_letter_thread) =
             four_letter::start(self.ports.clone(), move |word, argument| {
                 answers.answer(word, argument)

@@ -20,7 +20,6 @@ use crate::inspect::Inspector;
 use crate::io::IoMessage;
 use crate::listener;
 use crate::parts::{Parts, Threads};
-use crate::process::{Process, UnknownProcess};
 use crate::recovery::TreeRecovery;
 use crate::signals;
 use crate::snapshots;
@@ -77,17 +76,6 @@ impl Server {
     /// A port that is taken, a data directory that is in use, damaged or not permitted, a system
     /// without threads.
     pub fn start(config: ServerConfig) -> Result<ServerHandle, StartError> {
-        Self::start_in(config, Arc::new(UnknownProcess))
-    }
-
-    /// The same, in a process that can tell about itself.
-    ///
-    /// # Errors
-    /// As for [`Server::start`].
-    pub fn start_in(
-        config: ServerConfig,
-        process: Arc<dyn Process>,
-    ) -> Result<ServerHandle, StartError> {
         let options = assemble::listen_options(&config);
         let listener = listener::listen(&options).map_err(|source| {
             let host = options.address.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
@@ -98,7 +86,7 @@ impl Server {
         let (tree, start) = recover(&config, &mut store)?;
         let last_zxid = tree.last_processed_zxid();
         let data_dir = config.storage.data_dir.clone();
-        let parts = Parts::new(config, process, local_address, tree, start, store);
+        let parts = Parts::new(config, local_address, tree, start, store);
         let (fate, inspector) = (Arc::clone(&parts.fate), parts.inspector.clone());
         let threads = parts.start(listener).map_err(StartError::Threads)?;
         tracing::info!(address = %local_address, zxid = %last_zxid, "serving clients");

@@ -1,4 +1,5 @@
 //! A whole server over real sockets: sessions, order, events, restarts, bad input, slow readers.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! A server in a directory of its own, and a client that speaks the protocol byte by byte.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
