@@ -33,6 +33,9 @@ struct ShardView {
     watches: AtomicUsize,
 }
 
+/// Changes that wait for a shard to tell its watchers, above which nothing more is applied.
+const CHANGES_KEPT_MAX: usize = 1 << 20;
+
 impl Shared {
     /// Puts a recovered (or new) tree behind `shards` I/O threads.
     pub fn new(tree: Tree, shards: u16) -> Self {
@@ -74,9 +77,15 @@ impl Shared {
         view.watches.store(watches, Relaxed);
     }
 
-    /// Whether a shard wants to be told of changes.
-    pub(crate) fn watches(&self, shard: ShardId) -> bool {
-        self.views[shard.index()].watches.load(Relaxed) > 0
+    /// The shards that want to be told of changes.
+    pub(crate) fn watching_shards(&self) -> impl Iterator<Item = ShardId> {
+        let watching = |view: &ShardView| view.watches.load(Relaxed) > 0;
+        (0..).map(ShardId).zip(&self.views).filter(move |(_, view)| watching(view)).map(|(id, _)| id)
+    }
+
+    /// Whether a shard is so far behind with its events that no more is applied for now.
+    pub(crate) fn changes_are_full(&self) -> bool {
+        self.changes.len() >= CHANGES_KEPT_MAX
     }
 
     /// Forgets the changes that every watching shard has read.

@@ -8,7 +8,7 @@ use rookeeper_tree::{Applied, ReadRequest};
 use super::pipeline::{Connected, Item, ReadItem, Reply, RequestReply};
 use super::{ApplyProgress, Core, CoreEffect, HaltReason, State, password};
 use crate::close::CloseReason;
-use crate::ids::{Now, ShardId};
+use crate::ids::Now;
 use crate::message::DeliveryKind;
 use crate::reply;
 use crate::shard::read_into;
@@ -24,12 +24,18 @@ impl Core {
     /// Applies one slice of what is committed, under the write lock, and answers in order.
     pub fn apply(
         &mut self,
-        _now: Now,
+        now: Now,
         shared: &mut Shared,
         effects: &mut Vec<CoreEffect>,
     ) -> ApplyProgress {
         shared.trim_changes();
         let start = shared.changes.position();
+        if shared.changes_are_full() {
+            // A tick asks again; meanwhile the shard behind is woken.
+            self.applying = false;
+            effects.extend(shared.watching_shards().map(CoreEffect::Wake));
+            return ApplyProgress::Done;
+        }
         let mut txns = 0;
         while self.state != State::Halted && self.can_apply() {
             let changes = shared.changes.position() - start;
@@ -44,6 +50,12 @@ impl Core {
             };
             txns += 1;
             self.apply_one(zxid, reply, shared, effects);
+            self.answer_ready(shared);
+        }
+        if self.state != State::Halted && self.backlog.len() > 0 {
+            // Room in the pipeline, perhaps, for what a limit keeps back.
+            self.admit(now, shared, effects);
+            self.append(effects);
             self.answer_ready(shared);
         }
         self.wake_watchers(start, shared, effects);
@@ -196,10 +208,7 @@ impl Core {
         if shared.changes.position() == start {
             return;
         }
-        for shard in (0..shared.shards()).map(ShardId) {
-            if shared.watches(shard) && !self.outbox.speaks_to(shard) {
-                effects.push(CoreEffect::Wake(shard));
-            }
-        }
+        let silent = shared.watching_shards().filter(|shard| !self.outbox.speaks_to(*shard));
+        effects.extend(silent.map(CoreEffect::Wake));
     }
 }

@@ -37,7 +37,7 @@ use crate::message::{Submission, SubmissionBatch, SubmissionKind, Touch};
 use crate::shared::Shared;
 use crate::watch::WatchTable;
 
-use connection::{Connections, Phase};
+use connection::{Connection, Connections, Phase};
 use output::Buffers;
 pub(crate) use requests::read_into;
 use stats::ConnectionStats;
@@ -248,8 +248,11 @@ impl Shard {
             self.counters.connection_drops += 1;
             self.forget(index);
         }
-        let session = self.connections[index].session;
+        let Connection { session, touched, heard_ms, .. } = self.connections[index];
         effects.submissions.shard = self.id;
+        if touched {
+            effects.submissions.touches.push(Touch { session, at_ms: heard_ms });
+        }
         effects.submissions.entries.push(Submission {
             connection: key,
             received_us: 0,
