@@ -80,7 +80,11 @@ impl Shared {
     /// The shards that want to be told of changes.
     pub(crate) fn watching_shards(&self) -> impl Iterator<Item = ShardId> {
         let watching = |view: &ShardView| view.watches.load(Relaxed) > 0;
-        (0..).map(ShardId).zip(&self.views).filter(move |(_, view)| watching(view)).map(|(id, _)| id)
+        (0..)
+            .map(ShardId)
+            .zip(&self.views)
+            .filter(move |(_, view)| watching(view))
+            .map(|(id, _)| id)
     }
 
     /// Whether a shard is so far behind with its events that no more is applied for now.

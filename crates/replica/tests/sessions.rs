@@ -102,7 +102,8 @@ fn a_wrong_password_or_unknown_session_is_told_and_closed() {
     let mut world = world(1, 1);
     let (first, session) = world.connect(0, 10_000);
     let unknown = SessionId(session.id.0 + 99);
-    for (id, password) in [(session.id, [7u8; 16].as_slice()), (session.id, b"short"), (unknown, &[0; 16])]
+    for (id, password) in
+        [(session.id, [7u8; 16].as_slice()), (session.id, b"short"), (unknown, &[0; 16])]
     {
         let client = world.accept(0);
         world.send(client, &connect_frame(0, 10_000, id, password, Some(false)));

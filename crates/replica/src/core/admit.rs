@@ -81,8 +81,20 @@ impl Core {
         }
     }
 
-    /// Takes up what waits, as far as the limits allow.
+    /// Takes up what waits, as far as the limits allow; hands transactions to the disk and answers
+    /// what needs none.
     pub(super) fn admit(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
+        loop {
+            self.admit_some(now, shared, effects);
+            self.append(effects);
+            self.answer_ready(shared);
+            if self.backlog.len() == 0 || self.must_stall(shared) {
+                return;
+            }
+        }
+    }
+
+    fn admit_some(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
         while !self.must_stall(shared) {
             let Some((submission, bytes)) = self.backlog.next() else { return };
             let Submission { connection, received_us, kind } = submission;

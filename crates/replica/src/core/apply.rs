@@ -52,11 +52,9 @@ impl Core {
             self.apply_one(zxid, reply, shared, effects);
             self.answer_ready(shared);
         }
-        if self.state != State::Halted && self.backlog.len() > 0 {
-            // Room in the pipeline, perhaps, for what a limit keeps back.
+        if self.state != State::Halted {
+            // There may be room in the pipeline for what a limit kept back.
             self.admit(now, shared, effects);
-            self.append(effects);
-            self.answer_ready(shared);
         }
         self.wake_watchers(start, shared, effects);
         self.outbox.flush(Some(shared), effects);

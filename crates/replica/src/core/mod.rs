@@ -259,8 +259,6 @@ impl Core {
             CoreInput::Shutdown => self.state = State::Draining,
         }
         self.admit(now, shared, effects);
-        self.append(effects);
-        self.answer_ready(shared);
         self.outbox.flush(None, effects);
         self.ask_to_apply(effects);
         self.halt_when_drained(effects);
