@@ -1,0 +1,133 @@
+//! Reading configuration files, and what the system tells of the process.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+use rookeeper_server::process::Process;
+
+/// Reads up to `len_max` bytes of a file; `None` where there is no such file.
+pub fn read(path: &Path, len_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(len_max).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// This process, as `/proc` shows it.
+#[derive(Debug)]
+pub struct ThisProcess;
+
+impl Process for ThisProcess {
+    /// Keys of a JVM stay, for clients look for them, with `<NA>` as Java writes what it does not
+    /// know. The program stands for the class path; memory is the machine's free and whole memory,
+    /// and what the process holds of it.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let missing = || "<NA>".to_string();
+        let variable = |name: &str| std::env::var(name).ok();
+        let directory = std::env::current_dir().ok().map(|path| path.display().to_string());
+        let program = std::env::current_exe().ok().map(|path| path.display().to_string());
+        let system = match std::env::consts::OS {
+            "linux" => "Linux",
+            "macos" => "Mac OS X",
+            other => other,
+        };
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            other => other,
+        };
+        let megabytes = |kilobytes: u64| format!("{}MB", kilobytes / 1024);
+        vec![
+            ("host.name", line("/proc/sys/kernel/hostname").unwrap_or_else(missing)),
+            ("java.version", missing()),
+            ("java.vendor", missing()),
+            ("java.home", missing()),
+            ("java.class.path", program.unwrap_or_else(missing)),
+            ("java.library.path", missing()),
+            ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
+            ("java.compiler", missing()),
+            ("os.name", system.to_string()),
+            ("os.arch", architecture.to_string()),
+            ("os.version", line("/proc/sys/kernel/osrelease").unwrap_or_else(missing)),
+            ("user.name", variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(missing)),
+            ("user.home", variable("HOME").unwrap_or_else(missing)),
+            ("user.dir", directory.unwrap_or_else(missing)),
+            ("os.memory.free", megabytes(number("/proc/meminfo", "MemAvailable:"))),
+            ("os.memory.max", megabytes(number("/proc/meminfo", "MemTotal:"))),
+            ("os.memory.total", megabytes(number("/proc/self/status", "VmRSS:"))),
+        ]
+    }
+
+    fn open_file_descriptors(&self) -> u64 {
+        // The directory that is being listed is open as well.
+        std::fs::read_dir("/proc/self/fd").map_or(0, |list| list.count().saturating_sub(1) as u64)
+    }
+
+    fn max_file_descriptors(&self) -> u64 {
+        number("/proc/self/limits", "Max open files")
+    }
+}
+
+fn line(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_string())
+}
+
+/// The first number behind `key` at the start of a line; 0 where there is none.
+fn number(path: &str, key: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let rest = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+    rest.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_seen() {
+        let process = ThisProcess;
+        let environment = process.environment();
+        let keys: Vec<&str> = environment.iter().map(|(key, _)| *key).collect();
+        assert_eq!(
+            keys,
+            [
+                "host.name",
+                "java.version",
+                "java.vendor",
+                "java.home",
+                "java.class.path",
+                "java.library.path",
+                "java.io.tmpdir",
+                "java.compiler",
+                "os.name",
+                "os.arch",
+                "os.version",
+                "user.name",
+                "user.home",
+                "user.dir",
+                "os.memory.free",
+                "os.memory.max",
+                "os.memory.total",
+            ]
+        );
+        let open = process.open_file_descriptors();
+        let file = File::open("/proc/self/status").unwrap();
+        assert!(process.open_file_descriptors() > open.min(2), "{open}");
+        drop(file);
+        assert!(process.max_file_descriptors() >= open);
+    }
+
+    #[test]
+    fn files_are_read_up_to_a_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        assert_eq!(read(&path, 10).unwrap(), None);
+        std::fs::write(&path, "0123456789abc").unwrap();
+        assert_eq!(read(&path, 10).unwrap().unwrap(), b"0123456789");
+        assert!(read(directory.path(), 10).is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! The binary by its command line: what it prints, how it ends, what it leaves.
+
+mod common;
+
+use std::process::{Child, Stdio};
+
+use common::{Home, eventually, signal, word};
+
+/// A server in the foreground, killed at the end.
+struct Foreground {
+    child: Child,
+}
+
+impl Foreground {
+    fn start(home: &Home, arguments: &[&str]) -> Foreground {
+        let log = std::fs::File::create(home.path("log")).unwrap();
+        let mut command = home.binary_command(arguments);
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        Foreground { child: command.spawn().unwrap() }
+    }
+
+    /// Asks it to stop and gives its exit code.
+    fn stop(mut self, name: &str) -> i32 {
+        signal(&self.child.id().to_string(), name);
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn log(home: &Home) -> String {
+    std::fs::read_to_string(home.path("log")).unwrap()
+}
+
+#[test]
+fn a_server_in_the_foreground_stops_at_a_signal() {
+    for name in ["TERM", "INT"] {
+        let home = Home::new("initLimit=5\nmyOwnKey=1");
+        let config = home.config();
+        let server = Foreground::start(&home, &["server", config.to_str().unwrap()]);
+        eventually("an answer", || word(home.port, "srvr").is_some());
+        let answer = word(home.port, "srvr").unwrap();
+        assert!(answer.starts_with("Zookeeper version: 3.9.5-rookeeper-"), "{answer}");
+        assert!(answer.contains("\nMode: standalone\n"), "{answer}");
+        let status = home.binary(&["status", config.to_str().unwrap()]);
+        assert_eq!(status.code, 0);
+        assert!(status.stdout.ends_with("\nMode: standalone\n"), "{status:?}");
+        assert_eq!(server.stop(name), 0, "{}", log(&home));
+        let log = log(&home);
+        for line in [
+            "configuration from ",
+            "accepted without effect, for an ensemble only: initLimit",
+            "unknown key myOwnKey is kept as the property zookeeper.myOwnKey",
+            "stopped",
+        ] {
+            assert!(log.contains(line), "{line}: {log}");
+        }
+        assert!(home.path("data/version-2").is_dir());
+    }
+}
+
+#[test]
+fn port_and_directory_are_enough() {
+    let home = Home::new("");
+    let port = home.port.to_string();
+    let server =
+        Foreground::start(&home, &["server", &port, "elsewhere", "-Dzookeeper.snapCount=9"]);
+    eventually("an answer", || word(home.port, "srvr").is_some());
+    assert_eq!(server.stop("TERM"), 0);
+    assert!(home.path("elsewhere/version-2").is_dir());
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_code_2_and_leaves_nothing() {
+    for (line, message) in [
+        ("secureClientPort=2281", "secureClientPort asks for TLS"),
+        ("server.1=a:1:2\nserver.2=b:1:2", "server.2 asks for an ensemble"),
+        ("enforce.auth.enabled=true", "enforce.auth.enabled asks for enforced authentication"),
+        ("snapCount=many", "snapCount: not a number: \"many\""),
+    ] {
+        let home = Home::new(line);
+        let ended = home.binary(&["server", home.config().to_str().unwrap()]);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        let config = home.config();
+        let place =
+            format!("{}:{}", config.display(), if line.contains("server.2") { 5 } else { 4 });
+        assert!(ended.stderr.starts_with(&format!("{place}: {message}")), "{ended:?}");
+        assert!(ended.stderr.ends_with("\nInvalid config, exiting abnormally\n"), "{ended:?}");
+        assert!(!home.path("data").exists());
+    }
+}
+
+#[test]
+fn a_wrong_call_shows_the_usage() {
+    let home = Home::new("");
+    let ended = home.binary(&["server", "1", "2", "3", "4", "5"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.starts_with("Invalid number of arguments:[1, 2, 3, 4, 5]\nUsage: "));
+    let ended = home.binary(&["server", "--bogus"]);
+    assert_eq!((ended.code, ended.stderr.lines().next()), (2, Some("unknown option --bogus")));
+    let help = home.binary(&["server", "--help"]);
+    assert_eq!(help.code, 0);
+    assert!(help.stdout.contains("rookeeper server [zoo.cfg | port datadir"), "{help:?}");
+    let missing = home.binary(&["server", "none.cfg"]);
+    assert_eq!(missing.code, 2);
+    assert!(missing.stderr.starts_with("Error processing none.cfg: "), "{missing:?}");
+}
+
+#[test]
+fn a_port_or_directory_in_use_is_an_error_that_names_it() {
+    let home = Home::new("");
+    let config = home.config();
+    let server = Foreground::start(&home, &["server", config.to_str().unwrap()]);
+    eventually("an answer", || word(home.port, "srvr").is_some());
+
+    let same_port = home.binary(&["server", &home.port.to_string(), "other"]);
+    assert_eq!(same_port.code, 1, "{same_port:?}");
+    assert!(same_port.stderr.contains(&format!(":{}", home.port)), "{same_port:?}");
+
+    let port = common::free_port().to_string();
+    let same_data = home.binary(&["server", &port, "data"]);
+    assert_eq!(same_data.code, 3, "{same_data:?}");
+    assert!(same_data.stderr.contains("data"), "{same_data:?}");
+    assert!(same_data.stderr.ends_with("Unable to access datadir, exiting abnormally\n"));
+    assert_eq!(server.stop("TERM"), 0);
+}
+
+#[test]
+fn the_environment_of_the_process_is_told() {
+    let home = Home::new("4lw.commands.whitelist=*");
+    let config = home.config();
+    let server = Foreground::start(&home, &["server", config.to_str().unwrap()]);
+    eventually("an answer", || word(home.port, "srvr").is_some());
+    let envi = word(home.port, "envi").unwrap();
+    let version = "Environment:\nzookeeper.version=3.9.5-rookeeper-";
+    assert!(envi.starts_with(version), "{envi}");
+    assert!(envi.contains("\njava.version=<NA>\n") && envi.contains("\nos.name="), "{envi}");
+    let mntr = word(home.port, "mntr").unwrap();
+    let value = |name: &str| -> f64 {
+        let line = mntr.lines().find_map(|line| line.strip_prefix(&format!("zk_{name}\t")));
+        line.unwrap_or_else(|| panic!("{name}: {mntr}")).parse().unwrap()
+    };
+    assert!(value("open_file_descriptor_count") > 2.0);
+    assert!(value("max_file_descriptor_count") >= value("open_file_descriptor_count"));
+    assert_eq!(value("znode_count"), 5.0);
+    assert!(value("packets_received") >= 2.0);
+    assert_eq!(server.stop("TERM"), 0);
+}
