@@ -1,10 +1,12 @@
 //! What a million znodes cost: bytes of resident memory each, time to load them from a snapshot's
 //! records, time of single changes and lookups, and the same after a long churn.
 //!
-//! `cargo run --release -p rookeeper-tree --example memory [znodes] [bytes]`
+//! `cargo run --release -p rookeeper-tree --example memory [part] [znodes] [bytes]`, where the part
+//! is `load`, `change` or `snapshot`, each `-flat` or not; memory is only right for one part a
+//! process.
 
 use std::error::Error;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rookeeper_jute::{StatPersisted, Zxid};
 use rookeeper_tree::{AclIndex, NodeId, SnapshotProgress, Tree, TreeConfig, TreeLoader, Znodes};
@@ -16,6 +18,17 @@ fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
     pages.unwrap_or(0) * 4096
+}
+
+/// Time of this process on a processor, which a busy machine does not change much.
+fn busy() -> Duration {
+    let schedstat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let nanos = schedstat.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+fn each(since: Duration, count: usize) -> f64 {
+    (busy() - since).as_nanos() as f64 / count as f64
 }
 
 fn config() -> TreeConfig {
@@ -72,24 +85,21 @@ fn load(paths: &[String], data: &[u8]) -> Result<Tree, Box<dyn Error>> {
     Ok(loader.finish(Zxid(0x2_0000_0000))?)
 }
 
-fn measure(shape: &str, count: usize, data: &[u8]) -> Result<(), Box<dyn Error>> {
-    let paths = paths(shape, count);
+fn measure_load(paths: &[String], data: &[u8]) -> Result<(), Box<dyn Error>> {
     let before = resident_bytes();
-    let start = Instant::now();
-    let tree = load(&paths, data)?;
-    let elapsed = start.elapsed();
+    let start = busy();
+    let tree = load(paths, data)?;
+    let elapsed = busy() - start;
     let fresh = resident_bytes() - before;
     println!(
-        "{shape}: loaded {} znodes in {:.0} ms ({:.0} ns each), {:.1} MiB resident, {:.1} B each",
+        "loaded {} znodes in {:.0} ms ({:.0} ns each), {:.1} MiB resident, {:.1} B each",
         paths.len(),
         elapsed.as_secs_f64() * 1e3,
         elapsed.as_nanos() as f64 / paths.len() as f64,
         fresh as f64 / 1048576.0,
         fresh as f64 / paths.len() as f64
     );
-    lookups(&tree, &paths);
-    drop(tree);
-    changes(shape, &paths, data);
+    lookups(&tree, paths);
     Ok(())
 }
 
@@ -97,7 +107,7 @@ fn lookups(tree: &Tree, paths: &[String]) {
     let rounds = 2_000_000;
     for (label, range) in [("any of all", paths.len()), ("any of 1,000", 1000.min(paths.len()))] {
         let mut random = Random(42);
-        let start = Instant::now();
+        let start = busy();
         let mut bytes = 0;
         for _ in 0..rounds {
             let path = &paths[random.below(range)];
@@ -105,64 +115,84 @@ fn lookups(tree: &Tree, paths: &[String]) {
             let view = tree.znodes().view(id);
             bytes += view.data.map_or(0, <[u8]>::len) + view.stat.version as usize;
         }
-        let each = start.elapsed().as_nanos() as f64 / f64::from(rounds);
+        let each = each(start, rounds);
         println!("  lookup, stat and data, {label}: {each:.0} ns ({bytes})");
     }
 }
 
 /// Builds the same tree by single changes, then sets, deletes and creates at random.
-fn changes(shape: &str, paths: &[String], data: &[u8]) {
+fn measure_changes(paths: &[String], data: &[u8]) {
     let before = resident_bytes();
     let mut znodes = Znodes::new([5, 6], config().owner_rules(), true);
-    let mut longest = 0;
-    let start = Instant::now();
-    let mut last = start;
+    let start = busy();
     for (number, path) in paths.iter().enumerate().skip(1) {
         insert(&mut znodes, path, data, number as i64);
-        let now = Instant::now();
-        longest = longest.max((now - last).as_micros());
-        last = now;
     }
-    let each = start.elapsed().as_nanos() as f64 / paths.len() as f64;
+    let time = each(start, paths.len());
     let fresh = resident_bytes() - before;
-    println!("  insert: {each:.0} ns, longest {longest} us; {:.1} MiB", fresh as f64 / 1048576.0);
+    println!("  insert: {time:.0} ns; {:.1} MiB", fresh as f64 / 1048576.0);
 
     let mut random = Random(7);
     let rounds = 3 * paths.len();
-    let start = Instant::now();
+    let start = busy();
     for number in 0..rounds {
         let id = znodes.lookup(&paths[random.below(paths.len())]).expect("there");
         let (zxid, time) = (Zxid(0x3_0000_0000 + number as i64), 1_795_100_000_000);
         znodes.set_data(id, Some(data), zxid, time + number as i64, number as i32);
     }
-    let each = start.elapsed().as_nanos() as f64 / rounds as f64;
-    println!("  set: {each:.0} ns, then {}", grown(fresh, before));
+    let time = each(start, rounds);
+    let hot = busy();
+    for number in 0..rounds {
+        let id = znodes.lookup(&paths[random.below(1000)]).expect("there");
+        let (zxid, time) = (Zxid(0x4_0000_0000 + number as i64), 1_795_200_000_000);
+        znodes.set_data(id, Some(data), zxid, time + number as i64, number as i32);
+    }
+    println!("  set, any of 1,000: {:.0} ns", each(hot, rounds));
+    println!("  set: {time:.0} ns, then {}", grown(fresh, before));
 
     let leaves: Vec<&String> = paths.iter().filter(|path| path.contains("/n")).collect();
-    let start = Instant::now();
-    let mut longest = 0;
+    let start = busy();
     for number in 0..rounds {
         let path = leaves[random.below(leaves.len())];
         let id = znodes.lookup(path).expect("there");
-        let start = Instant::now();
         znodes.remove(id);
         insert(&mut znodes, path, data, 0x3_0000_0000 + number as i64);
-        longest = longest.max(start.elapsed().as_micros());
     }
-    let each = start.elapsed().as_nanos() as f64 / rounds as f64;
-    println!(
-        "  delete and create: {each:.0} ns, longest {longest} us, then {}",
-        grown(fresh, before)
-    );
-    let children = znodes.children(znodes.lookup("/bench").expect("there")).count();
-    assert_eq!(children, if shape == "flat" { leaves.len() } else { leaves.len().div_ceil(100) });
-    let start = Instant::now();
+    let time = each(start, rounds);
+    println!("  delete and create: {time:.0} ns, then {}", grown(fresh, before));
+    pauses(&mut znodes, &leaves, data);
+    let below = znodes.descendants(NodeId::ROOT);
+    assert_eq!(below, paths.len() as u64 - 1, "as many as before");
+    let start = busy();
     for path in &leaves {
         let id = znodes.lookup(path).expect("there");
         znodes.remove(id);
     }
-    let each = start.elapsed().as_nanos() as f64 / leaves.len() as f64;
-    println!("  delete: {each:.0} ns, then {}", grown(fresh, before));
+    let time = each(start, leaves.len());
+    println!("  delete: {time:.0} ns, then {}", grown(fresh, before));
+}
+
+/// How long single changes take at the worst, but for the rarest, which a busy machine makes long.
+fn pauses(znodes: &mut Znodes, leaves: &[&String], data: &[u8]) {
+    let mut random = Random(11);
+    let mut micros = Vec::with_capacity(leaves.len());
+    for number in 0..leaves.len() {
+        let path = leaves[random.below(leaves.len())];
+        let id = znodes.lookup(path).expect("there");
+        let start = Instant::now();
+        znodes.remove(id);
+        insert(znodes, path, data, 0x4_0000_0000 + number as i64);
+        micros.push(start.elapsed().as_micros());
+    }
+    micros.sort_unstable();
+    let at = |part: usize| micros.len().checked_sub(micros.len() / part).map(|at| micros[at - 1]);
+    println!(
+        "  delete and create, us: {:?} of 99%, {:?} of 99.9%, {:?} of 99.99%, {:?} of 99.999%",
+        at(100).unwrap_or(0),
+        at(1000).unwrap_or(0),
+        at(10_000).unwrap_or(0),
+        at(100_000).unwrap_or(0)
+    );
 }
 
 fn insert(znodes: &mut Znodes, path: &str, data: &[u8], number: i64) {
@@ -178,9 +208,8 @@ fn grown(fresh: u64, before: u64) -> String {
     format!("{:.1} MiB, {:.2} of fresh", now as f64 / 1048576.0, now as f64 / fresh as f64)
 }
 
-fn snapshot(count: usize, data: &[u8]) -> Result<(), Box<dyn Error>> {
-    let paths = paths("directories", count);
-    let mut tree = load(&paths, data)?;
+fn measure_snapshot(paths: &[String], data: &[u8]) -> Result<(), Box<dyn Error>> {
+    let mut tree = load(paths, data)?;
     let mut out = Vec::with_capacity(1 << 20);
     let (mut bytes, mut longest) = (0, 0);
     let start = Instant::now();
@@ -204,11 +233,19 @@ fn snapshot(count: usize, data: &[u8]) -> Result<(), Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
+    let part = arguments.next().unwrap_or_else(|| "load".to_owned());
     let count = arguments.next().map_or(Ok(1_000_000), |count| count.parse())?;
     let data_len = arguments.next().map_or(Ok(100), |len| len.parse())?;
     let data = vec![b'x'; data_len];
-    for shape in ["directories", "flat"] {
-        measure(shape, count, &data)?;
+    let (part, shape) = part.split_once('-').unwrap_or((&part, "directories"));
+    let paths = paths(shape, count);
+    match part {
+        "load" => measure_load(&paths, &data),
+        "change" => {
+            measure_changes(&paths, &data);
+            Ok(())
+        }
+        "snapshot" => measure_snapshot(&paths, &data),
+        _ => Err(format!("no part is called {part}").into()),
     }
-    snapshot(count, &data)
 }

@@ -9,7 +9,7 @@
 //!   aversion, owner (8 bytes), number of the access control list, and, unless an interior record
 //!   keeps them, cversion and pzxid (less czxid)
 //! - unless it is null, the data's length and the data
-//! - what is left of the memory's size class, so that a longer value often fits later
+//! - what is left of the room that the blob has, so that a longer value often fits later
 //!
 //! Numbers are zigzag varints: 7 bits a byte, the lowest first.
 
@@ -27,9 +27,6 @@ const ACL: u16 = 1 << 6;
 const CVERSION: u16 = 1 << 7;
 const PZXID: u16 = 1 << 8;
 const INTERIOR: u16 = 1 << 9;
-
-/// Below this size blobs are rounded up to the allocator's size classes, above it to 4 KiB.
-const CLASSES_LEN_MAX: usize = 32 * 1024;
 
 /// All that a blob says.
 #[derive(Debug, Clone, Copy)]
@@ -127,14 +124,18 @@ pub(super) fn name(blob: &[u8]) -> &str {
 }
 
 /// All fields.
+#[inline]
 pub(super) fn parse(blob: &[u8]) -> Fields<'_> {
-    let flags = flags(blob);
+    parse_from(&mut Cursor { rest: blob })
+}
+
+fn parse_from<'a>(cursor: &mut Cursor<'a>) -> Fields<'a> {
+    let flags = flags(cursor.take(2));
     let has = |flag: u16| flags & flag != 0;
-    let mut cursor = Cursor { rest: &blob[2..] };
-    let interior = interior(blob);
-    if interior.is_some() {
-        cursor.take(4);
-    }
+    let interior = has(INTERIOR).then(|| {
+        let bytes = cursor.take(4).try_into().expect("4 bytes were taken");
+        u32::from_le_bytes(bytes)
+    });
     let name_len = cursor.len();
     let name = cursor.take(name_len);
     let (czxid, ctime) = (cursor.signed(), cursor.signed());
@@ -206,60 +207,12 @@ pub(super) fn encode_header(fields: &Fields<'_>, data_len: Option<usize>, out: &
     out[..2].copy_from_slice(&flags.to_le_bytes());
 }
 
-/// A new blob of header and data.
-pub(super) fn build(header: &[u8], data: &[u8]) -> Box<[u8]> {
-    let size = size_class(header.len() + data.len());
-    let mut blob = Vec::with_capacity(size);
-    blob.extend_from_slice(header);
-    blob.extend_from_slice(data);
-    blob.resize(size, 0);
-    blob.into_boxed_slice()
-}
-
-/// Replaces header and data, in place where the blob's memory is of the right size.
-pub(super) fn replace(blob: &mut Box<[u8]>, header: &[u8], data: &[u8]) {
-    let len = header.len() + data.len();
-    if !fits(blob.len(), len) {
-        *blob = build(header, data);
-        return;
-    }
-    blob[..header.len()].copy_from_slice(header);
-    blob[header.len()..len].copy_from_slice(data);
-}
-
-/// Replaces the header and keeps the data.
-pub(super) fn replace_header(blob: &mut Box<[u8]>, header: &[u8]) {
-    let (start, data_len) = {
-        let data = parse(blob).data.unwrap_or_default();
-        // Data is the last field: null and empty data have no bytes to keep.
-        let start = data.as_ptr().addr().wrapping_sub(blob.as_ptr().addr());
-        (if data.is_empty() { 0 } else { start }, data.len())
-    };
-    let len = header.len() + data_len;
-    if !fits(blob.len(), len) {
-        *blob = build(header, &blob[start..start + data_len]);
-        return;
-    }
-    blob.copy_within(start..start + data_len, header.len());
-    blob[..header.len()].copy_from_slice(header);
-}
-
-/// Whether `len` bytes may stay in memory of `size` bytes: they fit and leave no large part of it
-/// unused.
-fn fits(size: usize, len: usize) -> bool {
-    len <= size && size <= size_class(len + len / 4)
-}
-
-/// The size that an allocator with four classes a power of two would give anyway.
-fn size_class(len: usize) -> usize {
-    if len > CLASSES_LEN_MAX {
-        return len.next_multiple_of(4096);
-    }
-    if len <= 64 {
-        return len.max(16).next_multiple_of(8);
-    }
-    let step = (len - 1).ilog2().saturating_sub(2);
-    len.next_multiple_of(1 << step)
+/// Where the data is; empty where it is null.
+pub(super) fn data_range(blob: &[u8]) -> std::ops::Range<usize> {
+    let mut cursor = Cursor { rest: blob };
+    let fields = parse_from(&mut cursor);
+    let end = blob.len() - cursor.rest.len();
+    end - fields.data.map_or(0, <[u8]>::len)..end
 }
 
 #[cfg(test)]
@@ -277,10 +230,12 @@ mod tests {
         }
     }
 
-    fn blob(fields: &Fields<'_>) -> Box<[u8]> {
-        let mut header = Vec::new();
-        encode_header(fields, fields.data.map(<[u8]>::len), &mut header);
-        build(&header, fields.data.unwrap_or_default())
+    fn blob(fields: &Fields<'_>) -> Vec<u8> {
+        let mut blob = Vec::new();
+        encode_header(fields, fields.data.map(<[u8]>::len), &mut blob);
+        blob.extend_from_slice(fields.data.unwrap_or_default());
+        blob.extend_from_slice(b"what is left");
+        blob
     }
 
     #[test]
@@ -306,6 +261,7 @@ mod tests {
             let read = parse(&blob);
             assert_eq!((read.stat, read.acl, read.data), (stat, AclIndex(other), data));
             assert_eq!((super::name(&blob), read.interior), ("né", None));
+            assert_eq!(&blob[data_range(&blob)], data.unwrap_or_default());
         }
     }
 
@@ -320,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_znode_takes_sixteen_bytes_beside_name_and_data() {
+    fn a_plain_znode_takes_fifteen_bytes_beside_name_and_data() {
         let data = [b'x'; 100];
         let fields = Fields {
             interior: None,
@@ -332,37 +288,5 @@ mod tests {
         let mut header = Vec::new();
         encode_header(&fields, Some(100), &mut header);
         assert_eq!(header.len() - fields.name.len(), 15);
-        assert_eq!(blob(&fields).len(), 128);
-    }
-
-    #[test]
-    fn headers_change_in_place_and_keep_the_data() {
-        let fields = Fields {
-            interior: None,
-            name: b"name",
-            stat: stat(),
-            acl: AclIndex::OPEN,
-            data: Some(b"some data"),
-        };
-        let mut blob = blob(&fields);
-        for acl in [AclIndex(5), AclIndex(i64::MAX), AclIndex::OPEN] {
-            let changed = Fields { acl, ..fields };
-            let mut header = Vec::new();
-            encode_header(&changed, Some(9), &mut header);
-            replace_header(&mut blob, &header);
-            let read = parse(&blob);
-            assert_eq!((read.acl, read.data), (acl, Some(&b"some data"[..])));
-        }
-    }
-
-    #[test]
-    fn memory_is_kept_for_values_of_like_size_and_given_back_after_large_ones() {
-        assert!(fits(128, 127) && fits(128, 110));
-        assert!(!fits(128, 129) && !fits(4096, 128));
-        for len in 1..100_000 {
-            let size = size_class(len);
-            assert!(size >= len && fits(size, len), "{len}");
-            assert!(size <= (len + len / 4).max(16) + 8, "{len} takes {size}");
-        }
     }
 }

@@ -4,7 +4,9 @@
 use rookeeper_jute::{StatPersisted, Zxid};
 
 use super::blob::{self, Fields};
+use super::blobs::Handle;
 use super::children::Children;
+use super::index::PathHash;
 use super::interior::Interior;
 use super::{NO_SLOT, NodeId, Slot, Znodes, child_path_crc, data_len, name_units};
 use crate::acls::AclIndex;
@@ -53,8 +55,7 @@ impl Znodes {
         let number = self.make_interior(parent);
         let fields = Fields { interior: None, name: name.as_bytes(), stat: *stat, acl, data };
         blob::encode_header(&fields, data.map(<[u8]>::len), &mut self.header);
-        let blob = blob::build(&self.header, data.unwrap_or_default());
-        let id = self.allocate(Slot { hash, blob, parent: parent.0, position: 0 });
+        let id = self.allocate(hash, parent.0, data.unwrap_or_default());
 
         let interior = self.interiors.get_mut(number);
         let slots = &mut self.slots;
@@ -96,9 +97,11 @@ impl Znodes {
         self.interiors.count(number, -1, -len);
         self.index.remove(hash, id.0, |slot| self.slots.get(slot).hash);
         let slot = self.slots.get_mut(id.0);
-        slot.blob = Box::default();
+        self.blobs.remove(slot.blob);
+        slot.blob = Handle::NONE;
         slot.parent = self.free;
         self.free = id.0;
+        self.blobs.tidy(&mut self.slots);
         self.drop_empty_interior(parent);
     }
 
@@ -120,7 +123,9 @@ impl Znodes {
         blob::encode_header(&fields, data.map(<[u8]>::len), &mut header);
         let number = fields.interior;
         let bytes = data.unwrap_or_default();
-        blob::replace(&mut self.slots.get_mut(id.0).blob, &header, bytes);
+        let slot = self.slots.get_mut(id.0);
+        slot.blob = self.blobs.replace(slot.blob, &header, bytes);
+        self.blobs.tidy(&mut self.slots);
         self.header = header;
         if let Some(number) = number {
             let interior = self.interiors.get_mut(number);
@@ -211,17 +216,20 @@ impl Znodes {
         let acl = AclIndex::OPEN;
         let fields = Fields { interior: Some(number), name: b"", stat, acl, data: Some(b"") };
         blob::encode_header(&fields, Some(0), &mut self.header);
-        let blob = blob::build(&self.header, b"");
-        let root = self.allocate(Slot { hash: [0; 2], blob, parent: NO_SLOT, position: 0 });
+        let root = self.allocate([0; 2], NO_SLOT, b"");
         assert!(root == NodeId::ROOT, "the root has the first slot");
         self.add_digest(root);
     }
 
-    fn allocate(&mut self, slot: Slot) -> NodeId {
+    /// Gives a znode a slot, and a blob of the header that was just written and of `data`.
+    fn allocate(&mut self, hash: PathHash, parent: u32, data: &[u8]) -> NodeId {
+        let mut slot = Slot { hash, blob: Handle::NONE, parent, position: 0 };
         let number = self.free;
         if number == NO_SLOT {
+            slot.blob = self.blobs.insert(self.slots.len(), &self.header, data);
             return NodeId(self.slots.push(slot));
         }
+        slot.blob = self.blobs.insert(number, &self.header, data);
         let free = self.slots.get_mut(number);
         self.free = free.parent;
         *free = slot;
@@ -237,7 +245,9 @@ impl Znodes {
         let mut fields = blob::parse(self.blob(id));
         change(&mut fields);
         blob::encode_header(&fields, fields.data.map(<[u8]>::len), &mut header);
-        blob::replace_header(&mut self.slots.get_mut(id.0).blob, &header);
+        let slot = self.slots.get_mut(id.0);
+        slot.blob = self.blobs.replace_header(slot.blob, &header);
+        self.blobs.tidy(&mut self.slots);
         self.header = header;
     }
 

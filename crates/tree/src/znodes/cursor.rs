@@ -8,6 +8,7 @@
 use rookeeper_jute::Encode;
 use rookeeper_jute::wire::encode_str;
 
+use super::blobs::Handle;
 use super::{NodeId, Znodes};
 
 /// Slots that one step looks at, so that a step over free or written slots ends too.
@@ -94,7 +95,7 @@ impl Znodes {
             while cursor.next < stop && out.len() - start < bytes_max {
                 let id = NodeId(cursor.next);
                 cursor.next += 1;
-                if !cursor.is_written(id.0) && !self.slots.get(id.0).blob.is_empty() {
+                if !cursor.is_written(id.0) && self.slots.get(id.0).blob != Handle::NONE {
                     self.write_with_ancestors(&mut cursor, id, &mut cache, out);
                 }
             }

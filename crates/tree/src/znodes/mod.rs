@@ -1,12 +1,13 @@
 //! Where the znodes are kept, compactly: a million of 100 bytes take about 200 MB in all.
 //!
-//! Each znode has a slot of 40 bytes and a blob with its name, stat and data; those with children
+//! Each znode has a slot of 32 bytes and a blob with its name, stat and data; those with children
 //! have an interior record as well. Paths are not kept: an index from the hash of the path finds
 //! the slot, and a path is put together from the names on the way up. Counts of all that is below a
 //! znode are kept up with every change, so that nothing ever walks the tree.
 //!
 //! # Layout
 //! - `blob`: one znode's fields in bytes
+//! - `blobs`: the memory of the blobs
 //! - `interior`: what only znodes with children have
 //! - `children`: the list of children
 //! - `index`: from path to slot
@@ -15,6 +16,7 @@
 //! - `cursor`: the walk of a snapshot, beside which changes go on
 
 mod blob;
+mod blobs;
 mod change;
 mod children;
 mod cursor;
@@ -30,6 +32,7 @@ use crate::acls::AclIndex;
 use crate::digest;
 use crate::owners::{OwnerRules, Owners};
 
+use blobs::{Blobs, Handle};
 use cursor::Cursor;
 use index::{Index, PathHash};
 use interior::{Interior, Interiors};
@@ -53,11 +56,11 @@ impl NodeId {
 /// No slot: the root's parent, and the end of the list of free slots.
 const NO_SLOT: u32 = u32::MAX;
 
-/// What finds a znode. A free slot has an empty blob and the next free slot as its parent.
+/// What finds a znode. A free slot has no blob, and the next free slot as its parent.
 #[derive(Debug)]
 struct Slot {
     hash: PathHash,
-    blob: Box<[u8]>,
+    blob: Handle,
     parent: u32,
     /// Where it is in its parent's list of children.
     position: u32,
@@ -82,6 +85,7 @@ pub struct ZnodeView<'a> {
 pub struct Znodes {
     slots: Paged<Slot>,
     free: u32,
+    blobs: Blobs,
     index: Index,
     interiors: Interiors,
     owners: Owners,
@@ -103,6 +107,7 @@ impl Znodes {
         let mut znodes = Znodes {
             slots: Paged::new(),
             free: NO_SLOT,
+            blobs: Blobs::new(),
             index: Index::new(index_key),
             interiors: Interiors::new(),
             owners: Owners::new(rules),
@@ -290,7 +295,7 @@ impl Znodes {
     }
 
     fn blob(&self, id: NodeId) -> &[u8] {
-        &self.slots.get(id.0).blob
+        self.blobs.get(self.slots.get(id.0).blob)
     }
 
     /// All fields, with what an interior record keeps.
@@ -312,7 +317,7 @@ impl Znodes {
     /// The number of the interior record of a parent.
     fn parent_interior(&self, id: NodeId) -> u32 {
         let parent = self.slots.get(id.0).parent;
-        blob::interior(&self.slots.get(parent).blob).expect("a parent has an interior record")
+        blob::interior(self.blob(NodeId(parent))).expect("a parent has an interior record")
     }
 
     fn find(&self, hash: PathHash) -> Option<NodeId> {
