@@ -23,14 +23,50 @@ pub struct Shared {
 }
 
 /// What is known of one shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ShardView {
     /// Batches that applying made for it.
     sequence: u64,
-    /// How far it has read the change log; means something while it has watches.
+    /// How far it has read the change log.
     cursor: AtomicU64,
     /// How many watches its connections have.
     watches: AtomicUsize,
+    /// Where in the change log the first and the last of the watches begin that the core left for
+    /// it and that it may not have heard of.
+    pin_first: AtomicU64,
+    pin_last: AtomicU64,
+}
+
+/// Of a shard without pins.
+const NO_PIN: u64 = u64::MAX;
+
+impl ShardView {
+    fn new() -> Self {
+        ShardView {
+            sequence: 0,
+            cursor: AtomicU64::new(0),
+            watches: AtomicUsize::new(0),
+            pin_first: AtomicU64::new(NO_PIN),
+            pin_last: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the shard wants to be told of changes.
+    fn is_watching(&self) -> bool {
+        self.watches.load(Relaxed) > 0 || self.pin_first.load(Relaxed) != NO_PIN
+    }
+
+    /// The oldest change that the shard needs; `None` if it needs none. A shard that has read
+    /// beyond a pin has heard of its watch: it hears all that the core says first.
+    fn needs(&mut self) -> Option<u64> {
+        let cursor = *self.cursor.get_mut();
+        if cursor > *self.pin_last.get_mut() {
+            *self.pin_first.get_mut() = NO_PIN;
+        }
+        let watching = (*self.watches.get_mut() > 0).then_some(cursor);
+        let pinned = Some(*self.pin_first.get_mut()).filter(|pin| *pin != NO_PIN);
+        watching.into_iter().chain(pinned).min()
+    }
 }
 
 /// Changes that wait for a shard to tell its watchers, above which nothing more is applied.
@@ -44,7 +80,7 @@ impl Shared {
             changes: ChangeLog::default(),
             digests: DigestLog::default(),
             load: Load::default(),
-            views: (0..shards).map(|_| ShardView::default()).collect(),
+            views: (0..shards).map(|_| ShardView::new()).collect(),
         }
     }
 
@@ -79,12 +115,15 @@ impl Shared {
 
     /// The shards that want to be told of changes.
     pub(crate) fn watching_shards(&self) -> impl Iterator<Item = ShardId> {
-        let watching = |view: &ShardView| view.watches.load(Relaxed) > 0;
-        (0..)
-            .map(ShardId)
-            .zip(&self.views)
-            .filter(move |(_, view)| watching(view))
-            .map(|(id, _)| id)
+        let views = (0..).map(ShardId).zip(&self.views);
+        views.filter(|(_, view)| view.is_watching()).map(|(id, _)| id)
+    }
+
+    /// The core leaves a watch for a shard at a place in the change log.
+    pub(crate) fn pin(&self, shard: ShardId, position: u64) {
+        let view = &self.views[shard.index()];
+        view.pin_first.fetch_min(position, Relaxed);
+        view.pin_last.fetch_max(position, Relaxed);
     }
 
     /// Whether a shard is so far behind with its events that no more is applied for now.
@@ -95,10 +134,8 @@ impl Shared {
     /// Forgets the changes that every watching shard has read.
     pub(crate) fn trim_changes(&mut self) {
         let mut before = self.changes.position();
-        for view in &self.views {
-            if view.watches.load(Relaxed) > 0 {
-                before = before.min(view.cursor.load(Relaxed));
-            }
+        for view in &mut self.views {
+            before = view.needs().map_or(before, |needed| before.min(needed));
         }
         self.changes.trim(before);
     }

@@ -167,6 +167,9 @@ impl Core {
         let access = &self.access;
         self.outbox.push_with(reply.connection, position, |out| {
             let watch = read_into(shared, access, reply.xid, &read, out);
+            if watch.is_some() {
+                shared.pin(reply.connection.shard, position);
+            }
             DeliveryKind::Reply {
                 op: reply.op,
                 received_us: reply.received_us,

@@ -31,6 +31,8 @@ impl Shard {
         let position = shared.changes.position();
         if self.cursor != position {
             self.catch_up_events_to(position, shared, effects);
+        } else if self.watches.len() != self.watches_published {
+            self.publish(shared);
         }
     }
 
@@ -56,7 +58,8 @@ impl Shard {
     }
 
     /// Lets the core know how far this shard is and whether it wants to be woken.
-    pub(super) fn publish(&self, shared: &Shared) {
+    pub(super) fn publish(&mut self, shared: &Shared) {
+        self.watches_published = self.watches.len();
         shared.publish(self.id, self.cursor, self.watches.len());
     }
 

@@ -121,6 +121,8 @@ pub struct Shard {
     access: Arc<AccessControl>,
     connections: Connections,
     watches: WatchTable<ConnectionKey>,
+    /// How many watches the core was told of.
+    watches_published: usize,
     /// How far the change log was turned into events.
     cursor: u64,
     /// How many batches of applying were delivered.
@@ -149,6 +151,7 @@ impl Shard {
             config,
             access,
             connections: Connections::new(id),
+            watches_published: 0,
             cursor: 0,
             sequence: 0,
             ready: VecDeque::new(),

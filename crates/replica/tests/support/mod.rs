@@ -288,6 +288,25 @@ impl World {
         panic!("the server does not come to rest");
     }
 
+    /// Does some of it.
+    pub fn run_for(&mut self, steps: usize) {
+        for _ in 0..steps {
+            let actions = self.actions();
+            if actions.is_empty() {
+                return;
+            }
+            let action = actions[self.dice.below(actions.len())];
+            self.perform(action);
+        }
+    }
+
+    /// Whether a whole frame was received.
+    pub fn has_frame(&self, client: usize) -> bool {
+        let received = &self.clients[client].received;
+        let len = received.first_chunk::<4>().map(|len| u32::from_be_bytes(*len) as usize);
+        len.is_some_and(|len| received.len() >= 4 + len)
+    }
+
     pub fn input(&mut self, input: CoreInput) {
         self.submissions.push_back(input);
         self.run();
