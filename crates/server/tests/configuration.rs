@@ -1,6 +1,6 @@
 //! Configurations as a user writes them: from files, arguments and the environment to typed
 //! values, or to an error that names file, line and key.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::io::Read;
 use std::path::Path;

@@ -1,10 +1,8 @@
 //! The binary by its command line: what it prints, how it ends, what it leaves.
 
-mod common;
-
 use std::process::{Child, Stdio};
 
-use common::{Home, eventually, signal, word};
+use crate::home::{Home, eventually, signal, word};
 
 /// A server in the foreground, killed at the end.
 struct Foreground {
@@ -122,7 +120,7 @@ fn a_port_or_directory_in_use_is_an_error_that_names_it() {
     assert_eq!(same_port.code, 1, "{same_port:?}");
     assert!(same_port.stderr.contains(&format!(":{}", home.port)), "{same_port:?}");
 
-    let port = common::free_port().to_string();
+    let port = crate::home::free_port().to_string();
     let same_data = home.binary(&["server", &port, "data"]);
     assert_eq!(same_data.code, 3, "{same_data:?}");
     assert!(same_data.stderr.contains("data"), "{same_data:?}");

@@ -1,8 +1,6 @@
 //! `bin/zkServer.sh` with a real server: words, outputs and exit codes as of Java's script.
 
-mod common;
-
-use common::{Home, eventually, word};
+use crate::home::{Home, eventually, word};
 
 #[test]
 fn a_server_starts_tells_its_mode_restarts_and_stops() {
