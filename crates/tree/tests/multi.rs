@@ -12,7 +12,10 @@ use rookeeper_jute::{CreateMode, Encode, ErrorCode, OpCode, Reader};
 
 use ErrorCode::*;
 
-fn multi(parts: &[(OpCode, &dyn Fn(&mut Vec<u8>))]) -> Vec<u8> {
+/// A part of a multi: its opcode, and what appends its record.
+type Part<'a> = (OpCode, &'a dyn Fn(&mut Vec<u8>));
+
+fn multi(parts: &[Part<'_>]) -> Vec<u8> {
     let mut body = Vec::new();
     for (op, encode) in parts {
         MultiHeader::request(op.to_i32()).encode(&mut body);
