@@ -249,7 +249,11 @@ impl<'a> Decode<'a> for Buffer<'a> {
 impl<'a> Decode<'a> for Text<'a> {
     const MIN_LEN: usize = 4;
     fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Ok(reader.buffer()?.map(String::from_utf8_lossy))
+        // Checking first is faster than `from_utf8_lossy` alone: most text is ASCII.
+        Ok(reader.buffer()?.map(|bytes| match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(bytes),
+        }))
     }
 }
 

@@ -65,7 +65,7 @@ impl Bench {
                 self.outstanding.prepare(&self.tree, &self.access, &request, &mut out);
                 ends.push(out.len());
             }
-            prepare_ns += (cpu_ns() - start);
+            prepare_ns += cpu_ns() - start;
             let start = cpu_ns();
             let mut from = 0;
             let mut reply = Vec::with_capacity(1 << 20);
@@ -78,7 +78,7 @@ impl Bench {
                 from = end;
             }
             self.changes.trim(self.changes.position());
-            apply_ns += (cpu_ns() - start);
+            apply_ns += cpu_ns() - start;
         }
         let each = |ns: u128| ns as f64 / bodies.len() as f64;
         (each(prepare_ns), each(apply_ns))

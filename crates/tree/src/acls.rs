@@ -72,6 +72,8 @@ pub struct AclTable {
     /// From a list's encoding to its number.
     by_list: BTreeMap<Box<[u8]>, AclIndex>,
     index_max: i64,
+    /// The number acquired last.
+    recent: Option<AclIndex>,
 }
 
 impl AclTable {
@@ -84,6 +86,20 @@ impl AclTable {
     /// (Java: `convertAcls`).
     pub fn acquire(&mut self, acl: Option<&[Acl<'_>]>) -> AclIndex {
         let Some(acl) = acl else { return AclIndex::OPEN };
+        // Most znodes have the list that the last one had.
+        if let Some(recent) = self.recent
+            && let Some(entry) = self.by_index.get_mut(&recent)
+            && entry.list.entries() == acl
+        {
+            entry.usage += 1;
+            return recent;
+        }
+        let index = self.acquire_by_encoding(acl);
+        self.recent = Some(index);
+        index
+    }
+
+    fn acquire_by_encoding(&mut self, acl: &[Acl<'_>]) -> AclIndex {
         let key = encoding(acl);
         if let Some(index) = self.by_list.get(key.as_slice()).copied() {
             self.add_usage(index);

@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 
 use rookeeper_jute::txn::TxnHeader;
-use rookeeper_jute::{ErrorCode, OpCode, StatPersisted, Zxid};
+use rookeeper_jute::{ErrorCode, OpCode, Stat, StatPersisted, Zxid};
 
 use super::AppliedPart;
 use super::record::{CreateRecord, Record};
+use crate::acls::AclIndex;
 use crate::changes::{ChangeKind, ChangeLog};
 use crate::owners::OwnerKind;
 use crate::paths;
@@ -30,8 +31,7 @@ impl Tree {
             }
             Record::SetData { op, path, data, version } => {
                 let result = self.set_node_data(&path, data, version, header, changes);
-                let stat = result.map(|id| Some(self.znodes.stat(id)));
-                part(op, path, stat)
+                part(op, path, result.map(Some))
             }
             Record::SetAcl { path, acl, version } => {
                 let result = self.znodes.lookup(&path).ok_or(ErrorCode::NoNode).map(|id| {
@@ -92,13 +92,6 @@ impl Tree {
         let (parent_path, name) = paths::split(path).ok_or(ErrorCode::NoNode)?;
         let parent = self.znodes.lookup(parent_path).ok_or(ErrorCode::NoNode)?;
         let acl = self.acls.acquire(create.acl.as_deref());
-        if let Some(existing) = self.znodes.lookup(path) {
-            let before = self.znodes.acl(existing);
-            let aversion = self.znodes.persisted(existing).aversion;
-            self.znodes.set_acl(existing, acl, aversion);
-            self.acls.release(before);
-            return Err(ErrorCode::NodeExists);
-        }
         let stat = StatPersisted {
             czxid: header.zxid,
             mzxid: header.zxid,
@@ -108,8 +101,15 @@ impl Tree {
             pzxid: header.zxid,
             ..StatPersisted::default()
         };
+        let inserted = match path {
+            "/" => None,
+            path => self.znodes.insert_path(parent, path, create.data, acl, &stat),
+        };
+        let Some(id) = inserted else {
+            self.replace_acl(self.znodes.lookup(path).ok_or(ErrorCode::NoNode)?, acl);
+            return Err(ErrorCode::NodeExists);
+        };
         self.raise_cversion(parent, create.parent_cversion, header.zxid);
-        let id = self.znodes.insert(parent, name, create.data, acl, &stat);
         self.ephemeral_listed(create.owner, path);
         self.quota_node_created(parent_path, name);
         self.charge_quota(path, create.data.map_or(0, |data| data.len() as i64), 1);
@@ -117,6 +117,14 @@ impl Tree {
         let parent_acl = self.acls.get(self.znodes.acl(parent)).cloned();
         changes.push(ChangeKind::Created, path, header.zxid, acl, parent_acl);
         Ok(id)
+    }
+
+    /// Takes over a list that was acquired, as a replayed create does for a znode that is there.
+    fn replace_acl(&mut self, id: NodeId, acl: AclIndex) {
+        let before = self.znodes.view(id);
+        let (before, aversion) = (before.acl, before.persisted.aversion);
+        self.znodes.set_acl(id, acl, aversion);
+        self.acls.release(before);
     }
 
     /// Sets cversion and pzxid of a parent if the cversion grows: a transaction that is replayed
@@ -195,14 +203,22 @@ impl Tree {
         version: i32,
         header: &TxnHeader,
         changes: &mut ChangeLog,
-    ) -> Result<NodeId, ErrorCode> {
+    ) -> Result<Stat, ErrorCode> {
         let id = self.znodes.lookup(path).ok_or(ErrorCode::NoNode)?;
-        let len_before = self.znodes.data(id).map_or(0, |data| data.len() as i64);
+        let before = self.znodes.view(id);
+        let acl = self.acls.get(before.acl).cloned();
+        let stat = Stat {
+            mzxid: header.zxid,
+            mtime: header.time_ms,
+            version,
+            data_length: data.map_or(0, |data| data.len() as i32),
+            ..before.stat
+        };
+        let change = i64::from(stat.data_length) - i64::from(before.stat.data_length);
         self.znodes.set_data(id, data, header.zxid, header.time_ms, version);
-        self.charge_quota(path, data.map_or(0, |data| data.len() as i64) - len_before, 0);
-        let acl = self.acls.get(self.znodes.acl(id)).cloned();
+        self.charge_quota(path, change, 0);
         changes.push(ChangeKind::DataChanged, path, header.zxid, acl, None);
-        Ok(id)
+        Ok(stat)
     }
 
     /// Whether an owner as stored is a session.
@@ -214,7 +230,7 @@ impl Tree {
 fn part<'t>(
     op: OpCode,
     path: Cow<'t, str>,
-    result: Result<Option<rookeeper_jute::Stat>, ErrorCode>,
+    result: Result<Option<Stat>, ErrorCode>,
 ) -> AppliedPart<'t> {
     let (err, stat) = match result {
         Ok(stat) => (ErrorCode::Ok, stat),

@@ -8,7 +8,7 @@ use rookeeper_jute::{Encode, ErrorCode};
 
 use super::create::pending_acl;
 use super::pending::NodeState;
-use super::step::{Failure, Step, next_version};
+use super::step::{Failure, Key, Step, next_version};
 use crate::owners::OwnerKind;
 use crate::paths;
 
@@ -23,16 +23,18 @@ impl Step<'_> {
         self.request.session_check?;
         let path = delete.path.as_deref().ok_or(Failure::Malformed)?;
         let parent_path = paths::parent_for_delete(path).ok_or(ErrorCode::BadArguments)?;
-        let parent = self.state(parent_path)?;
+        let parent_key = self.key(parent_path);
+        let parent = self.state(&parent_key)?;
         self.check_access(&parent.acl, perms::DELETE)?;
-        let node = self.state(path)?;
+        let key = self.key(path);
+        let node = self.state(&key)?;
         next_version(node.stat.version, delete.version)?;
         if node.child_count > 0 {
             return Err(ErrorCode::NotEmpty.into());
         }
         path.encode(out);
         self.fits(out)?;
-        self.set_deleted(parent_path, parent, path, &node);
+        self.set_deleted(&parent_key, parent, &key, &node);
         Ok(())
     }
 
@@ -45,7 +47,8 @@ impl Step<'_> {
     ) -> Result<(), Failure> {
         let path = delete.path.as_deref().ok_or(Failure::Malformed)?;
         let parent_path = paths::parent_for_delete(path).ok_or(ErrorCode::BadArguments)?;
-        let node = self.state(path)?;
+        let key = self.key(path);
+        let node = self.state(&key)?;
         if node.child_count > 0 {
             return Err(ErrorCode::NotEmpty.into());
         }
@@ -54,27 +57,27 @@ impl Step<'_> {
             OwnerKind::Unknown => return Err(Failure::Malformed),
             OwnerKind::Persistent | OwnerKind::Container | OwnerKind::Ttl(_) => {}
         }
-        let parent = self.state(parent_path)?;
+        let parent_key = self.key(parent_path);
+        let parent = self.state(&parent_key)?;
         path.encode(out);
         self.fits(out)?;
-        self.set_deleted(parent_path, parent, path, &node);
+        self.set_deleted(&parent_key, parent, &key, &node);
         Ok(())
     }
 
     /// Makes a deletion pending.
     pub(super) fn set_deleted(
         &mut self,
-        parent_path: &str,
+        parent_key: &Key<'_>,
         mut parent: NodeState,
-        path: &str,
+        key: &Key<'_>,
         node: &NodeState,
     ) {
-        let before = self.digest_of(parent_path, parent.path_and_data_crc, &parent.stat);
+        let before = self.digest_of(parent_key, &parent);
         parent.child_count -= 1;
         parent.stat.pzxid = self.request.zxid;
-        self.set(parent_path, before, Some(parent));
-        let before = self.digest_of(path, node.path_and_data_crc, &node.stat);
-        self.set(path, before, None);
+        self.set(parent_key, before, Some(parent));
+        self.set(key, self.digest_of(key, node), None);
     }
 
     /// Checks in Java's order: session, the path's syntax, the znode, access to it, quota,
@@ -86,7 +89,8 @@ impl Step<'_> {
     ) -> Result<(), Failure> {
         self.request.session_check?;
         let path = valid_path(set.path.as_deref())?;
-        let mut node = self.state(path)?;
+        let key = self.key(path);
+        let mut node = self.state(&key)?;
         self.check_access(&node.acl, perms::WRITE)?;
         let data = set.data.unwrap_or_default();
         self.check_quota(path, data.len() as i64 - node.data_len as i64, 0)?;
@@ -96,13 +100,13 @@ impl Step<'_> {
         version.encode(out);
         self.fits(out)?;
 
-        let before = self.digest_of(path, node.path_and_data_crc, &node.stat);
+        let before = self.digest_of(&key, &node);
         node.stat.version = version;
         node.stat.mtime = self.request.time_ms;
         node.stat.mzxid = self.request.zxid;
         node.data_len = data.len();
         node.path_and_data_crc = self.crc(path, data);
-        self.set(path, before, Some(node));
+        self.set(&key, before, Some(node));
         Ok(())
     }
 
@@ -116,7 +120,8 @@ impl Step<'_> {
         self.request.session_check?;
         let path = valid_path(set.path.as_deref())?;
         let acl = self.access.fix_up(set.acl, self.request.identities)?;
-        let mut node = self.state(path)?;
+        let key = self.key(path);
+        let mut node = self.state(&key)?;
         self.check_access(&node.acl, perms::ADMIN)?;
         let version = next_version(node.stat.aversion, set.version)?;
         path.encode(out);
@@ -124,10 +129,10 @@ impl Step<'_> {
         version.encode(out);
         self.fits(out)?;
 
-        let before = self.digest_of(path, node.path_and_data_crc, &node.stat);
+        let before = self.digest_of(&key, &node);
         node.stat.aversion = version;
         node.acl = pending_acl(acl);
-        self.set(path, before, Some(node));
+        self.set(&key, before, Some(node));
         Ok(())
     }
 
@@ -139,7 +144,7 @@ impl Step<'_> {
     ) -> Result<(), Failure> {
         self.request.session_check?;
         let path = valid_path(check.path.as_deref())?;
-        let node = self.state(path)?;
+        let node = self.state(&self.key(path))?;
         self.check_access(&node.acl, perms::READ)?;
         let version = next_version(node.stat.version, check.version)?;
         path.encode(out);

@@ -41,7 +41,8 @@ impl Step<'_> {
         let path = create.path.as_deref().ok_or(Failure::Malformed)?;
         let parent_path = paths::parent_for_create(path).ok_or(ErrorCode::BadArguments)?;
         let acl = self.access.fix_up(create.acl, self.request.identities)?;
-        let mut parent = self.state(parent_path)?;
+        let parent_key = self.key(parent_path);
+        let mut parent = self.state(&parent_key)?;
         self.check_access(&parent.acl, perms::CREATE)?;
         let path = if mode.is_sequential() {
             Cow::Owned(format!("{path}{:010}", parent.stat.cversion))
@@ -51,7 +52,8 @@ impl Step<'_> {
         if !paths::is_valid(&path) {
             return Err(ErrorCode::BadArguments.into());
         }
-        if self.exists(&path) {
+        let key = self.key(&path);
+        if self.exists(&key) {
             return Err(ErrorCode::NodeExists.into());
         }
         match self.tree.config().owner_rules().kind(parent.stat.ephemeral_owner) {
@@ -75,11 +77,11 @@ impl Step<'_> {
         self.fits(out)?;
 
         let zxid = self.request.zxid;
-        let before = self.digest_of(parent_path, parent.path_and_data_crc, &parent.stat);
+        let before = self.digest_of(&parent_key, &parent);
         parent.child_count += 1;
         parent.stat.cversion = cversion;
         parent.stat.pzxid = zxid;
-        self.set(parent_path, before, Some(parent));
+        self.set(&parent_key, before, Some(parent));
         if is_ephemeral {
             self.pending.own(self.request.session, zxid, list_len(&path));
         }
@@ -99,7 +101,7 @@ impl Step<'_> {
             data_len: data.len(),
             path_and_data_crc: self.crc(&path, data),
         };
-        self.set(&path, 0, Some(node));
+        self.set(&key, 0, Some(node));
         Ok(())
     }
 

@@ -26,8 +26,8 @@ impl Step<'_> {
         let session = self.request.session;
         let mut ephemerals: Vec<String> = self.tree.ephemerals(session).collect();
         if !self.pending.is_empty() {
-            ephemerals.retain(|path| self.owner_of(path) == Some(session.0));
-            let listed = |path: &str| self.stored_owner_of(path) == Some(session.0);
+            ephemerals.retain(|path| self.owner_of(&self.key(path)) == Some(session.0));
+            let listed = |path: &str| self.stored_owner_of(&self.key(path)) == Some(session.0);
             let pending = self.pending.owned_by(session).filter(|path| !listed(path));
             let pending: Vec<String> = pending.map(String::from).collect();
             ephemerals.extend(pending);
@@ -37,9 +37,10 @@ impl Step<'_> {
         }
         for path in &ephemerals {
             let (parent_path, _) = paths::split(path).expect("znodes have absolute paths");
-            let node = self.state(path).expect("an ephemeral was just found");
-            let parent = self.state(parent_path).expect("a znode has a parent");
-            self.set_deleted(parent_path, parent, path, &node);
+            let (parent_key, key) = (self.key(parent_path), self.key(path));
+            let node = self.state(&key).expect("an ephemeral was just found");
+            let parent = self.state(&parent_key).expect("a znode has a parent");
+            self.set_deleted(&parent_key, parent, &key, &node);
         }
     }
 

@@ -1,10 +1,7 @@
 //! The preparation of one request: what the operations share.
 
-use std::hash::Hasher;
-
 use rookeeper_jute::txn::TxnDigest;
-use rookeeper_jute::{DecodeError, Encode, ErrorCode, OpCode, StatPersisted};
-use siphasher::sip::SipHasher13;
+use rookeeper_jute::{DecodeError, Encode, ErrorCode, OpCode};
 
 use super::pending::{NodeState, PendingAcl, PendingChanges};
 use super::request::Write;
@@ -15,6 +12,7 @@ use crate::auth::control::AclRefusal;
 use crate::digest::{DIGEST_VERSION, EXCLUDED_PREFIX, digest_of_stat, extend_crc, path_crc};
 use crate::quota::check::{Verdict, check};
 use crate::tree::Tree;
+use crate::znodes::NodeId;
 
 /// Length of a transaction's digest in bytes.
 const DIGEST_LEN: usize = 12;
@@ -57,6 +55,13 @@ impl From<AclRefusal> for Failure {
             AclRefusal::Malformed => Failure::Malformed,
         }
     }
+}
+
+/// A path and its hash; the root has one name here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key<'p> {
+    pub(super) path: &'p str,
+    hash: [u64; 2],
 }
 
 /// The preparation of one request.
@@ -143,50 +148,59 @@ impl<'s> Step<'s> {
         if self.room(out).is_some() { Ok(()) } else { Err(Failure::Malformed) }
     }
 
-    /// The znode as it will be (Java: `getRecordForPath`).
-    pub(super) fn state(&self, path: &str) -> Result<NodeState, ErrorCode> {
-        if !self.pending.is_empty() {
-            let path = canonical(path);
-            match self.pending.get(self.hash(path), path) {
-                Some(Some(state)) => return Ok(state.clone()),
-                Some(None) => return Err(ErrorCode::NoNode),
-                None => {}
-            }
+    /// A path with its hash, which every look at it needs.
+    pub(super) fn key<'p>(&self, path: &'p str) -> Key<'p> {
+        match path {
+            "" | "/" => Key { path: "/", hash: [0; 2] },
+            path => Key { path, hash: self.tree.znodes().path_hash(path) },
         }
-        let znodes = self.tree.znodes();
-        let id = znodes.lookup(path).ok_or(ErrorCode::NoNode)?;
-        let data = znodes.data(id).unwrap_or_default();
+    }
+
+    fn stored(&self, key: &Key<'_>) -> Option<NodeId> {
+        if key.path == "/" {
+            return Some(NodeId::ROOT);
+        }
+        self.tree.znodes().lookup_hashed(key.hash)
+    }
+
+    /// The znode as it will be (Java: `getRecordForPath`).
+    pub(super) fn state(&self, key: &Key<'_>) -> Result<NodeState, ErrorCode> {
+        match self.pending.get(key.hash[0], key.path) {
+            Some(Some(state)) => return Ok(state.clone()),
+            Some(None) => return Err(ErrorCode::NoNode),
+            None => {}
+        }
+        let id = self.stored(key).ok_or(ErrorCode::NoNode)?;
+        let znode = self.tree.znodes().view(id);
+        let data = znode.data.unwrap_or_default();
         Ok(NodeState {
-            stat: znodes.persisted(id),
-            child_count: znodes.child_count(id) as i64,
-            acl: PendingAcl::Stored(znodes.acl(id)),
+            stat: znode.persisted,
+            child_count: i64::from(znode.stat.num_children),
+            acl: PendingAcl::Stored(znode.acl),
             data_len: data.len(),
-            path_and_data_crc: self.crc(path, data),
+            path_and_data_crc: self.crc(key.path, data),
         })
     }
 
     /// Whether the znode will exist.
-    pub(super) fn exists(&self, path: &str) -> bool {
-        if !self.pending.is_empty() {
-            let path = canonical(path);
-            if let Some(state) = self.pending.get(self.hash(path), path) {
-                return state.is_some();
-            }
+    pub(super) fn exists(&self, key: &Key<'_>) -> bool {
+        match self.pending.get(key.hash[0], key.path) {
+            Some(state) => state.is_some(),
+            None => self.stored(key).is_some(),
         }
-        self.tree.znodes().lookup(path).is_some()
     }
 
     /// The owner that the znode will have, if it will exist.
-    pub(super) fn owner_of(&self, path: &str) -> Option<i64> {
-        match self.pending.get(self.hash(path), path) {
+    pub(super) fn owner_of(&self, key: &Key<'_>) -> Option<i64> {
+        match self.pending.get(key.hash[0], key.path) {
             Some(state) => state.map(|state| state.stat.ephemeral_owner),
-            None => self.stored_owner_of(path),
+            None => self.stored_owner_of(key),
         }
     }
 
     /// The owner that the znode has in the tree.
-    pub(super) fn stored_owner_of(&self, path: &str) -> Option<i64> {
-        let id = self.tree.znodes().lookup(path)?;
+    pub(super) fn stored_owner_of(&self, key: &Key<'_>) -> Option<i64> {
+        let id = self.stored(key)?;
         Some(self.tree.znodes().persisted(id).ephemeral_owner)
     }
 
@@ -222,34 +236,25 @@ impl<'s> Step<'s> {
         if self.digest_enabled { extend_crc(path_crc(path), data) } else { 0 }
     }
 
-    /// The part of a state in the digest, from which a change goes off.
-    pub(super) fn digest_of(&self, path: &str, crc: u32, stat: &StatPersisted) -> i64 {
-        if !self.digest_enabled || path.starts_with(EXCLUDED_PREFIX) {
+    /// The part of a state in the digest.
+    pub(super) fn digest_of(&self, key: &Key<'_>, state: &NodeState) -> i64 {
+        if !self.digest_enabled || key.path.starts_with(EXCLUDED_PREFIX) {
             return 0;
         }
-        i64::from(digest_of_stat(crc, stat))
+        i64::from(digest_of_stat(state.path_and_data_crc, &state.stat))
     }
 
     /// Makes a state pending, or a deletion; `before` is the part in the digest that goes.
-    pub(super) fn set(&mut self, path: &str, before: i64, after: Option<NodeState>) {
-        let part = |state: &NodeState| self.digest_of(path, state.path_and_data_crc, &state.stat);
+    pub(super) fn set(&mut self, key: &Key<'_>, before: i64, after: Option<NodeState>) {
+        let part = |state: &NodeState| self.digest_of(key, state);
         let part = after.as_ref().map_or(0, part);
         let digest = self.tree_digest().wrapping_sub(before).wrapping_add(part);
-        let path = canonical(path);
-        let hash = self.hash(path);
-        self.pending.set(hash, path, self.request.zxid, after, digest);
+        self.pending.set(key.hash[0], key.path, self.request.zxid, after, digest);
     }
 
     /// The digest after all that is pending.
     fn tree_digest(&self) -> i64 {
         self.pending.digest().unwrap_or_else(|| self.tree.digest())
-    }
-
-    fn hash(&self, path: &str) -> u64 {
-        let [key0, key1] = self.tree.config().index_key;
-        let mut hasher = SipHasher13::new_with_keys(key0, key1);
-        hasher.write(path.as_bytes());
-        hasher.finish()
     }
 }
 
@@ -260,11 +265,6 @@ pub(super) fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode
         return Err(ErrorCode::BadVersion);
     }
     Ok(current.wrapping_add(1))
-}
-
-/// One name for the root, which has two.
-fn canonical(path: &str) -> &str {
-    if path.is_empty() { "/" } else { path }
 }
 
 #[cfg(test)]

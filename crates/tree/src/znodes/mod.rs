@@ -134,6 +134,18 @@ impl Znodes {
         self.find(self.index.hash(path))
     }
 
+    /// The hash of a path that is not the root's, for who asks for one path more than once.
+    #[inline]
+    pub(crate) fn path_hash(&self, path: &str) -> [u64; 2] {
+        self.index.hash(path)
+    }
+
+    /// The znode of a hash that [`Znodes::path_hash`] gave.
+    #[inline]
+    pub(crate) fn lookup_hashed(&self, hash: [u64; 2]) -> Option<NodeId> {
+        self.find(hash)
+    }
+
     /// Whether the names on the way up from the znode are those of `path`: the proof, where a
     /// lookup's hash is not taken for one.
     pub fn is_at(&self, id: NodeId, path: &str) -> bool {
