@@ -229,7 +229,8 @@ impl Core {
             && !matches!(reply.op, OpCode::Ping | OpCode::CloseSession)
     }
 
-    /// Prepares a write and puts its transaction into the pipeline.
+    /// Prepares a write and puts its transaction into the pipeline; a write that cannot be decoded
+    /// takes no zxid and is answered in its turn.
     fn write(
         &mut self,
         now: Now,
@@ -250,7 +251,15 @@ impl Core {
             session_check: Ok(()),
         };
         let out = self.building.bytes_mut();
+        let before = out.len();
         let prepared = self.outstanding.prepare(&shared.tree, &self.access, &request, out);
+        if out.len() == before {
+            let err = prepared.error.expect("a write without a transaction has an error");
+            let Reply::Request(reply) = reply else {
+                unreachable!("what the server itself asks for can be decoded");
+            };
+            return self.pipeline.push_back(Item::Refused(Box::new(reply), err));
+        }
         self.prepared = zxid;
         let len = self.building.end_record(zxid);
         if let Some(quota) = prepared.quota_exceeded {

@@ -108,7 +108,8 @@ impl Outstanding {
     }
 
     /// Appends exactly one transaction to `out`: header, record, digest where digests are on. An
-    /// error transaction has no digest, as in Java.
+    /// error transaction has no digest, as in Java. Only where the body of a single write cannot
+    /// be decoded nothing is appended: the zxid stays free, and [`Prepared::error`] is the answer.
     pub fn prepare(
         &mut self,
         tree: &Tree,
@@ -122,6 +123,10 @@ impl Outstanding {
         let mut prepared = step.prepared;
         if let Err(failure) = result {
             out.truncate(start);
+            if failure == step::Failure::Unreadable {
+                prepared.error = Some(failure.code());
+                return prepared;
+            }
             prepared.error = None;
             encode_header(request, OpCode::Error, out);
             ErrorTxn { err: failure.code().to_i32() }.encode(out);

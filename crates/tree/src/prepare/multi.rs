@@ -49,7 +49,7 @@ impl Step<'_> {
                     let len = i32::try_from(len).expect("a part is bounded by the transaction");
                     out[len_at..len_at + INT_LEN].copy_from_slice(&len.to_be_bytes());
                 }
-                Err(Failure::Malformed) => return Err(Failure::Malformed),
+                Err(failure @ (Failure::Malformed | Failure::Unreadable)) => return Err(failure),
                 Err(Failure::Code(code)) => {
                     out.truncate(part_start);
                     encode_error(code, out);

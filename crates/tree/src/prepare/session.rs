@@ -65,7 +65,7 @@ impl Step<'_> {
         let request: Result<rookeeper_jute::proto::ReconfigRequest<'_>, _> =
             reader(self.request.body).read();
         if request.is_err() {
-            return Failure::Malformed;
+            return Failure::Unreadable;
         }
         if !self.config.reconfig_enabled {
             return ErrorCode::ReconfigDisabled.into();

@@ -24,6 +24,9 @@ pub enum Failure {
     Code(ErrorCode),
     /// Any other exception in Java: MarshallingError, inside a multi for the whole of it.
     Malformed,
+    /// The body of a single write cannot be decoded: MarshallingError, and no transaction. Java
+    /// logs an error transaction under the zxid of the one before, which wedges an ensemble.
+    Unreadable,
 }
 
 impl Failure {
@@ -31,7 +34,7 @@ impl Failure {
     pub fn code(self) -> ErrorCode {
         match self {
             Failure::Code(code) => code,
-            Failure::Malformed => ErrorCode::MarshallingError,
+            Failure::Malformed | Failure::Unreadable => ErrorCode::MarshallingError,
         }
     }
 }
@@ -113,7 +116,8 @@ impl<'s> Step<'s> {
             | OpCode::DeleteContainer
             | OpCode::SetData
             | OpCode::SetAcl => {
-                let write = Write::decode(op, self.request.body)?;
+                let write =
+                    Write::decode(op, self.request.body).map_err(|_| Failure::Unreadable)?;
                 encode_header(self.request, op, out);
                 self.write(write, out)?;
             }
