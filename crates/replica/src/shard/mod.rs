@@ -143,6 +143,9 @@ pub struct Shard {
 }
 
 impl Shard {
+    /// What an idle connection takes in a shard, in bytes, beside its identities.
+    pub const CONNECTION_LEN: usize = size_of::<Connection>();
+
     /// A shard without connections. `access` is the same for all shards and the core.
     pub fn new(id: ShardId, config: Arc<ShardConfig>, access: Arc<AccessControl>) -> Self {
         Shard {
