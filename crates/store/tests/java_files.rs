@@ -1,5 +1,7 @@
 //! Files that Java wrote are read, and what was read is written to the same bytes.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::sync::Arc;

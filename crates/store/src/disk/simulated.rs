@@ -104,7 +104,7 @@ pub enum FaultKind {
 pub struct Fault {
     /// Which operation fails.
     pub kind: FaultKind,
-    /// The path must contain this.
+    /// The path, at that moment, must contain this.
     pub path_contains: String,
     /// How many matching operations succeed before it.
     pub after: u64,
@@ -159,7 +159,6 @@ pub struct SimulatedDisk {
 
 struct SimulatedFile {
     disk: SimulatedDisk,
-    path: PathBuf,
     file: usize,
 }
 
@@ -211,6 +210,16 @@ impl State {
             return None;
         }
         Some(self.faults.remove(index).error.into())
+    }
+
+    /// As `fault`, for an open file: by the name that it has now.
+    fn file_fault(&mut self, kind: FaultKind, file: usize) -> Option<io::Error> {
+        if self.faults.is_empty() {
+            return None;
+        }
+        let name = self.names.iter().find(|(_, named)| **named == file);
+        let path = name.map(|(path, _)| path.clone()).unwrap_or_default();
+        self.fault(kind, &path)
     }
 
     fn lookup(&self, path: &Path) -> io::Result<usize> {
@@ -445,7 +454,7 @@ impl SimulatedDisk {
             return Err(power_lost());
         }
         let file = state.lookup(path)?;
-        Ok(Box::new(SimulatedFile { disk: self.clone(), path: path.to_path_buf(), file }))
+        Ok(Box::new(SimulatedFile { disk: self.clone(), file }))
     }
 }
 
@@ -520,7 +529,7 @@ impl Disk for SimulatedDisk {
         };
         state.after_step()?;
         drop(state);
-        Ok(Box::new(SimulatedFile { disk: self.clone(), path: path.to_path_buf(), file }))
+        Ok(Box::new(SimulatedFile { disk: self.clone(), file }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -608,7 +617,7 @@ impl DiskFile for SimulatedFile {
         if state.power_lost {
             return Err(power_lost());
         }
-        if let Some(error) = state.fault(FaultKind::Read, &self.path) {
+        if let Some(error) = state.file_fault(FaultKind::Read, self.file) {
             return Err(error);
         }
         super::Bytes(&state.files[self.file].data).read_at(offset, buffer)
@@ -617,7 +626,7 @@ impl DiskFile for SimulatedFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        let fault = state.fault(FaultKind::Write, &self.path);
+        let fault = state.file_fault(FaultKind::Write, self.file);
         state.step()?;
         if let Some(error) = fault {
             state.write(self.file, offset, &bytes[..bytes.len() / 2]);
@@ -650,7 +659,7 @@ impl DiskFile for SimulatedFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let fault = state.fault(FaultKind::Sync, &self.path);
+        let fault = state.file_fault(FaultKind::Sync, self.file);
         state.step()?;
         state.after_step()?;
         let file = &mut state.files[self.file];

@@ -1,6 +1,7 @@
 //! What the scenario tests share: a sink that keeps what it is given, and a model database whose
 //! znodes are its transactions.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "no test uses all of it")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
