@@ -13,8 +13,8 @@ use crate::reply;
 use crate::shared::Shared;
 
 impl Shard {
-    /// Takes one batch of the core's; batches come in the order in which they were made. Connections
-    /// that can go on because of it do so at [`Shard::catch_up`].
+    /// Takes one batch of the core's; batches come in the order in which they were made.
+    /// Connections that can go on because of it do so at [`Shard::catch_up`].
     ///
     /// # Panics
     /// If a batch was left out or comes twice.

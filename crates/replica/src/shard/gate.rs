@@ -32,7 +32,9 @@ pub(super) enum Class {
 }
 
 impl Class {
-    /// The class of an operation (Java: `Request.isValid`, `isQuorum`).
+    /// The class of an operation (Java: `Request.isValid`, `isQuorum`). createSession is between
+    /// servers and in the log; Java takes it from clients too, who could so give their session
+    /// any timeout.
     pub(super) fn of(op: i32) -> Class {
         use OpCode::*;
         let Some(op) = OpCode::from_i32(op) else { return Class::Local(None) };
