@@ -61,25 +61,32 @@ impl Server {
         }
     }
 
-    /// Prepares without applying; the transaction goes to the log.
-    pub fn submit(&mut self, op: OpCode, body: &[u8]) {
-        self.zxid = self.zxid.next();
+    /// Prepares without applying; the transaction goes to the log. Whether there is one: a write
+    /// that cannot be decoded takes no zxid.
+    pub fn submit(&mut self, op: OpCode, body: &[u8]) -> bool {
+        let zxid = self.zxid.next();
         let request = WriteRequest {
             session: self.session,
             cxid: Xid(self.log.len() as i32),
             op,
             body,
             identities: &self.identities,
-            zxid: self.zxid,
-            time_ms: 1_000_000 + self.zxid.0,
+            zxid,
+            time_ms: 1_000_000 + zxid.0,
             session_check: self.session_check,
         };
         let mut txn = Vec::new();
         self.prepared = self.outstanding.prepare(&self.tree, &self.access, &request, &mut txn);
+        if txn.is_empty() {
+            assert_eq!(self.prepared.error, Some(ErrorCode::MarshallingError));
+            return false;
+        }
+        self.zxid = zxid;
         let header = TxnHeader::from_bytes(&txn).expect("a transaction has a header");
         assert_eq!((header.client_id, header.zxid), (self.session, self.zxid));
         assert_eq!((header.cxid, header.time_ms), (request.cxid, request.time_ms));
         self.log.push(txn);
+        true
     }
 
     pub fn unapplied(&self) -> usize {
@@ -113,7 +120,9 @@ impl Server {
     }
 
     pub fn write_bytes(&mut self, op: OpCode, body: &[u8]) -> (ErrorCode, Vec<u8>) {
-        self.submit(op, body);
+        if !self.submit(op, body) {
+            return (ErrorCode::MarshallingError, Vec::new());
+        }
         let applied = self.apply_all().expect("one transaction at least");
         let mut reply = Vec::new();
         applied.encode_reply(op, &mut reply);
