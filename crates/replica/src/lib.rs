@@ -72,5 +72,7 @@ pub use config::{ConnectionThrottleConfig, CoreConfig, ShardConfig};
 pub use ids::{ConnectionKey, Now, SessionKey, ShardId};
 pub use message::{DeliveryBatch, SubmissionBatch};
 pub use segment::Segment;
-pub use shard::{ConnectionReport, Peer, Shard, ShardCounters, ShardEffect, ShardEffects, Summary};
+pub use shard::{
+    ConnectionReport, Latency, Peer, Shard, ShardCounters, ShardEffect, ShardEffects, Summary,
+};
 pub use shared::{DigestLog, Load, Shared};

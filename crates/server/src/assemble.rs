@@ -15,7 +15,7 @@ use sha2::Digest;
 use crate::config::{ConnectionThrottleConfig, DigestAlgorithm, ServerConfig, SnapshotCompression};
 use crate::disk::FlushPolicy;
 use crate::listener::ListenOptions;
-use crate::snapshots::PurgePolicy;
+use crate::snapshots::{Sections, SnapshotPolicy};
 
 /// Most I/O threads where the configuration names no number: reads of more than that many cores
 /// wait for the network before they wait for the server.
@@ -94,11 +94,19 @@ pub(crate) fn flush_policy(config: &ServerConfig) -> FlushPolicy {
     }
 }
 
-pub(crate) fn purge_policy(config: &ServerConfig) -> PurgePolicy {
+pub(crate) fn snapshot_policy(config: &ServerConfig) -> SnapshotPolicy {
     let hours = u64::from(config.storage.purge_interval_hours);
-    PurgePolicy {
+    SnapshotPolicy {
+        sections: snapshot_sections(config),
         retain: config.storage.purge_retain_count,
         interval: Some(Duration::from_secs(hours * 3600)).filter(|interval| !interval.is_zero()),
+    }
+}
+
+pub(crate) fn snapshot_sections(config: &ServerConfig) -> Sections {
+    Sections {
+        digest: config.tree.digest_enabled,
+        last_zxid: config.storage.serialize_last_processed_zxid,
     }
 }
 

@@ -16,6 +16,8 @@ use rookeeper_jute::Zxid;
 use rookeeper_replica::Segment;
 use rookeeper_store::{LogWriter, StoreError};
 
+use crate::measures::Measures;
+
 /// How flushes are grouped (Java: `SyncRequestProcessor`).
 #[derive(Debug, Clone)]
 pub(crate) struct FlushPolicy {
@@ -89,6 +91,7 @@ impl DiskSender {
 pub(crate) fn start(
     writer: LogWriter,
     policy: FlushPolicy,
+    measures: Arc<Measures>,
     rolled: impl FnMut() + Send + 'static,
     report: impl FnMut(DiskReport) + Send + 'static,
 ) -> io::Result<(DiskSender, JoinHandle<()>)> {
@@ -96,13 +99,14 @@ pub(crate) fn start(
     let sender = DiskSender { queue: Arc::clone(&queue) };
     let thread = thread::Builder::new()
         .name("rookeeper-disk".into())
-        .spawn(move || DiskThread { writer, policy, queue, rolled, report }.run())?;
+        .spawn(move || DiskThread { writer, policy, measures, queue, rolled, report }.run())?;
     Ok((sender, thread))
 }
 
 struct DiskThread<R, F> {
     writer: LogWriter,
     policy: FlushPolicy,
+    measures: Arc<Measures>,
     queue: Arc<Queue>,
     rolled: R,
     report: F,
@@ -159,7 +163,8 @@ impl<R: FnMut(), F: FnMut(DiskReport)> DiskThread<R, F> {
                     for (zxid, txn) in segment.records() {
                         self.writer.append(zxid, txn)?;
                     }
-                    unsynced = Some(segment.last_zxid());
+                    let len = unsynced.map_or(0, |(_, len)| len) + segment.len();
+                    unsynced = Some((segment.last_zxid(), len));
                 }
                 Command::Roll => {
                     self.flush(&mut unsynced)?;
@@ -176,11 +181,13 @@ impl<R: FnMut(), F: FnMut(DiskReport)> DiskThread<R, F> {
         Ok(true)
     }
 
-    fn flush(&mut self, unsynced: &mut Option<Zxid>) -> Result<(), StoreError> {
-        let Some(zxid) = unsynced.take() else { return Ok(()) };
+    /// Makes what is written durable: up to which zxid that is, and how many transactions.
+    fn flush(&mut self, unsynced: &mut Option<(Zxid, usize)>) -> Result<(), StoreError> {
+        let Some((zxid, len)) = unsynced.take() else { return Ok(()) };
         let start = Instant::now();
         self.writer.flush()?;
         let took = start.elapsed();
+        self.measures.flushed(took, len);
         if took > self.policy.warning_threshold {
             let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(took_ms, "syncing the log took long, which delays every write");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
-use rookeeper_replica::{ConnectionReport, ShardCounters, Summary as Tally};
+use rookeeper_replica::{ConnectionReport, Latency, ShardCounters, Summary as Tally};
 use rookeeper_store::Store;
 
 use crate::fourletter::{
@@ -40,6 +40,7 @@ impl Answers {
             }
             (Word::Srst, _) => {
                 self.inspector.shards(|shard| shard.reset_counters());
+                self.inspector.measures.reset();
             }
             _ => {}
         }
@@ -61,6 +62,7 @@ impl Answers {
             metrics: metrics_of(&counters),
             ..Facts::default()
         };
+        self.inspector.measures.tell(&mut facts.metrics);
         let report = self.inspector.core(|core| core.report());
         facts.serving = report.as_ref().is_some_and(|report| report.serving);
         facts.statistics = self.statistics(&counters);
@@ -68,7 +70,6 @@ impl Answers {
             facts.statistics.connection_drop_probability = report.connection_drop_chance;
             facts.metrics.counter("digest_mismatches_count", report.digest_mismatches);
             facts.metrics.counter("stale_sessions_expired", report.sessions_expired);
-            facts.metrics.counter("snap_count", report.snapshots_begun);
             facts.metrics.counter("throttled_ops", report.throttled_ops);
             facts.metrics.counter("stale_requests_dropped", report.stale_requests_dropped);
         }
@@ -257,7 +258,13 @@ fn metrics_of(counters: &ShardCounters) -> Metrics {
     metrics.basic("node_deleted_watch_count", summary(&counters.node_deleted_watchers));
     metrics.basic("node_changed_watch_count", summary(&counters.node_changed_watchers));
     metrics.basic("node_children_watch_count", summary(&counters.node_children_watchers));
-    let latency = |tally: &Tally| metrics::Percentiles { summary: summary(tally), at: [0; 4] };
+    let throttled = counters.connections_rejected;
+    let requests = counters.connection_requests.saturating_sub(throttled);
+    metrics.counter("connection_request_count", requests);
+    let latency = |series: &Latency| metrics::Percentiles {
+        summary: summary(&series.summary),
+        at: [500, 950, 990, 999].map(|per_mille| series.at_per_mille(per_mille)),
+    };
     metrics.advanced("readlatency", latency(&counters.read_latency_ms));
     metrics.advanced("updatelatency", latency(&counters.update_latency_ms));
     metrics

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::core_driver::{CoreMessage, CorePort};
 use crate::io::{IoMessage, ShardPort};
+use crate::measures::Measures;
 
 /// How long a thread may take to answer; all of them answer within a turn.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ pub struct Inspector {
     pub(crate) shared: Arc<RwLock<Shared>>,
     pub(crate) core: CorePort,
     pub(crate) shards: Vec<Arc<ShardPort>>,
+    pub(crate) measures: Arc<Measures>,
 }
 
 impl Inspector {

@@ -16,6 +16,7 @@
 //! * `listener`: listening sockets and limits on connections
 //! * `four_letter`: the thread that answers four-letter words
 //! * `gather`: the facts that their answers are made of
+//! * `measures`: what the threads measure of themselves
 //! * [`inspect`]: questions to the running server
 //! * `clock`, `mailbox`, `fate`, `signals`: time, queues, the end, and who asks for it
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ pub mod inspect;
 mod io;
 mod listener;
 mod mailbox;
+mod measures;
 mod parts;
 pub mod process;
 mod recovery;

@@ -23,6 +23,7 @@ use crate::inspect::Inspector;
 use crate::io::{self as io_threads, CoreSide, IoMessage, IoThread, ListenerSide, ShardPort};
 use crate::listener::ConnectionLimits;
 use crate::mailbox::Mailbox;
+use crate::measures::Measures;
 use crate::snapshots::{self, SnapshotSender};
 
 /// Everything that has to end.
@@ -62,6 +63,7 @@ impl Parts {
         tree: Tree,
         start: CoreStart,
         store: Store,
+        measures: Arc<Measures>,
     ) -> Self {
         let config = Arc::new(config);
         let store = Arc::new(store);
@@ -82,6 +84,7 @@ impl Parts {
             store: Arc::downgrade(&store),
             core: core_port.clone(),
             shards: ports.clone(),
+            measures,
         };
         Parts {
             clock,
@@ -156,6 +159,7 @@ impl Parts {
         disk::start(
             writer,
             assemble::flush_policy(&self.config),
+            Arc::clone(&self.inspector.measures),
             move || snapshots.prepare(),
             move |report| core.send(CoreMessage::Disk(report)),
         )
@@ -172,7 +176,8 @@ impl Parts {
             Arc::clone(&self.store),
             preparer,
             Arc::clone(&self.shared),
-            assemble::purge_policy(&self.config),
+            assemble::snapshot_policy(&self.config),
+            Arc::clone(&self.inspector.measures),
             move || core.send(CoreMessage::Input(CoreInput::SnapshotEnded)),
         )
     }

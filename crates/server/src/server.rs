@@ -19,6 +19,7 @@ use crate::fate::{ExitCode, Fate};
 use crate::inspect::Inspector;
 use crate::io::IoMessage;
 use crate::listener;
+use crate::measures::Measures;
 use crate::parts::{Parts, Threads};
 use crate::recovery::TreeRecovery;
 use crate::signals;
@@ -83,10 +84,11 @@ impl Server {
         })?;
         let local_address = listener.local_addr().map_err(StartError::Threads)?;
         let mut store = Store::open(Arc::new(RealDisk), assemble::store_config(&config))?;
-        let (tree, start) = recover(&config, &mut store)?;
+        let measures = Arc::new(Measures::default());
+        let (tree, start) = recover(&config, &mut store, &measures)?;
         let last_zxid = tree.last_processed_zxid();
         let data_dir = config.storage.data_dir.clone();
-        let parts = Parts::new(config, local_address, tree, start, store);
+        let parts = Parts::new(config, local_address, tree, start, store, measures);
         let (fate, inspector) = (Arc::clone(&parts.fate), parts.inspector.clone());
         let threads = parts.start(listener).map_err(StartError::Threads)?;
         tracing::info!(address = %local_address, zxid = %last_zxid, "serving clients");
@@ -96,7 +98,11 @@ impl Server {
 
 /// The tree as it was when the server last stopped. Where there was no snapshot at all, the first
 /// one is written before anything else: a log alone would be refused at the next start.
-fn recover(config: &ServerConfig, store: &mut Store) -> Result<(Tree, CoreStart), StartError> {
+fn recover(
+    config: &ServerConfig,
+    store: &mut Store,
+    measures: &Measures,
+) -> Result<(Tree, CoreStart), StartError> {
     let begun = Instant::now();
     let mut recovery = TreeRecovery::new(assemble::tree_config(config));
     let recovered = store.recover(&mut recovery)?;
@@ -108,8 +114,9 @@ fn recover(config: &ServerConfig, store: &mut Store) -> Result<(Tree, CoreStart)
         return Err(StartError::DatabaseMissing { data_dir: config.storage.data_dir.clone() });
     }
     if recovered.write_initial_snapshot {
-        snapshots::write_at_once(store, &mut tree)?;
+        snapshots::write_at_once(store, &mut tree, assemble::snapshot_sections(config))?;
     }
+    measures.loaded(begun.elapsed(), recovered.txns);
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(
         znodes = tree.znode_count(),

@@ -13,19 +13,40 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use rookeeper_jute::Zxid;
 use rookeeper_replica::Shared;
-use rookeeper_store::{Preparer, SnapshotDigest, Store, StoreError};
+use rookeeper_store::{Preparer, SnapshotDigest, SnapshotWriter, Store, StoreError};
 use rookeeper_tree::{SnapshotProgress, Tree};
+
+use crate::measures::Measures;
 
 /// Bytes taken under one hold of the write lock: about 100 microseconds' worth.
 const SLICE_BYTES: usize = 32 << 10;
 
-/// When old snapshots and logs are removed (Java: `DatadirCleanupManager`).
+/// What is written, and when old files are removed (Java: `DatadirCleanupManager`).
 #[derive(Debug, Clone)]
-pub(crate) struct PurgePolicy {
+pub(crate) struct SnapshotPolicy {
+    /// What follows the body of a snapshot.
+    pub(crate) sections: Sections,
     /// Snapshots kept (`autopurge.snapRetainCount`).
     pub(crate) retain: usize,
     /// How often (`autopurge.purgeInterval`); `None` for never.
     pub(crate) interval: Option<Duration>,
+}
+
+/// What follows the body of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sections {
+    /// The tree's digest (`zookeeper.digest.enabled`).
+    pub(crate) digest: bool,
+    /// The zxid once more (`zookeeper.serializeLastProcessedZxid.enabled`).
+    pub(crate) last_zxid: bool,
+}
+
+impl Sections {
+    fn finish(self, writer: SnapshotWriter, zxid: Zxid, digest: i64) -> Result<(), StoreError> {
+        let digest = SnapshotDigest { zxid, version: 2, digest };
+        writer.finish(self.digest.then_some(digest), self.last_zxid.then_some(zxid))?;
+        Ok(())
+    }
 }
 
 enum Command {
@@ -76,10 +97,12 @@ pub(crate) fn start(
     store: Arc<Store>,
     preparer: Preparer,
     shared: Arc<RwLock<Shared>>,
-    purge: PurgePolicy,
+    policy: SnapshotPolicy,
+    measures: Arc<Measures>,
     ended: impl FnMut() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let thread = SnapshotThread { commands: commands.0, store, preparer, shared, purge, ended };
+    let thread =
+        SnapshotThread { commands: commands.0, store, preparer, shared, policy, measures, ended };
     thread::Builder::new().name("rookeeper-snap".into()).spawn(move || thread.run())
 }
 
@@ -88,7 +111,8 @@ struct SnapshotThread<F> {
     store: Arc<Store>,
     preparer: Preparer,
     shared: Arc<RwLock<Shared>>,
-    purge: PurgePolicy,
+    policy: SnapshotPolicy,
+    measures: Arc<Measures>,
     ended: F,
 }
 
@@ -108,7 +132,7 @@ impl<F: FnMut()> SnapshotThread<F> {
     fn run(mut self) {
         let mut purge_at = Instant::now();
         loop {
-            let command = match self.purge.interval {
+            let command = match self.policy.interval {
                 None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(_) => {
                     self.commands.recv_timeout(purge_at.saturating_duration_since(Instant::now()))
@@ -130,7 +154,7 @@ impl<F: FnMut()> SnapshotThread<F> {
                 Ok(Command::Prepare) => self.prepare(),
                 Err(RecvTimeoutError::Timeout) => {
                     self.purge();
-                    purge_at = Instant::now() + self.purge.interval.unwrap_or_default();
+                    purge_at = Instant::now() + self.policy.interval.unwrap_or_default();
                 }
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -141,6 +165,9 @@ impl<F: FnMut()> SnapshotThread<F> {
         let begun = Instant::now();
         let start = self.shared.write().tree.begin_snapshot();
         let result = self.write(start.zxid, start.digest);
+        if !matches!(result, Err(Failure::Stopped)) {
+            self.measures.snapshot(begun.elapsed(), result.is_ok());
+        }
         match &result {
             Ok(len) => {
                 let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -178,7 +205,7 @@ impl<F: FnMut()> SnapshotThread<F> {
                 }
             }
         }
-        writer.finish(Some(SnapshotDigest { zxid, version: 2, digest }), Some(zxid))?;
+        self.policy.sections.finish(writer, zxid, digest)?;
         Ok(len)
     }
 
@@ -189,7 +216,7 @@ impl<F: FnMut()> SnapshotThread<F> {
     }
 
     fn purge(&self) {
-        match self.store.purge(self.purge.retain) {
+        match self.store.purge(self.policy.retain) {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => tracing::info!(files = removed.len(), "old snapshots and logs removed"),
             Err(error) => tracing::error!(%error, "old snapshots and logs could not be removed"),
@@ -201,7 +228,11 @@ impl<F: FnMut()> SnapshotThread<F> {
 ///
 /// # Errors
 /// The operating system's.
-pub(crate) fn write_at_once(store: &Store, tree: &mut Tree) -> Result<(), StoreError> {
+pub(crate) fn write_at_once(
+    store: &Store,
+    tree: &mut Tree,
+    sections: Sections,
+) -> Result<(), StoreError> {
     let start = tree.begin_snapshot();
     let mut writer = store.snapshot_writer(start.zxid)?;
     let mut slice = Vec::new();
@@ -213,7 +244,5 @@ pub(crate) fn write_at_once(store: &Store, tree: &mut Tree) -> Result<(), StoreE
             break;
         }
     }
-    let digest = SnapshotDigest { zxid: start.zxid, version: 2, digest: start.digest };
-    writer.finish(Some(digest), Some(start.zxid))?;
-    Ok(())
+    sections.finish(writer, start.zxid, start.digest)
 }

@@ -201,6 +201,7 @@ impl Shard {
             self.close(index, CloseReason::Malformed, turn.effects);
             return;
         };
+        self.counters.connection_requests += 1;
         let password = request
             .password
             .and_then(|password| <[u8; SESSION_PASSWORD_LEN]>::try_from(password).ok());

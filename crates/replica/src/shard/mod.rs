@@ -10,6 +10,7 @@
 //! - `events`: changes of the tree to watch events
 //! - `deliver`: what the core says
 //! - `output`: bytes to send, and the buffers that they stand in
+//! - `latency`: [`Latency`], a series with its distribution
 //! - `stats`: [`ConnectionReport`], [`ShardCounters`]
 //! - `report`: what four-letter words, admin and metrics ask
 
@@ -18,6 +19,7 @@ mod deliver;
 mod events;
 mod frames;
 mod gate;
+mod latency;
 mod output;
 mod report;
 mod requests;
@@ -38,6 +40,7 @@ use crate::shared::Shared;
 use crate::watch::WatchTable;
 
 use connection::{Connection, Connections, Phase};
+pub use latency::Latency;
 use output::Buffers;
 pub(crate) use requests::read_into;
 use stats::ConnectionStats;

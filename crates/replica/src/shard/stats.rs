@@ -4,6 +4,7 @@
 use rookeeper_jute::{SessionId, Xid, Zxid};
 
 use super::Peer;
+use super::latency::Latency;
 use crate::ids::{ConnectionKey, Now};
 
 /// The operation of a connection without one yet.
@@ -204,9 +205,9 @@ pub struct ShardCounters {
     /// Latency of all requests in milliseconds (`srvr`, `min_latency`, ...).
     pub latency_ms: Summary,
     /// Latency of reads in milliseconds (`readlatency`).
-    pub read_latency_ms: Summary,
+    pub read_latency_ms: Latency,
     /// Latency of writes in milliseconds (`updatelatency`).
-    pub update_latency_ms: Summary,
+    pub update_latency_ms: Latency,
     /// Length of replies and events in bytes (`last_client_response_size`, ...).
     pub response_size: Summary,
     /// Length of the last reply or event in bytes.
@@ -219,6 +220,8 @@ pub struct ShardCounters {
     pub node_changed_watchers: Summary,
     /// Watchers told an event of changed children (`node_children_watch_count`).
     pub node_children_watchers: Summary,
+    /// Handshakes that ask for a session (`connection_request_count`).
+    pub connection_requests: u64,
     /// Connections that the client ended without closing its session (`connection_drop_count`).
     pub connection_drops: u64,
     /// Connections refused by the connection throttle (`connection_rejected`).
@@ -251,6 +254,7 @@ impl ShardCounters {
         self.node_deleted_watchers.merge(&other.node_deleted_watchers);
         self.node_changed_watchers.merge(&other.node_changed_watchers);
         self.node_children_watchers.merge(&other.node_children_watchers);
+        self.connection_requests += other.connection_requests;
         self.connection_drops += other.connection_drops;
         self.connections_rejected += other.connections_rejected;
         self.sessionless_expired += other.sessionless_expired;

@@ -1,0 +1,115 @@
+//! What the server's own threads measure of themselves, for `mntr`: the log, snapshots, the start.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::fourletter::{Metrics, Summary};
+
+/// Figures since the start, or since they were reset.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Figures {
+    /// Writing and syncing the log, in milliseconds (`fsynctime`).
+    pub(crate) flush_ms: Summary,
+    /// Transactions made durable at once (`sync_processor_batch_size`).
+    pub(crate) batch_len: Summary,
+    /// Transactions given to the log (`sync_processor_request_queued`).
+    pub(crate) transactions: u64,
+    /// Writing a snapshot, in milliseconds (`snapshottime`).
+    pub(crate) snapshot_ms: Summary,
+    /// Snapshots that could not be written (`snapshot_error_count`).
+    pub(crate) snapshot_errors: u64,
+    /// Loading snapshot and log at the start, in milliseconds (`dbinittime`).
+    pub(crate) load_ms: Summary,
+    /// Transactions replayed at the start (`startup_txns_loaded`).
+    pub(crate) replayed: Summary,
+}
+
+/// Figures that several threads write.
+#[derive(Debug, Default)]
+pub(crate) struct Measures {
+    figures: Mutex<Figures>,
+}
+
+impl Measures {
+    /// Notes one flush of so many transactions.
+    pub(crate) fn flushed(&self, took: Duration, transactions: usize) {
+        let mut figures = self.figures.lock();
+        figures.flush_ms.record(milliseconds(took));
+        figures.batch_len.record(transactions as u64);
+        figures.transactions += transactions as u64;
+    }
+
+    /// Notes a snapshot that was written, or could not be.
+    pub(crate) fn snapshot(&self, took: Duration, written: bool) {
+        let mut figures = self.figures.lock();
+        if written {
+            figures.snapshot_ms.record(milliseconds(took));
+        } else {
+            figures.snapshot_errors += 1;
+        }
+    }
+
+    /// Notes the start.
+    pub(crate) fn loaded(&self, took: Duration, replayed: u64) {
+        let mut figures = self.figures.lock();
+        figures.load_ms.record(milliseconds(took));
+        figures.replayed.record(replayed);
+    }
+
+    /// Starts anew (four-letter word `srst`).
+    pub(crate) fn reset(&self) {
+        *self.figures.lock() = Figures::default();
+    }
+
+    /// Writes all figures into the answer of `mntr`.
+    pub(crate) fn tell(&self, metrics: &mut Metrics) {
+        let figures = *self.figures.lock();
+        metrics.basic("fsynctime", figures.flush_ms);
+        metrics.basic("sync_processor_batch_size", figures.batch_len);
+        metrics.counter("sync_processor_request_queued", figures.transactions);
+        metrics.basic("snapshottime", figures.snapshot_ms);
+        metrics.counter("snapshot_error_count", figures.snapshot_errors);
+        metrics.basic("dbinittime", figures.load_ms);
+        metrics.basic("startup_txns_loaded", figures.replayed);
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fourletter::{Facts, Word, render};
+
+    #[test]
+    fn figures_are_told_and_reset() {
+        let measures = Measures::default();
+        measures.flushed(Duration::from_millis(3), 20);
+        measures.flushed(Duration::from_millis(5), 1);
+        measures.snapshot(Duration::from_millis(70), true);
+        measures.snapshot(Duration::from_millis(70), false);
+        measures.loaded(Duration::from_millis(9), 1000);
+        let text = || {
+            let mut facts = Facts { serving: true, ..Facts::default() };
+            measures.tell(&mut facts.metrics);
+            render(Word::Mntr, &facts)
+        };
+        let told = text();
+        for line in [
+            "zk_avg_fsynctime\t4.0",
+            "zk_max_sync_processor_batch_size\t20",
+            "zk_sync_processor_request_queued\t21",
+            "zk_sum_snapshottime\t70",
+            "zk_snapshot_error_count\t1",
+            "zk_max_dbinittime\t9",
+            "zk_sum_startup_txns_loaded\t1000",
+        ] {
+            assert!(told.lines().any(|found| found == line), "{line}");
+        }
+        measures.reset();
+        assert!(text().lines().any(|line| line == "zk_cnt_fsynctime\t0"));
+    }
+}
