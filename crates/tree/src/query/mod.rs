@@ -18,7 +18,7 @@ use rookeeper_jute::proto::{
 use rookeeper_jute::wire::encode_vector_len;
 use rookeeper_jute::{Acl, Encode, ErrorCode, Id, OpCode, SessionId};
 
-use crate::acls::AclList;
+use crate::acls::{AclIndex, AclList};
 use crate::auth::{AccessControl, Identity};
 use crate::prepare::request::reader;
 use crate::tree::Tree;
@@ -122,8 +122,9 @@ impl Query<'_> {
         }
         let err = match self.tree.znodes().lookup(&path) {
             Some(id) => {
-                self.check(id, perms::READ)?;
-                self.tree.znodes().stat(id).encode(out);
+                let znode = self.tree.znodes().view(id);
+                self.check_acl(znode.acl, perms::READ)?;
+                znode.stat.encode(out);
                 ErrorCode::Ok
             }
             None => ErrorCode::NoNode,
@@ -139,9 +140,10 @@ impl Query<'_> {
     }
 
     fn encode_data(&self, path: &str, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
-        let id = self.readable(path)?;
-        self.tree.znodes().data(id).encode(out);
-        self.tree.znodes().stat(id).encode(out);
+        let znode = self.tree.znodes().view(self.lookup(path)?);
+        self.check_acl(znode.acl, perms::READ)?;
+        znode.data.encode(out);
+        znode.stat.encode(out);
         Ok(())
     }
 
@@ -230,7 +232,11 @@ impl Query<'_> {
     }
 
     fn check(&self, id: NodeId, perm: i32) -> Result<(), ErrorCode> {
-        let acl = self.tree.acls().get(self.tree.znodes().acl(id));
+        self.check_acl(self.tree.znodes().acl(id), perm)
+    }
+
+    fn check_acl(&self, acl: AclIndex, perm: i32) -> Result<(), ErrorCode> {
+        let acl = self.tree.acls().get(acl);
         self.access.check(acl.map(|acl| &**acl), perm, self.identities)
     }
 }

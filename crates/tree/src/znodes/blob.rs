@@ -28,6 +28,9 @@ const CVERSION: u16 = 1 << 7;
 const PZXID: u16 = 1 << 8;
 const INTERIOR: u16 = 1 << 9;
 
+/// In each byte of a number but its last.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
 /// All that a blob says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {
@@ -58,6 +61,24 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn unsigned(&mut self) -> u64 {
+        let first = self.rest[0];
+        if first < 0x80 {
+            self.rest = &self.rest[1..];
+            return first.into();
+        }
+        if let Some((word, _)) = self.rest.split_first_chunk::<8>() {
+            let word = u64::from_le_bytes(*word);
+            let last = !word & HIGH_BITS;
+            if last != 0 {
+                self.rest = &self.rest[last.trailing_zeros() as usize / 8 + 1..];
+                return squeeze(word & (last ^ (last - 1)) & !HIGH_BITS);
+            }
+        }
+        self.unsigned_bytewise()
+    }
+
+    #[cold]
+    fn unsigned_bytewise(&mut self) -> u64 {
         let mut value = 0;
         let mut shift = 0;
         for (at, byte) in self.rest.iter().enumerate() {
@@ -86,6 +107,14 @@ impl<'a> Cursor<'a> {
     fn len(&mut self) -> usize {
         usize::try_from(self.unsigned()).expect("lengths are those of memory")
     }
+}
+
+/// Puts the low 7 bits of each byte side by side.
+#[inline]
+fn squeeze(word: u64) -> u64 {
+    let word = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
+    let word = (word & 0x0000_3fff_0000_3fff) | ((word & 0x3fff_0000_3fff_0000) >> 2);
+    (word & 0x0fff_ffff) | ((word & 0x0fff_ffff_0000_0000) >> 4)
 }
 
 fn put_unsigned(mut value: u64, out: &mut Vec<u8>) {
@@ -262,6 +291,22 @@ mod tests {
             assert_eq!((read.stat, read.acl, read.data), (stat, AclIndex(other), data));
             assert_eq!((super::name(&blob), read.interior), ("né", None));
             assert_eq!(&blob[data_range(&blob)], data.unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_length_come_back_with_and_without_bytes_behind() {
+        for bits in 0..64 {
+            for value in [1i64 << bits, (1i64 << bits).wrapping_sub(1), (-1i64) << bits] {
+                let mut bytes = Vec::new();
+                put_signed(value, &mut bytes);
+                let len = bytes.len();
+                for behind in [0, 1, 7, 20] {
+                    bytes.resize(len + behind, 0xff);
+                    let mut cursor = Cursor { rest: &bytes };
+                    assert_eq!((cursor.signed(), cursor.rest.len()), (value, behind));
+                }
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The memory of the blobs: segments of 256 KiB that are filled from the front, one blob after the
 //! other, without rounding.
 //!
-//! A blob that is freed leaves a hole. When holes are more than a sixth of what is in use, the
+//! A blob that is freed leaves a hole. When holes are more than an eighth of what is in use, the
 //! segment with the most of them is emptied, its blobs moved to the end. So memory stays in
 //! proportion to what is stored, however sizes change over time, and each step of this costs less
 //! than a millisecond. A large blob has a segment of its own, which is given back with it.
@@ -20,9 +20,9 @@ const SHARED_LEN_MAX: usize = 16 * 1024;
 /// Bytes before each blob.
 const PREFIX_LEN: usize = 6;
 /// Bytes of holes that are left alone in any case.
-const HOLES_KEPT: u64 = 1024 * 1024;
+const HOLES_KEPT: u64 = 512 * 1024;
 /// Holes may be this part of what is live.
-const HOLES_SHARE: u64 = 6;
+const HOLES_SHARE: u64 = 8;
 /// Room that a blob gets for growing when it has grown before.
 const ROOM_LEN: usize = 8;
 /// Segments of their own are rounded up to this.
@@ -59,6 +59,8 @@ pub(super) struct Blobs {
     /// Bytes in shared segments that blobs have, and that holes have.
     live: u64,
     holes: u64,
+    /// Memory of a segment that was emptied, for the next one to be filled.
+    spare: Vec<u8>,
     /// Used again for data that moves.
     moving: Vec<u8>,
 }
@@ -73,6 +75,7 @@ impl Blobs {
             open: 0,
             live: 0,
             holes: 0,
+            spare: Vec::new(),
             moving: Vec::new(),
         }
     }
@@ -174,6 +177,8 @@ impl Blobs {
             at.offset += (PREFIX_LEN + size) as u32;
         }
         self.unused.push(number as u32);
+        self.spare = segment.bytes;
+        self.spare.clear();
     }
 
     fn get_mut(&mut self, at: Handle) -> (u32, &mut [u8]) {
@@ -189,8 +194,9 @@ impl Blobs {
         }
         let size = PREFIX_LEN + len;
         if self.segments[self.open as usize].bytes.len() + size > SEGMENT_LEN {
-            let segment = Segment { bytes: Vec::with_capacity(SEGMENT_LEN), live: 0 };
-            self.open = self.add_segment(segment);
+            let mut bytes = std::mem::take(&mut self.spare);
+            bytes.reserve_exact(SEGMENT_LEN);
+            self.open = self.add_segment(Segment { bytes, live: 0 });
         }
         let segment = &mut self.segments[self.open as usize];
         let offset = segment.bytes.len() as u32;

@@ -63,11 +63,16 @@ impl Znodes {
         let position = interior.push(id, stat.czxid, self.is_loading, &mut moved);
         self.data_size += i64::from(interior.path_units + name_units(name));
         self.data_size += data_len(data) as i64;
+        if self.digest_enabled && !interior.is_excluding {
+            let path_crc = child_path_crc(interior.path_crc, name.as_bytes());
+            let data_crc = digest::extend_crc(path_crc, data.unwrap_or_default());
+            let part = digest::digest_of_stat(data_crc, stat);
+            self.digest = self.digest.wrapping_add(i64::from(part));
+        }
         self.slots.get_mut(id.0).position = position;
         self.index.insert(hash, id.0, |slot| self.slots.get(slot).hash);
         self.interiors.count(number, 1, data_len(data) as i64);
         self.owners.insert(stat.ephemeral_owner, id);
-        self.add_digest(id);
         Some(id)
     }
 
@@ -115,21 +120,27 @@ impl Znodes {
         version: i32,
     ) {
         self.preserve(id);
-        self.subtract_digest(id);
+        let path_crc = self.path_crc(id);
         let mut header = std::mem::take(&mut self.header);
-        let mut fields = blob::parse(self.blob(id));
+        let mut fields = self.fields(id);
+        let before = match fields.interior {
+            Some(number) => self.interiors.get(number).data_crc,
+            None => digest::extend_crc(path_crc, fields.data.unwrap_or_default()),
+        };
+        let before = digest::digest_of_stat(before, &fields.stat);
         let change = data_len(data) as i64 - data_len(fields.data) as i64;
         (fields.stat.mzxid, fields.stat.mtime, fields.stat.version) = (mzxid, mtime, version);
         blob::encode_header(&fields, data.map(<[u8]>::len), &mut header);
-        let number = fields.interior;
+        let (interior, stat) = (fields.interior, fields.stat);
+
         let bytes = data.unwrap_or_default();
         let slot = self.slots.get_mut(id.0);
         slot.blob = self.blobs.replace(slot.blob, &header, bytes);
         self.blobs.tidy(&mut self.slots);
         self.header = header;
-        if let Some(number) = number {
-            let interior = self.interiors.get_mut(number);
-            interior.data_crc = digest::extend_crc(interior.path_crc, bytes);
+        let data_crc = digest::extend_crc(path_crc, bytes);
+        if let Some(number) = interior {
+            self.interiors.get_mut(number).data_crc = data_crc;
         }
         if change != 0 {
             self.data_size += change;
@@ -137,7 +148,10 @@ impl Znodes {
                 self.interiors.count(self.parent_interior(id), 0, change);
             }
         }
-        self.add_digest(id);
+        if self.digest_enabled && !self.is_excluded(id) {
+            let after = digest::digest_of_stat(data_crc, &stat);
+            self.digest = self.digest.wrapping_add(i64::from(after) - i64::from(before));
+        }
     }
 
     /// Sets the access control list.

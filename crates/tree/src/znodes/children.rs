@@ -1,10 +1,10 @@
 //! The children of one znode in the order in which they came.
 //!
 //! A child knows its position in the list, so that it is taken out without a search: its place
-//! becomes a tombstone, and a list with more tombstones than children is compacted. Above 4,096 the
-//! list is cut into runs, each compacted by itself, so that no change moves more than one run, which
-//! takes a fifth of a millisecond where every child is far from the cache. (One rare exception: see
-//! [`Children::renumber`].)
+//! becomes a tombstone, and a list with more tombstones than children is compacted. Above 4,096
+//! the list is cut into runs, each compacted by itself, so that no change moves more than one run,
+//! which takes a fifth of a millisecond where every child is far from the cache. (One rare
+//! exception: see [`Children::renumber`].)
 
 use std::collections::VecDeque;
 

@@ -341,15 +341,22 @@ impl Znodes {
         id != NodeId::ROOT && self.interiors.get(self.parent_interior(id)).is_excluding
     }
 
+    /// The CRC-32 of the path.
+    fn path_crc(&self, id: NodeId) -> u32 {
+        if id == NodeId::ROOT {
+            return 0;
+        }
+        let parent = self.interiors.get(self.parent_interior(id));
+        child_path_crc(parent.path_crc, self.name(id).as_bytes())
+    }
+
     /// The CRC-32 of path and data.
     fn data_crc(&self, id: NodeId) -> u32 {
         let fields = blob::parse(self.blob(id));
-        if let Some(number) = fields.interior {
-            return self.interiors.get(number).data_crc;
+        match fields.interior {
+            Some(number) => self.interiors.get(number).data_crc,
+            None => digest::extend_crc(self.path_crc(id), fields.data.unwrap_or_default()),
         }
-        let parent = self.interiors.get(self.parent_interior(id));
-        let path_crc = child_path_crc(parent.path_crc, fields.name);
-        digest::extend_crc(path_crc, fields.data.unwrap_or_default())
     }
 }
 
