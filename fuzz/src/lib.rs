@@ -6,17 +6,47 @@
 //! # Layout
 //! - [`records`]: every record of the client protocol and of the log
 //! - [`quorum`]: whatever a peer sends on the learner and election ports
-//! - [`samples`]: one sample of each record, the start of the seed corpora
+//! - [`clients`]: the bytes of several clients, through shards and core
+//! - [`requests`]: requests prepared, applied and answered by the tree
+//! - [`txns`]: transactions applied to the tree, and a snapshot of what comes of them
+//! - [`log`]: log files
+//! - [`snapshot`]: snapshot files, plain, gzip and snappy
+//! - [`config`]: zoo.cfg and the command line
+//! - [`texts`]: epoch files, four-letter words, credentials, ids of access control lists
+//! - [`parts`]: how inputs are cut, and snapshots made of trees
+//! - [`samples`]: the start of the seed corpora
 
+pub mod clients;
+pub mod config;
+pub mod log;
+pub mod parts;
 pub mod quorum;
 pub mod records;
+pub mod requests;
 pub mod samples;
+pub mod snapshot;
+pub mod texts;
+pub mod txns;
+
+/// The server in memory that the scenario tests of `rookeeper-replica` use.
+#[path = "../../crates/replica/tests/support/mod.rs"]
+mod world;
 
 /// What a target does with one input.
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
-pub const TARGETS: &[(&str, Target)] = &[("quorum", quorum::run), ("records", records::run)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("clients", clients::run),
+    ("config", config::run),
+    ("log", log::run),
+    ("quorum", quorum::run),
+    ("records", records::run),
+    ("requests", requests::run),
+    ("snapshot", snapshot::run),
+    ("texts", texts::run),
+    ("txns", txns::run),
+];
 
 /// Decodes `$bytes` as each type; what decodes encodes to bytes that decode to the same again.
 #[macro_export]

@@ -10,6 +10,8 @@ use rookeeper_jute::quorum::{
 use rookeeper_jute::txn::*;
 use rookeeper_jute::{Acl, Encode, OpCode, Reader, ServerId, SessionId, Stat, Zxid};
 
+use crate::parts::part;
+
 /// A seed: the target, the file's name, the bytes.
 pub type Seed = (&'static str, String, Vec<u8>);
 
@@ -136,7 +138,154 @@ fn quorum() -> Vec<Seed> {
     seeds
 }
 
+/// A log and snapshots as Java wrote them.
+const JAVA_LOG: &[u8] = include_bytes!("../../tests/interop/fixtures/n1/version-2/log.100000001");
+const JAVA_SNAPSHOTS: [&[u8]; 3] = [
+    include_bytes!("../../tests/interop/fixtures/n2/version-2/snapshot.200000001"),
+    include_bytes!("../../tests/interop/fixtures/snap-gz/version-2/snapshot.300000007.gz"),
+    include_bytes!("../../tests/interop/fixtures/snap-snappy/version-2/snapshot.300000007.snappy"),
+];
+
+fn files() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let parsed = rookeeper_store::log::parse(JAVA_LOG);
+    let payloads: Vec<&[u8]> = parsed
+        .txns
+        .iter()
+        .map(|(offset, _)| {
+            let record = &JAVA_LOG[*offset as usize + 8..];
+            let len: i32 = Reader::new(record).read().expect("a record has a length");
+            &record[4..4 + len as usize]
+        })
+        .collect();
+    assert!(payloads.len() > 50, "the log has {} transactions", payloads.len());
+    for (number, group) in payloads.chunks(16).enumerate() {
+        let txns: Vec<u8> = group.iter().flat_map(|txn| part(0, txn)).collect();
+        seeds.push(("txns", format!("java-{number}"), txns));
+        let header = &JAVA_LOG[..rookeeper_jute::persistence::FILE_HEADER_LEN];
+        let mut log = header.to_vec();
+        for txn in group {
+            rookeeper_store::log::encode_record(txn, &mut log);
+        }
+        log.resize(log.len() + 64 * (number % 3), 0);
+        seeds.push(("log", format!("java-{number}"), log));
+    }
+    for (kind, bytes) in JAVA_SNAPSHOTS.iter().enumerate() {
+        let seed = [&[kind as u8], *bytes].concat();
+        seeds.push(("snapshot", format!("java-{kind}"), seed));
+    }
+    let mut tree = rookeeper_tree::Tree::new(crate::parts::tree_config());
+    let small = [vec![0], crate::parts::snapshot_file(&mut tree)].concat();
+    seeds.push(("snapshot", "small".to_owned(), small));
+    seeds
+}
+
+/// Requests by operation: a tag for the target `requests` is the operation's place in the list.
+fn sample_requests() -> Vec<(OpCode, Vec<u8>)> {
+    let get = GetDataRequest { path: path(), watch: true }.to_bytes();
+    let parent = CreateRequest { path: Some("/a".into()), flags: 0, ..create() };
+    vec![
+        (OpCode::Create, parent.to_bytes()),
+        (OpCode::Create2, create().to_bytes()),
+        (OpCode::Create, CreateRequest { flags: 0, ..create() }.to_bytes()),
+        (OpCode::SetData, SetDataRequest { path: path(), data: Some(b"x"), version: 0 }.to_bytes()),
+        (OpCode::GetData, get.clone()),
+        (OpCode::Exists, get.clone()),
+        (OpCode::GetChildren2, get),
+        (OpCode::SetAcl, SetAclRequest { path: path(), acl: acl(), version: 0 }.to_bytes()),
+        (OpCode::GetAcl, GetAclRequest { path: path() }.to_bytes()),
+        (OpCode::AddWatch, AddWatchRequest { path: path(), mode: 1 }.to_bytes()),
+        (OpCode::Multi, multi()),
+        (OpCode::Sync, SyncRequest { path: path() }.to_bytes()),
+        (OpCode::WhoAmI, Vec::new()),
+        (OpCode::Delete, DeleteRequest { path: path(), version: -1 }.to_bytes()),
+        (OpCode::CloseSession, Vec::new()),
+    ]
+}
+
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).expect("seeds are small");
+    [&len.to_be_bytes()[..], payload].concat()
+}
+
+fn requests_and_clients() -> Vec<Seed> {
+    let place = |op: OpCode| {
+        let at = OpCode::ALL.iter().position(|known| *known == op).expect("all are known");
+        u8::try_from(at).expect("there are few")
+    };
+    let requests = sample_requests();
+    let direct = requests.iter().flat_map(|(op, body)| part(place(*op), body)).collect();
+    let connect = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: Zxid(0),
+        timeout_ms: 10_000,
+        session_id: SessionId(0),
+        password: Some(&[0; 16]),
+        read_only: Some(false),
+    };
+    let mut one_client = vec![1];
+    one_client.extend(part(0, &frame(&connect.to_bytes())));
+    let mut two_clients = one_client.clone();
+    two_clients.extend(part(1, &frame(&connect.to_bytes())));
+    for (xid, (op, body)) in (1..).zip(&requests) {
+        let header = RequestHeader { xid: rookeeper_jute::Xid(xid), op: op.to_i32() };
+        let request = frame(&[header.to_bytes(), body.clone()].concat());
+        one_client.extend(part(0, &request));
+        two_clients.extend(part((xid % 2) as u8, &request));
+        two_clients.extend(part(4, &[]));
+    }
+    two_clients.extend(part(3, &[255]));
+    vec![
+        ("requests", "each".to_owned(), direct),
+        ("clients", "one".to_owned(), one_client),
+        ("clients", "two".to_owned(), two_clients),
+        (
+            "clients",
+            "word".to_owned(),
+            [vec![1], part(0, b"mntr"), part(1, b"stmk\0\0\0\0\0\0\0\x01")].concat(),
+        ),
+    ]
+}
+
+fn texts() -> Vec<Seed> {
+    let acl = acl().to_bytes();
+    let samples: [(u8, &str, &[u8]); 8] = [
+        (0, "epoch", b"42\n"),
+        (1, "word", b"srvr"),
+        (2, "credentials", b"user:password"),
+        (3, "ip", b"10.0.0.7\x0010.0.0.0/8"),
+        (3, "ipv6", b"2001:db8:0:0:0:0:0:1\x002001:db8::/32"),
+        (3, "digest", b"user:hash=\0user:hash="),
+        (4, "acl", &acl),
+        (1, "telnet", &[0xff, 0xf4, 0xff, 0xfd]),
+    ];
+    let seeds = samples
+        .iter()
+        .map(|(kind, name, bytes)| ("texts", (*name).to_owned(), [&[*kind], *bytes].concat()));
+    seeds.collect()
+}
+
+fn configs() -> Vec<Seed> {
+    let plain = "# a comment\ntickTime=2000\ndataDir=/var/lib/zookeeper\nclientPort=2181\n\
+                 maxClientCnxns=60\n4lw.commands.whitelist=*\nautopurge.purgeInterval=1\n\
+                 snapshot.compression.method=gz\n";
+    let members = "dataDir=/d\nclientPort=2181\ninitLimit=5\nsyncLimit=2\n\
+                   server.1=a:2888:3888:participant;2181\nserver.2=[::1]:2888:3888\n";
+    let odd = "dataDir = d\\\\e\n\ttickTime : \\u0031000\nminSessionTimeout=9\nunknown.key=1\n";
+    let flags = "-Djute.maxbuffer=2097152 -Dzookeeper.extendedTypesEnabled=true";
+    let with = |line: &str, file: &str| {
+        let len = u8::try_from(line.len()).expect("lines are short");
+        [&[len], line.as_bytes(), file.as_bytes()].concat()
+    };
+    vec![
+        ("config", "plain".to_owned(), with("", plain)),
+        ("config", "members".to_owned(), with("", members)),
+        ("config", "odd".to_owned(), with("", odd)),
+        ("config", "flags".to_owned(), with(flags, plain)),
+    ]
+}
+
 /// All seeds.
 pub fn all() -> Vec<Seed> {
-    [records(), quorum()].concat()
+    [records(), quorum(), files(), requests_and_clients(), texts(), configs()].concat()
 }
