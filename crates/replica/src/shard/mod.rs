@@ -55,6 +55,10 @@ pub struct Peer {
     pub secure: bool,
 }
 
+/// Bytes of the answer to a four-letter word that count as one packet (Java: the buffer of the
+/// `BufferedWriter` before `NIOServerCnxn.SendBufferWriter`).
+const WORD_PACKET_LEN: usize = 8192;
+
 /// What a call asks the driver to do.
 #[derive(Debug, Default)]
 pub struct ShardEffects {
@@ -244,6 +248,8 @@ impl Shard {
         let Some(index) = self.connections.find(key) else { return };
         if self.connections[index].phase == Phase::Word {
             self.output_mut(index).extend_from_slice(text);
+            // Java counts what its writer hands over at once.
+            self.counters.packets_sent += text.len().div_ceil(WORD_PACKET_LEN) as u64;
             self.announce(index, effects);
             self.close(index, CloseReason::FourLetterWord, effects);
         }

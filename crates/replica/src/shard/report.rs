@@ -58,7 +58,8 @@ impl Shard {
             peer: connection.peer,
             session_id: connection.session_id,
             timeout_ms: connection.timeout_ms,
-            reading: !connection.paused,
+            // Nothing more is read behind a four-letter word.
+            reading: !connection.paused && connection.phase != Phase::Word,
             writing: connection.output_len() > 0,
             outstanding: connection.outstanding,
             received: 0,
