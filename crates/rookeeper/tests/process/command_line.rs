@@ -1,24 +1,28 @@
 //! The binary by its command line: what it prints, how it ends, what it leaves.
 
-use std::process::{Child, Stdio};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::process::{Child, Command, Stdio};
 
-use crate::home::{Home, eventually, signal, word};
+use crate::home::{Home, eventually, signal, word, word_at};
 
 /// A server in the foreground, killed at the end.
-struct Foreground {
+pub struct Foreground {
     child: Child,
 }
 
 impl Foreground {
     fn start(home: &Home, arguments: &[&str]) -> Foreground {
+        Foreground::run(home, home.binary_command(arguments))
+    }
+
+    pub fn run(home: &Home, mut command: Command) -> Foreground {
         let log = std::fs::File::create(home.path("log")).unwrap();
-        let mut command = home.binary_command(arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         Foreground { child: command.spawn().unwrap() }
     }
 
     /// Asks it to stop and gives its exit code.
-    fn stop(mut self, name: &str) -> i32 {
+    pub fn stop(mut self, name: &str) -> i32 {
         signal(&self.child.id().to_string(), name);
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
@@ -60,6 +64,32 @@ fn a_server_in_the_foreground_stops_at_a_signal() {
         }
         assert!(home.path("data/version-2").is_dir());
     }
+}
+
+/// Whether this machine has IPv6 at all.
+fn has_ipv6() -> bool {
+    std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+#[test]
+fn every_address_is_listened_on_unless_one_is_named() {
+    let home = Home::new("");
+    let server = Foreground::start(&home, &["server", home.config().to_str().unwrap()]);
+    eventually("an answer", || word(home.port, "srvr").is_some());
+    let other = (Ipv6Addr::LOCALHOST, home.port).into();
+    assert_eq!(word_at(other, "srvr").is_some(), has_ipv6());
+    assert_eq!(server.stop("TERM"), 0);
+
+    let home = Home::new("clientPortAddress=localhost");
+    let server = Foreground::start(&home, &["server", home.config().to_str().unwrap()]);
+    let v4 = (Ipv4Addr::LOCALHOST, home.port).into();
+    let v6 = (Ipv6Addr::LOCALHOST, home.port).into();
+    eventually("an answer", || word_at(v4, "srvr").or_else(|| word_at(v6, "srvr")).is_some());
+    assert_ne!(word_at(v4, "srvr").is_some(), word_at(v6, "srvr").is_some());
+    // On all of this network the server is on one address.
+    let elsewhere = (Ipv4Addr::new(127, 0, 0, 2), home.port).into();
+    assert_eq!(word_at(elsewhere, "srvr"), None);
+    assert_eq!(server.stop("TERM"), 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A directory with a configuration of its own, and ways to run the binary and the script on it.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -43,6 +43,12 @@ impl Home {
 
     /// Runs `bin/zkServer.sh --config <home>/conf` to its end.
     pub fn script(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
+        let mut command = self.script_command(arguments, environment);
+        // The server that a start leaves behind must not keep this test's pipes open.
+        Outcome::of(command.stdin(Stdio::null()).output().unwrap())
+    }
+
+    pub fn script_command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bin/zkServer.sh");
         let mut command = clean(Command::new("bash"));
         command.arg(script).arg("--config").arg(self.path("conf")).args(arguments);
@@ -51,8 +57,7 @@ impl Home {
         for (name, value) in environment {
             command.env(name, value);
         }
-        // The server that a start leaves behind must not keep this test's pipes open.
-        Outcome::of(command.stdin(Stdio::null()).output().unwrap())
+        command
     }
 
     /// Runs the binary to its end.
@@ -125,7 +130,12 @@ pub fn free_port() -> u16 {
 
 /// Says a four-letter word; `None` where nobody answers.
 pub fn word(port: u16, word: &str) -> Option<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    word_at((Ipv4Addr::LOCALHOST, port).into(), word)
+}
+
+/// Says a four-letter word at an address; `None` where nobody answers.
+pub fn word_at(address: SocketAddr, word: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     stream.write_all(word.as_bytes()).ok()?;
     let mut answer = String::new();

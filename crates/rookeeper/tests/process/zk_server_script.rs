@@ -1,5 +1,6 @@
 //! `bin/zkServer.sh` with a real server: words, outputs and exit codes as of Java's script.
 
+use crate::command_line::Foreground;
 use crate::home::{Home, eventually, word};
 
 #[test]
@@ -63,6 +64,16 @@ fn flags_of_the_environment_and_java_env_reach_the_server() {
     assert!(conf.contains("\ntickTime=500\nmaxClientCnxns=60\nminSessionTimeout=1000\n"), "{conf}");
     assert!(word(port, "dump").unwrap().ends_with("is not in the whitelist.\n"));
     assert_eq!(home.script(&["stop"], &[]).code, 0);
+}
+
+#[test]
+fn a_foreground_start_becomes_the_server() {
+    let home = Home::new("");
+    let server = Foreground::run(&home, home.script_command(&["start-foreground"], &[]));
+    eventually("an answer", || word(home.port, "srvr").is_some());
+    assert!(!home.pid_file().exists());
+    assert_eq!(server.stop("TERM"), 0);
+    assert_eq!(word(home.port, "srvr"), None);
 }
 
 #[test]
