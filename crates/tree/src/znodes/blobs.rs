@@ -302,22 +302,27 @@ mod tests {
             fixture.insert(&slot.to_le_bytes());
         }
         let mut random = 1u64;
+        let mut last = vec![0; count as usize];
         for len in [100, 136, 40, 900, 10, 17_000, 64] {
             let count = if len > 1000 { 2000 } else { count };
             for turn in 0..count * 3 {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let slot = if turn < count { turn } else { (random >> 40) as u32 % count };
-                let mut data = vec![turn as u8; len];
+                // No size stays, so that a segment holds a slot's blob and earlier ones of it.
+                let longer = (random >> 20) as usize % 3 * (len / 4 + 1);
+                let mut data = vec![turn as u8; len + longer];
                 data[..4].copy_from_slice(&slot.to_le_bytes());
+                last[slot as usize] = turn as u8;
                 fixture.replace(slot, &data);
             }
             for slot in 0..count {
                 let data = fixture.blobs.get(fixture.slots.get(slot).blob);
                 assert_eq!(data[..4], slot.to_le_bytes());
-                assert!(data[5..len].iter().all(|byte| *byte == data[4]), "{slot}");
+                let expected = last[slot as usize];
+                assert!(data[4..len].iter().all(|byte| *byte == expected), "{slot}");
             }
             let live =
-                fixture.blobs.live as usize + count as usize * if len > 1000 { 20_480 } else { 0 };
+                fixture.blobs.live as usize + count as usize * if len > 1000 { 28_672 } else { 0 };
             let memory = fixture.memory();
             let allowed = live + live / 5 + 2 * SEGMENT_LEN + HOLES_KEPT as usize;
             assert!(memory <= allowed, "{memory} bytes for {live} at {len}");
