@@ -84,7 +84,8 @@ pub struct Generator {
     closed: BTreeSet<usize>,
     zxid: i64,
     restarts_left: usize,
-    quotas: bool,
+    /// Whether quotas were used.
+    pub quotas: bool,
     planted: bool,
 }
 

@@ -198,7 +198,8 @@ fn watch(values: &mut Values) -> Request {
     match values.random.weighted(&[50, 25, 25]) {
         0 => {
             let mode = if values.random.chance(94) { values.random.below(2) as i32 } else { 2 };
-            request::watch(opcode::ADD_WATCH, &values.path(), mode)
+            // Java registers a watch of the null path; we refuse it.
+            request::watch(opcode::ADD_WATCH, &values.path_not_null(), mode)
         }
         kind => {
             let opcode = if kind == 1 { opcode::CHECK_WATCHES } else { opcode::REMOVE_WATCHES };

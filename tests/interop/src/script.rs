@@ -89,7 +89,7 @@ impl Script {
 
     /// Compares the whole tree and counts, then removes both servers.
     pub fn finish(mut self) {
-        if let Err(difference) = self.pair.compare_everything() {
+        if let Err(difference) = self.pair.compare_everything(false) {
             panic!("{difference}");
         }
         self.pair.remove();

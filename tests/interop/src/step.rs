@@ -102,7 +102,11 @@ pub enum Step {
         clean: bool,
     },
     /// Counts of the server's monitor word.
-    Summary,
+    Summary {
+        /// Also the approximate data size: Java's drifts with quotas (whose statistics it changes
+        /// without counting) and with what it replays over a fuzzy snapshot.
+        data_size: bool,
+    },
     /// The whole tree, as this slot sees it.
     Tree {
         /// The slot.

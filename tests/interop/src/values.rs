@@ -204,12 +204,18 @@ impl Values {
     /// Lists of paths for setWatches; a null list or path now and then.
     pub fn path_lists(&mut self, count: usize) -> Vec<Option<Vec<Text>>> {
         (0..count)
-            .map(|_| {
+            .map(|list| {
                 if self.random.chance(3) {
                     return None;
                 }
                 let length = self.random.below(4);
-                Some((0..length).map(|_| self.path()).collect())
+                // Java takes the null path for persistent watches; we refuse it.
+                let nullable = list < 3;
+                let path = |values: &mut Values| match nullable {
+                    true => values.path(),
+                    false => values.path_not_null(),
+                };
+                Some((0..length).map(|_| path(self)).collect())
             })
             .collect()
     }

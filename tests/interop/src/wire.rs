@@ -220,6 +220,7 @@ pub fn show(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else {
         return "null".to_owned();
     };
+    let bytes = &four_byte_characters(bytes);
     let shown = if bytes.len() > 96 { &bytes[..48] } else { bytes };
     let mut text = String::from("\"");
     for byte in shown {
@@ -234,6 +235,32 @@ pub fn show(bytes: Option<&[u8]>) -> String {
         text.push_str(&format!("...({} bytes, {sum:016x})", bytes.len()));
     }
     text
+}
+
+/// Java writes a character beyond U+FFFF as its two surrogates, three bytes each, which is not UTF-8
+/// and which its own clients do not read back; ours are the four bytes of UTF-8. Shown alike.
+fn four_byte_characters(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        if let [0xed, a, b, 0xed, c, d, behind @ ..] = rest
+            && (0xa0..=0xaf).contains(a)
+            && (0xb0..=0xbf).contains(c)
+        {
+            let bits = |byte: &u8| u32::from(byte & 0x3f);
+            let high = ((bits(a) & 0xf) << 6) | bits(b);
+            let low = ((bits(c) & 0xf) << 6) | bits(d);
+            let character = char::from_u32(0x1_0000 + (high << 10) + low);
+            let mut buffer = [0; 4];
+            let character = character.expect("two surrogates make a character");
+            out.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
+            rest = behind;
+        } else {
+            out.push(*first);
+            rest = tail;
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -251,6 +278,13 @@ mod tests {
         assert_eq!(reader.buffer(), Ok(None));
         assert_eq!(reader.buffer(), Ok(Some(&b"xy"[..])));
         assert_eq!(reader.int(), Err(Malformed));
+    }
+
+    #[test]
+    fn two_surrogates_are_shown_as_their_character() {
+        let java = b"/\xed\xa0\xbd\xed\xb8\x80";
+        assert_eq!(show(Some(java)), show(Some("/\u{1f600}".as_bytes())));
+        assert_ne!(show(Some(b"/\xed\xa0\xbd")), show(Some(b"/")));
     }
 
     #[test]
