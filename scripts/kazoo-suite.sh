@@ -11,8 +11,8 @@
 # kazoo-differences.txt beside this script does not explain.
 #
 # kazoo starts its servers with the command `java ... QuorumPeerMain zoo.cfg`. For Rookeeper a command of
-# that name stands first in the PATH: it drops the keys of TLS and SASL from the configuration (kazoo
-# always writes them; Rookeeper refuses to start on what it does not serve yet), hands over the -D
+# that name stands first in the PATH: it drops the keys of TLS, SASL and reconfiguration from the configuration
+# (kazoo always writes them; Rookeeper refuses to start on what it does not serve yet), hands over the -D
 # properties and becomes `rookeeper server zoo.cfg`.
 #
 # One server is started instead of kazoo's three (ZOOKEEPER_CLUSTER_SIZE=1) unless the environment says
@@ -74,7 +74,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 own=${config%.cfg}-rookeeper.cfg
-grep -Ev '^(secureClientPort|ssl\.|authProvider\.|admin\.serverPort)' "$config" >"$own"
+grep -Ev '^(secureClientPort|ssl\.|authProvider\.|admin\.serverPort|reconfigEnabled)' "$config" >"$own"
 echo "admin.enableServer=false" >>"$own"
 exec "$ROOKEEPER_BIN" server "$own" "${properties[@]}"
 SH

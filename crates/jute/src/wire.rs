@@ -252,9 +252,38 @@ impl<'a> Decode<'a> for Text<'a> {
         // Checking first is faster than `from_utf8_lossy` alone: most text is ASCII.
         Ok(reader.buffer()?.map(|bytes| match std::str::from_utf8(bytes) {
             Ok(text) => Cow::Borrowed(text),
-            Err(_) => String::from_utf8_lossy(bytes),
+            Err(_) => Cow::Owned(replaced(bytes)),
         }))
     }
+}
+
+/// Text that is not UTF-8, with U+FFFD in the place of what is not. As Java decodes it: a surrogate
+/// in three bytes is one mistake, where the standard library counts each of its bytes.
+fn replaced(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let bad = match std::str::from_utf8(rest) {
+            Ok(valid) => {
+                text.push_str(valid);
+                break;
+            }
+            Err(error) => {
+                let (valid, from_bad) = rest.split_at(error.valid_up_to());
+                text.push_str(std::str::from_utf8(valid).expect("checked up to here"));
+                rest = from_bad;
+                error.error_len().unwrap_or(rest.len())
+            }
+        };
+        text.push(char::REPLACEMENT_CHARACTER);
+        let skipped = match rest {
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..] => 3,
+            [0xed, 0xa0..=0xbf, ..] => 2,
+            _ => bad,
+        };
+        rest = &rest[skipped..];
+    }
+    text
 }
 
 impl<T: Encode> Encode for Vec<T> {
@@ -286,6 +315,23 @@ pub fn as_str<'t>(text: &'t Text<'_>) -> Option<&'t str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_that_is_not_utf8_is_replaced_as_java_does() {
+        for (bytes, text) in [
+            (&b"/\xff"[..], "/\u{fffd}"),
+            (b"/a\xc3(", "/a\u{fffd}("),
+            (b"/\xe2\x82", "/\u{fffd}"),
+            (b"/\xe2(\xa1", "/\u{fffd}(\u{fffd}"),
+            (b"/\xed\xa0\x80x", "/\u{fffd}x"),
+            (b"/\xed\xa0", "/\u{fffd}"),
+            (b"/\xed\xbfA", "/\u{fffd}A"),
+            (b"/\xe0\x80\x80", "/\u{fffd}\u{fffd}\u{fffd}"),
+            (b"/\xf8\xa1", "/\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(replaced(bytes), text, "{bytes:x?}");
+        }
+    }
 
     #[test]
     fn null_and_empty_are_distinct() {

@@ -226,8 +226,7 @@ impl Shard {
         };
         let info = ConnectionInfo { remote: self.connections[index].peer.address.ip() };
         let provider = scheme.as_deref().and_then(|scheme| self.access.provider(scheme));
-        let proven = provider
-            .and_then(|provider| provider.authenticate(&info, auth.unwrap_or_default()).ok());
+        let proven = provider.and_then(|provider| provider.authenticate(&info, auth).ok());
         match proven {
             Some(proven) => {
                 self.add_identities(index, proven);

@@ -68,8 +68,9 @@ impl AuthProvider for DigestProvider {
     fn authenticate(
         &self,
         _connection: &ConnectionInfo,
-        credentials: &[u8],
+        credentials: Option<&[u8]>,
     ) -> Result<Vec<Identity>, AuthFailure> {
+        let credentials = credentials.ok_or(AuthFailure)?;
         let id = self.id_of(&String::from_utf8_lossy(credentials));
         let mut identities = Vec::with_capacity(2);
         if self.super_digest.as_deref() == Some(id.as_str()) {
@@ -148,9 +149,10 @@ mod tests {
     fn the_super_digest_proves_super_as_well() {
         let digest = DigestProvider::default().id_of("super:test");
         let provider = DigestProvider::new(Some(&digest), sha1);
-        let got = provider.authenticate(&CONNECTION, b"super:test").expect("always succeeds");
+        assert!(provider.authenticate(&CONNECTION, None).is_err());
+        let got = provider.authenticate(&CONNECTION, Some(b"super:test")).expect("credentials");
         assert_eq!(got, [Identity::new("super", ""), Identity::new("digest", &digest)]);
-        let got = provider.authenticate(&CONNECTION, b"super:wrong").expect("always succeeds");
+        let got = provider.authenticate(&CONNECTION, Some(b"super:wrong")).expect("credentials");
         assert_eq!(got.len(), 1);
         assert_eq!(provider.user_name(&digest), Some("super"));
         assert_eq!(provider.user_name("::"), None);

@@ -33,7 +33,7 @@ impl AuthProvider for IpProvider {
     fn authenticate(
         &self,
         connection: &ConnectionInfo,
-        _credentials: &[u8],
+        _credentials: Option<&[u8]>,
     ) -> Result<Vec<Identity>, AuthFailure> {
         Ok(vec![Identity::new("ip", &host_address(connection.remote))])
     }

@@ -67,14 +67,14 @@ pub trait AuthProvider: Send + Sync + std::fmt::Debug {
         Some(id)
     }
 
-    /// The identities that an auth packet's credentials prove.
+    /// The identities that an auth packet's credentials prove; they may be null.
     ///
     /// # Errors
     /// [`AuthFailure`] where they prove none.
     fn authenticate(
         &self,
         connection: &ConnectionInfo,
-        credentials: &[u8],
+        credentials: Option<&[u8]>,
     ) -> Result<Vec<Identity>, AuthFailure>;
 }
 
