@@ -87,7 +87,7 @@ impl Znodes {
     /// Hands out about `bytes_max` bytes more (one znode more at the most); `true` when all is out.
     pub(crate) fn continue_cursor(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> bool {
         let Some(mut cursor) = self.cursor.take() else { return true };
-        let start = out.len();
+        let (bytes_max, start) = (bytes_max.max(1), out.len());
         let mut is_finished = false;
         if cursor.drain(bytes_max, out) {
             let mut cache = PathCache::default();
