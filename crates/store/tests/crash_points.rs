@@ -316,6 +316,8 @@ fn a_killed_server_s_successor_announces_only_what_is_on_disk() {
     every_kill_point(&SimulatedDisk::new(), &config(), WRITES);
     every_kill_point(&used(), &config(), ROLLS);
     every_kill_point(&SimulatedDisk::new(), &config(), SNAPSHOTS);
+    let separate = StoreConfig { data_log_dir: "/logs".into(), ..config() };
+    every_kill_point(&SimulatedDisk::new(), &separate, ROLLS);
 }
 
 /// After a failed sync the system takes the pages for clean: a second sync proves nothing.

@@ -20,7 +20,7 @@ use crate::store::Shared;
 
 /// Longer flushes are appended without zeroing ahead: measured, zeros cost more than they save
 /// from about here on.
-const ZERO_AHEAD_FLUSH_MAX: usize = 64 << 10;
+const ZERO_AHEAD_FLUSH_MAX: usize = 256 << 10;
 
 /// Zeros behind the last record at the least while a file is open: the sign that it was not
 /// closed in order.
