@@ -91,6 +91,11 @@ impl Server {
         let parts = Parts::new(config, local_address, tree, start, store, measures);
         let (fate, inspector) = (Arc::clone(&parts.fate), parts.inspector.clone());
         let threads = parts.start(listener).map_err(StartError::Threads)?;
+        if start.txns_since_snapshot > 0 {
+            // As Java does at each start, so that the next one has nothing to replay; but in the
+            // background.
+            inspector.core.send(CoreMessage::Input(CoreInput::TakeSnapshot));
+        }
         tracing::info!(address = %local_address, zxid = %last_zxid, "serving clients");
         Ok(ServerHandle { local_address, data_dir, inspector, fate, threads: Some(threads) })
     }

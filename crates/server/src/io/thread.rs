@@ -82,7 +82,8 @@ pub(crate) struct IoThread {
     four_letter: FourLetterSender,
     acceptor: Option<Acceptor>,
     ready: Arc<ReadyQueue>,
-    connections: Vec<Option<Connection>>,
+    /// By place; each in a box of its own, so that the vector stays short when it grows.
+    connections: Vec<Option<Box<Connection>>>,
     scratch: Box<[u8]>,
     effects: ShardEffects,
     /// Connections with output to write at the end of the turn.
@@ -299,7 +300,7 @@ impl IoThread {
     }
 
     fn connection(&mut self, token: u32) -> Option<&mut Connection> {
-        self.connections.get_mut(token as usize)?.as_mut()
+        self.connections.get_mut(token as usize)?.as_deref_mut()
     }
 
     /// The number of a connection that is still the one that the shard means.
@@ -426,7 +427,7 @@ impl IoThread {
         self.shard.tick(now, &mut self.effects);
         self.carry();
         let late_ms = now.monotonic_ms().saturating_sub(LINGER_MS);
-        let late = |connection: &Option<Connection>| {
+        let late = |connection: &Option<Box<Connection>>| {
             let since = connection.as_ref().and_then(|connection| connection.closing_since_ms);
             since.is_some_and(|since_ms| since_ms < late_ms)
         };
@@ -486,8 +487,9 @@ impl IoThread {
         if self.connections.len() <= at {
             self.connections.resize_with(at + 1, || None);
         }
-        self.connections[at] =
-            Some(Connection { key, socket, paused: false, dirty: false, closing_since_ms: None });
+        let connection =
+            Connection { key, socket, paused: false, dirty: false, closing_since_ms: None };
+        self.connections[at] = Some(Box::new(connection));
         // Asks to be woken once the client has said something.
         self.ready.push(key.index);
     }
