@@ -2,6 +2,10 @@
 //! says up to which zxid they are durable. While one sync runs the next batch gathers, so that
 //! commits are grouped without a timer (`flushDelay` and `maxBatchSize` are honoured where set).
 //!
+//! A full disk is refused before it is full: while less than a reserve is free, what is queued
+//! waits unwritten and unacknowledged, and is written once there is room. Reads and four-letter
+//! words go on meanwhile.
+//!
 //! A failed write or sync is final: what the kernel holds of the file cannot be trusted any more,
 //! so nothing further is written and the process has to end.
 
@@ -17,6 +21,18 @@ use rookeeper_replica::Segment;
 use rookeeper_store::{LogWriter, StoreError};
 
 use crate::measures::Measures;
+
+/// Free bytes below which nothing is written, on a large file system. On one with little free
+/// space at the start it is a quarter of that.
+const RESERVE_MAX: u64 = 16 << 20;
+const RESERVE_MIN: u64 = 1 << 20;
+
+/// Bytes written, and time, after which free space is looked at again.
+const ROOM_CHECK_LEN: u64 = 1 << 20;
+const ROOM_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a full disk is looked at.
+const ROOM_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How flushes are grouped (Java: `SyncRequestProcessor`).
 #[derive(Debug, Clone)]
@@ -83,8 +99,8 @@ impl DiskSender {
     }
 }
 
-/// Starts the disk thread. On it `rolled` is called after each end of a log file, and `report`
-/// after each flush.
+/// Starts the disk thread. On it `free` tells how many bytes are free for the log, `rolled` is
+/// called after each end of a log file, and `report` after each flush.
 ///
 /// # Errors
 /// Where the system has no thread left.
@@ -92,31 +108,37 @@ pub(crate) fn start(
     writer: LogWriter,
     policy: FlushPolicy,
     measures: Arc<Measures>,
+    free: impl Fn() -> Option<u64> + Send + 'static,
     rolled: impl FnMut() + Send + 'static,
     report: impl FnMut(DiskReport) + Send + 'static,
 ) -> io::Result<(DiskSender, JoinHandle<()>)> {
     let queue = Arc::new(Queue::default());
     let sender = DiskSender { queue: Arc::clone(&queue) };
-    let thread = thread::Builder::new()
-        .name("rookeeper-disk".into())
-        .spawn(move || DiskThread { writer, policy, measures, queue, rolled, report }.run())?;
+    let room = Room::new(free);
+    let thread = thread::Builder::new().name("rookeeper-disk".into()).spawn(move || {
+        DiskThread { writer, policy, measures, queue, room, rolled, report }.run()
+    })?;
     Ok((sender, thread))
 }
 
-struct DiskThread<R, F> {
+struct DiskThread<S, R, F> {
     writer: LogWriter,
     policy: FlushPolicy,
     measures: Arc<Measures>,
     queue: Arc<Queue>,
+    room: Room<S>,
     rolled: R,
     report: F,
 }
 
-impl<R: FnMut(), F: FnMut(DiskReport)> DiskThread<R, F> {
+impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, F> {
     fn run(mut self) {
         let mut batch = VecDeque::new();
         loop {
             self.take(&mut batch);
+            if !self.wait_for_room(&mut batch) {
+                break;
+            }
             match self.write(&mut batch) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -152,6 +174,31 @@ impl<R: FnMut(), F: FnMut(DiskReport)> DiskThread<R, F> {
                 return;
             }
         }
+    }
+
+    /// Waits while the disk is full; `false` when the thread is to end before there is room. What
+    /// was not written then was not acknowledged either.
+    fn wait_for_room(&mut self, batch: &mut VecDeque<Command>) -> bool {
+        let mut waited = false;
+        while !self.room.is_enough_for(bytes_len(batch)) {
+            if !waited {
+                tracing::error!(
+                    reserve = self.room.reserve,
+                    "the disk is full: no write is acknowledged until there is room"
+                );
+            }
+            waited = true;
+            let mut commands = self.queue.commands.lock();
+            self.queue.arrived.wait_for(&mut commands, ROOM_POLL_INTERVAL);
+            batch.extend(commands.drain(..));
+            if batch.iter().any(|command| matches!(command, Command::Close)) {
+                return false;
+            }
+        }
+        if waited {
+            tracing::info!("there is room on the disk again");
+        }
+        true
     }
 
     /// Writes and syncs a batch; `false` once the thread is to end.
@@ -203,4 +250,40 @@ fn records_len(batch: &VecDeque<Command>) -> usize {
         Command::Roll | Command::Close => 0,
     };
     batch.iter().map(len).sum()
+}
+
+fn bytes_len(batch: &VecDeque<Command>) -> u64 {
+    let len = |command: &Command| match command {
+        Command::Append(segment) => segment.bytes_len() as u64,
+        Command::Roll | Command::Close => 0,
+    };
+    batch.iter().map(len).sum()
+}
+
+/// What is known of the free space.
+struct Room<S> {
+    free: S,
+    reserve: u64,
+    /// Bytes that may be written before the next look.
+    unchecked: u64,
+    checked: Instant,
+}
+
+impl<S: Fn() -> Option<u64>> Room<S> {
+    fn new(free: S) -> Self {
+        let reserve = free().map_or(RESERVE_MAX, |free| free / 4).clamp(RESERVE_MIN, RESERVE_MAX);
+        Room { free, reserve, unchecked: 0, checked: Instant::now() }
+    }
+
+    /// Whether so many bytes may be written. Where the free space is not known, they may.
+    fn is_enough_for(&mut self, len: u64) -> bool {
+        if len <= self.unchecked && self.checked.elapsed() < ROOM_CHECK_INTERVAL {
+            self.unchecked -= len;
+            return true;
+        }
+        let enough = (self.free)().is_none_or(|free| free >= self.reserve + len);
+        self.checked = Instant::now();
+        self.unchecked = if enough { ROOM_CHECK_LEN } else { 0 };
+        enough
+    }
 }

@@ -156,10 +156,16 @@ impl Parts {
         snapshots: &SnapshotSender,
     ) -> io::Result<(DiskSender, JoinHandle<()>)> {
         let (core, snapshots) = (self.core_port.clone(), snapshots.clone());
+        let store = Arc::downgrade(&self.store);
+        let free = move || {
+            let space = store.upgrade()?.free_space();
+            space.inspect_err(|error| tracing::warn!(%error, "the free space is not known")).ok()
+        };
         disk::start(
             writer,
             assemble::flush_policy(&self.config),
             Arc::clone(&self.inspector.measures),
+            move || free().map(|space| space.log_dir),
             move || snapshots.prepare(),
             move |report| core.send(CoreMessage::Disk(report)),
         )

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rookeeper_jute::Zxid;
 use rookeeper_replica::{CoreInput, CoreStart};
-use rookeeper_store::{RealDisk, Store, StoreError};
+use rookeeper_store::{Disk, RealDisk, Store, StoreError};
 use rookeeper_tree::Tree;
 
 use crate::assemble;
@@ -77,13 +77,21 @@ impl Server {
     /// A port that is taken, a data directory that is in use, damaged or not permitted, a system
     /// without threads.
     pub fn start(config: ServerConfig) -> Result<ServerHandle, StartError> {
+        Self::start_on(config, Arc::new(RealDisk))
+    }
+
+    /// The same on any disk.
+    ///
+    /// # Errors
+    /// As for [`Server::start`].
+    pub fn start_on(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<ServerHandle, StartError> {
         let options = assemble::listen_options(&config);
         let listener = listener::listen(&options).map_err(|source| {
             let host = options.address.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
             StartError::Listen { address: format!("{host}:{}", options.port), source }
         })?;
         let local_address = listener.local_addr().map_err(StartError::Threads)?;
-        let mut store = Store::open(Arc::new(RealDisk), assemble::store_config(&config))?;
+        let mut store = Store::open(disk, assemble::store_config(&config))?;
         let measures = Arc::new(Measures::default());
         let (tree, start) = recover(&config, &mut store, &measures)?;
         let last_zxid = tree.last_processed_zxid();

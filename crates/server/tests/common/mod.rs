@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rookeeper_jute::proto::{
@@ -13,6 +14,7 @@ use rookeeper_jute::proto::{
 use rookeeper_jute::{Acl, Decode, Encode, Id, OpCode, Reader, SessionId, Xid, Zxid};
 use rookeeper_server::config::{Invocation, load};
 use rookeeper_server::{Server, ServerHandle, StartError};
+use rookeeper_store::{Disk, RealDisk, SimulatedDisk};
 
 /// How long anything may take before a test fails.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
@@ -48,6 +50,15 @@ impl Home {
     }
 
     pub fn try_start(&self) -> Result<ServerHandle, StartError> {
+        self.try_start_on(Arc::new(RealDisk))
+    }
+
+    /// Starts a server whose files are on a disk of the test's.
+    pub fn start_on(&self, disk: &SimulatedDisk) -> ServerHandle {
+        self.try_start_on(Arc::new(disk.clone())).unwrap()
+    }
+
+    fn try_start_on(&self, disk: Arc<dyn Disk>) -> Result<ServerHandle, StartError> {
         let data = self.directory.path().join("data");
         let file = self.directory.path().join("zoo.cfg");
         let text = format!(
@@ -57,7 +68,7 @@ impl Home {
         );
         std::fs::write(&file, text).unwrap();
         let call = Invocation::new([file.display().to_string()], |_| None).unwrap();
-        Server::start(load(&call, &read_file).unwrap())
+        Server::start_on(load(&call, &read_file).unwrap(), disk)
     }
 
     pub fn data(&self) -> std::path::PathBuf {
@@ -121,6 +132,17 @@ impl Client {
 
     /// Connects with a session that exists.
     pub fn resume(address: SocketAddr, session: SessionId, password: &[u8]) -> Client {
+        let mut client = Self::ask(address, session, password);
+        client.connected();
+        client
+    }
+
+    /// Asks for a new session without waiting for the answer.
+    pub fn connect_later(address: SocketAddr) -> Client {
+        Self::ask(address, SessionId(0), &[0; 16])
+    }
+
+    fn ask(address: SocketAddr, session: SessionId, password: &[u8]) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -135,12 +157,30 @@ impl Client {
             read_only: Some(false),
         };
         client.send_frame(&request.to_bytes());
-        let frame = client.read_frame().expect("a connect response");
-        let response = ConnectResponse::from_bytes(&frame).unwrap();
-        client.session = response.session_id;
-        client.password = response.password.unwrap().to_vec();
-        client.timeout_ms = response.timeout_ms;
         client
+    }
+
+    /// Waits for the answer to the handshake.
+    pub fn connected(&mut self) {
+        self.stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let frame = self.read_frame().expect("a connect response");
+        let response = ConnectResponse::from_bytes(&frame).unwrap();
+        self.session = response.session_id;
+        self.password = response.password.unwrap().to_vec();
+        self.timeout_ms = response.timeout_ms;
+    }
+
+    /// The next frame, if it comes in time.
+    pub fn try_frame(&mut self, timeout: Duration) -> Option<Vec<u8>> {
+        self.stream.set_read_timeout(Some(timeout)).unwrap();
+        let mut first = [0];
+        match self.stream.peek(&mut first) {
+            Ok(1) => {
+                self.stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+                self.read_frame()
+            }
+            _ => None,
+        }
     }
 
     pub fn send_frame(&mut self, payload: &[u8]) {
