@@ -10,6 +10,11 @@ use rookeeper_jute::{OpCode, SessionId, Xid, Zxid};
 use rookeeper_replica::ShardConfig;
 use support::{Dice, Nothing, Setup, World, connect_frame, request_frame};
 
+/// How many seeds are tried; `ROOKEEPER_SEEDS` says otherwise for a long run by hand.
+fn soak(seeds: u64) -> u64 {
+    std::env::var("ROOKEEPER_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(seeds)
+}
+
 /// What a client expects of one of its requests.
 #[derive(Debug, Clone)]
 enum Expected {
@@ -86,7 +91,7 @@ impl Actor {
 
 #[test]
 fn every_session_sees_its_own_writes_in_order_and_time_never_goes_back() {
-    for seed in 0..150 {
+    for seed in 0..soak(150) {
         let shard = ShardConfig {
             global_outstanding_limit: [1000, 3][seed as usize % 2],
             output_bytes_max: [1 << 20, 200][(seed / 2) as usize % 2],
@@ -131,7 +136,7 @@ fn every_session_sees_its_own_writes_in_order_and_time_never_goes_back() {
 
 #[test]
 fn connections_that_come_and_go_leave_nothing_behind() {
-    for seed in 0..60 {
+    for seed in 0..soak(60) {
         let mut world = World::new(Setup { shards: 3, seed, ..Setup::default() });
         let mut dice = Dice::new(seed);
         let mut sessions = Vec::new();
