@@ -158,6 +158,33 @@ fn the_request_throttle_holds_requests_back_and_answers_old_ones_unexecuted() {
 }
 
 #[test]
+fn a_read_that_travels_with_a_write_is_throttled_like_it() {
+    let core = CoreConfig {
+        request_throttle_max_requests: 1,
+        throttled_op_wait_time_ms: 500,
+        ..CoreConfig::default()
+    };
+    let mut world = World::new(Setup { core, ..Setup::default() });
+    let (client, _) = world.connect(0, 60_000);
+    world.disk_works = false;
+    world.create(client, 1, "/x", 0);
+    world.get(client, 2, "/x", false);
+    world.set(client, 3, "/x", b"new");
+    world.get(client, 4, "/x", false);
+    world.run();
+    world.pass(1000);
+    world.disk_works = true;
+    world.run();
+    let replies = world.replies(client);
+    let errors: Vec<_> = replies.iter().map(|reply| (reply.xid(), reply.header.err)).collect();
+    assert_eq!(errors, [(1, 0), (2, -127), (3, -127), (4, 0)]);
+    assert_eq!(world.shared.load.requests(), 0);
+    world.request(client, 5, OpCode::Sync, &Some("/"));
+    world.run();
+    assert_eq!(world.replies(client).len(), 1);
+}
+
+#[test]
 fn a_request_of_a_connection_that_is_gone_is_dropped_by_the_throttle() {
     let core = CoreConfig { request_throttle_max_requests: 1, ..CoreConfig::default() };
     let mut world = World::new(Setup { core, ..Setup::default() });

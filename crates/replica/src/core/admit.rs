@@ -139,12 +139,12 @@ impl Core {
         effects: &mut Vec<CoreEffect>,
     ) {
         let body = &bytes[request.body.clone()];
-        let travels = request.read;
         let reply = RequestReply {
             connection,
             xid: request.xid,
             op: request.op,
             received_us,
+            travels: request.read,
             error: None,
             bytes: body.len(),
             large: request.large,
@@ -154,7 +154,7 @@ impl Core {
         let Some(session) =
             alive.filter(|_| self.is_admitted(now, request.session, &reply, shared))
         else {
-            return release(&reply, travels, shared);
+            return reply.release(shared);
         };
         self.sessions.touch(request.session, now.monotonic_ms());
         if self.is_too_old(now, &reply) {
@@ -162,10 +162,9 @@ impl Core {
             let item = Item::Refused(Box::new(reply), ErrorCode::ThrottledOp);
             return self.pipeline.push_back(item);
         }
-        if travels || request.op == OpCode::Sync {
+        if reply.travels || request.op == OpCode::Sync {
             self.pipeline.push_back(Item::Read(Box::new(ReadItem {
                 reply,
-                travels,
                 session,
                 body: body.into(),
                 identities: request.identities,
@@ -391,12 +390,5 @@ impl<'a> Write<'a> {
     /// One that the server asks for by itself.
     fn own(session: SessionId, op: OpCode, body: &'a [u8]) -> Self {
         Write { session, cxid: Xid(0), op, body, identities: &[] }
-    }
-}
-
-/// A request leaves the server without an answer.
-fn release(reply: &RequestReply, travels: bool, shared: &Shared) {
-    if !travels {
-        shared.load.remove(reply.bytes, reply.large);
     }
 }

@@ -82,8 +82,8 @@ impl Core {
                 Some(Item::Refused(reply, err)) => {
                     let zxid = shared.tree.last_processed_zxid();
                     let position = shared.changes.position();
-                    shared.load.remove(reply.bytes, reply.large);
-                    self.reply(&reply, false, zxid, err, position, None);
+                    reply.release(shared);
+                    self.reply(&reply, zxid, err, position, None);
                 }
                 Some(Item::Resumed(connected)) => self.connected(&connected, shared),
                 Some(Item::Txn { .. }) | None => unreachable!("looked at before"),
@@ -113,7 +113,7 @@ impl Core {
         let position = shared.changes.position();
         match reply {
             Reply::Request(reply) => {
-                shared.load.remove(reply.bytes, reply.large);
+                reply.release(shared);
                 self.answer_write(&reply, &applied, position);
             }
             Reply::Connect(connected) => self.connected(&connected, shared),
@@ -129,10 +129,10 @@ impl Core {
             Some(ErrorCode::SessionMoved) => {
                 self.outbox.close(reply.connection, position, CloseReason::ClientReconnect);
             }
-            Some(err) => self.reply(reply, false, applied.header.zxid, err, position, None),
+            Some(err) => self.reply(reply, applied.header.zxid, err, position, None),
             None => {
                 let err = applied.reply_error();
-                self.reply(reply, false, applied.header.zxid, err, position, Some(applied));
+                self.reply(reply, applied.header.zxid, err, position, Some(applied));
             }
         }
     }
@@ -140,14 +140,17 @@ impl Core {
     fn reply(
         &mut self,
         reply: &RequestReply,
-        read: bool,
         zxid: Zxid,
         err: ErrorCode,
         position: u64,
         applied: Option<&Applied<'_>>,
     ) {
-        let kind =
-            DeliveryKind::Reply { op: reply.op, received_us: reply.received_us, read, watch: None };
+        let kind = DeliveryKind::Reply {
+            op: reply.op,
+            received_us: reply.received_us,
+            read: reply.travels,
+            watch: None,
+        };
         self.outbox.push(reply.connection, position, kind, |out| {
             let start = reply::begin(out);
             if let Some(applied) = applied {
@@ -158,10 +161,8 @@ impl Core {
     }
 
     fn answer_read(&mut self, item: &ReadItem, shared: &Shared) {
-        let ReadItem { reply, travels, session, body, identities } = item;
-        if !travels {
-            shared.load.remove(reply.bytes, reply.large);
-        }
+        let ReadItem { reply, session, body, identities } = item;
+        reply.release(shared);
         let read = ReadRequest { op: reply.op, body, session: *session, identities };
         let position = shared.changes.position();
         let access = &self.access;
@@ -173,7 +174,7 @@ impl Core {
             DeliveryKind::Reply {
                 op: reply.op,
                 received_us: reply.received_us,
-                read: *travels,
+                read: reply.travels,
                 watch: watch.map(|watch| Box::new(watch.into())),
             }
         });

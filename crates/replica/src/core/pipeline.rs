@@ -8,6 +8,7 @@ use rookeeper_tree::Identity;
 
 use crate::ids::{ConnectionKey, SessionKey};
 use crate::segment::Segment;
+use crate::shared::Shared;
 
 /// One step of the pipeline. All but transactions are done when everything before them is.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(super) struct RequestReply {
     pub(super) xid: Xid,
     pub(super) op: OpCode,
     pub(super) received_us: u64,
+    /// Whether it is a read that travels with a write, and counts for nothing in the load.
+    pub(super) travels: bool,
     /// What the reply says where it is not the transaction's own result.
     pub(super) error: Option<ErrorCode>,
     /// What it counts for in the load.
@@ -48,11 +51,18 @@ pub(super) struct RequestReply {
     pub(super) large: bool,
 }
 
+impl RequestReply {
+    /// The request is answered, or dropped: it counts no longer.
+    pub(super) fn release(&self, shared: &Shared) {
+        if !self.travels {
+            shared.load.remove(self.bytes, self.large);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct ReadItem {
     pub(super) reply: RequestReply,
-    /// Whether it only travels with a write, and counts for nothing in the load.
-    pub(super) travels: bool,
     pub(super) session: SessionId,
     pub(super) body: Box<[u8]>,
     pub(super) identities: Arc<[Identity]>,
