@@ -6,8 +6,10 @@ mod support;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rookeeper_jute::{OpCode, SessionId, Xid, Zxid};
-use rookeeper_replica::ShardConfig;
+use rookeeper_jute::proto::AddWatchRequest;
+use rookeeper_jute::txn::TxnHeader;
+use rookeeper_jute::{Decode, OpCode, SessionId, Xid, Zxid};
+use rookeeper_replica::{CoreConfig, ShardConfig};
 use support::{Dice, Nothing, Setup, World, connect_frame, request_frame};
 
 /// How many seeds are tried; `ROOKEEPER_SEEDS` says otherwise for a long run by hand.
@@ -98,7 +100,13 @@ fn every_session_sees_its_own_writes_in_order_and_time_never_goes_back() {
             ..ShardConfig::default()
         };
         let shards = [1, 4][(seed / 4) as usize % 2];
-        let mut world = World::new(Setup { shards, seed, shard, ..Setup::default() });
+        let core = CoreConfig {
+            request_throttle_max_requests: [0, 2][(seed / 8) as usize % 2],
+            snap_count: 50,
+            segment_bytes: 100,
+            ..CoreConfig::default()
+        };
+        let mut world = World::new(Setup { shards, seed, shard, core, ..Setup::default() });
         let mut dice = Dice::new(seed + 1000);
         let mut actors: Vec<Actor> = (0..5)
             .map(|at| {
@@ -183,6 +191,59 @@ fn connections_that_come_and_go_leave_nothing_behind() {
         world.connect(1, 6000);
         world.connect(2, 6000);
         assert_eq!(world.shared.watch_count(), 0);
+    }
+}
+
+#[test]
+fn a_watcher_of_everything_is_told_every_change_once_and_in_order() {
+    for seed in 0..soak(60) {
+        let mut world = World::new(Setup { shards: 4, seed, ..Setup::default() });
+        let mut dice = Dice::new(seed);
+        let watchers: Vec<usize> = (0..4).map(|shard| world.connect(shard, 60_000).0).collect();
+        let everything = AddWatchRequest { path: Some("/".into()), mode: 1 };
+        for watcher in &watchers {
+            world.request(*watcher, 1, OpCode::AddWatch, &everything);
+        }
+        let writers: Vec<usize> = (0..3).map(|at| world.connect(at, 60_000).0).collect();
+        world.run();
+        for watcher in &watchers {
+            world.replies(*watcher);
+        }
+        let before = world.shared.tree.last_processed_zxid();
+        for xid in 1..60 {
+            let writer = writers[dice.below(3)];
+            let path = format!("/{}", dice.below(5));
+            match dice.below(4) {
+                0 => world.create(writer, xid, &path, 0),
+                1 => world.set(writer, xid, &path, b"2"),
+                2 => world.delete(writer, xid, &path),
+                // A read whose watch travels with a write, on any shard.
+                _ => world.get(writer, xid, &path, true),
+            }
+            if dice.below(3) == 0 {
+                world.run_for(dice.below(40));
+            }
+        }
+        world.run();
+        let changes: Vec<i64> = world
+            .log
+            .iter()
+            .filter(|(zxid, _)| *zxid > before)
+            .map(|(_, txn)| TxnHeader::from_bytes(txn).expect("a header"))
+            .filter(|header| header.txn_type != OpCode::Error.to_i32())
+            .map(|header| header.zxid.0)
+            .collect();
+        assert!(changes.len() > 5, "seed {seed}");
+        for watcher in watchers {
+            let events = world.replies(watcher);
+            assert!(events.iter().all(|event| event.xid() == -1));
+            let told: Vec<i64> = events.iter().map(|event| event.header.zxid.0).collect();
+            assert_eq!(told, changes, "seed {seed}");
+        }
+        for writer in writers {
+            let zxids: Vec<i64> = world.replies(writer).iter().map(|r| r.header.zxid.0).collect();
+            assert!(zxids.is_sorted(), "seed {seed}: {zxids:?}");
+        }
     }
 }
 
