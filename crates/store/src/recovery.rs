@@ -20,6 +20,7 @@ use crate::config::Compression;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::log::cursor::logs_after;
+use crate::log::mark::Writes;
 use crate::log::repair::next_valid_record;
 use crate::log::truncate::{keep_copy, set_aside};
 use crate::log::writer::cut;
@@ -566,13 +567,11 @@ impl<'s> Replay<'s> {
             let file = self.shared.disk.open(path).map_err(StoreError::io("open", path))?;
             match judge_tail(&*file, path, *offset, self.last)? {
                 Tail::Torn { end } => segment.tail_end = Some(end),
-                Tail::Damaged { next_offset, next_zxid } => {
+                Tail::Damaged { evidence } => {
                     return Err(StoreError::LogDamaged {
                         path: path.clone(),
                         offset: *offset,
-                        reason: format!(
-                            "{reason}, and transaction {next_zxid} follows at offset {next_offset}"
-                        ),
+                        reason: format!("{reason}, and {evidence}"),
                         last: self.last,
                     });
                 }
@@ -624,7 +623,7 @@ fn mend(
 }
 
 /// Makes a log's records durable; writes the end of them again, `left` bytes at the most, unless
-/// the file was closed in order. Returns what is left of `left`.
+/// the file was closed in order; closes it if it is one of ours. Returns what is left of `left`.
 fn prove(shared: &Shared, segment: &Segment, left: u64) -> Result<u64, StoreError> {
     let path: &Path = &segment.path;
     let file = shared.disk.open_for_write(path).map_err(StoreError::io("open", path))?;
@@ -640,5 +639,9 @@ fn prove(shared: &Shared, segment: &Segment, left: u64) -> Result<u64, StoreErro
         offset += len as u64;
     }
     file.sync_all().map_err(StoreError::io("sync", path))?;
+    let ours = Writes::of(&*file).map_err(StoreError::io("read", path))? != Writes::Unmarked;
+    if ours && !segment.closed {
+        cut(&*file, path, segment.end, true)?;
+    }
     Ok(left - (segment.end - start))
 }

@@ -244,21 +244,90 @@ fn damage_in_an_older_log_is_refused_with_the_name_of_that_log() {
     }
 }
 
+/// A log of ours, left open after `flushes` flushes of two transactions; and where each began.
+fn left_open(flushes: i64, len: usize) -> (SimulatedDisk, Vec<u8>, Vec<usize>) {
+    let disk = SimulatedDisk::new();
+    let (store, _, _) = start(&disk, config()).unwrap();
+    Model::default().save(&store).unwrap();
+    let mut log = store.log_writer();
+    let mut starts = Vec::new();
+    for flush in 0..flushes {
+        starts.push(log.current_len().max(16) as usize);
+        for zxid in [2 * flush + 1, 2 * flush + 2] {
+            log.append(Zxid(zxid), &payload(Zxid(zxid), len)).unwrap();
+        }
+        log.flush().unwrap();
+    }
+    let bytes = disk.contents(&in_version_2("log.1")).unwrap();
+    (disk, bytes, starts)
+}
+
 #[test]
-fn a_dropped_sector_near_the_end_is_a_torn_write_even_if_valid_records_follow() {
+fn a_dropped_sector_is_a_torn_write_in_the_last_flush_and_damage_before_it() {
+    let (mut torn, mut damaged) = (0, 0);
+    for len in [40, 300, 700] {
+        let (disk, whole, starts) = left_open(12, len);
+        let last_flush = *starts.last().unwrap();
+        let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+        for sector in 0..end / 512 {
+            let mut bytes = whole.clone();
+            // What a power loss keeps of the first sector is what an earlier sync wrote.
+            let from = (sector * 512).max(16);
+            bytes[from..(sector + 1) * 512].fill(0);
+            let disk = disk.after_kill();
+            disk.put(&in_version_2("log.1"), &bytes);
+            match start(&disk, config()) {
+                Ok((_, recovered, _)) => {
+                    assert!((sector + 1) * 512 > last_flush, "{len}, sector {sector}");
+                    assert!(recovered.last_zxid >= Zxid(22), "{len}, sector {sector}");
+                    torn += 1;
+                }
+                Err(StoreError::LogDamaged { path, offset, .. }) => {
+                    assert_eq!(path, in_version_2("log.1"));
+                    assert!((offset as usize) < last_flush, "{len}, sector {sector}: {offset}");
+                    damaged += 1;
+                }
+                Err(error) => panic!("{len}, sector {sector}: {error}"),
+            }
+        }
+    }
+    assert!(torn >= 3 && damaged > 30, "{torn} {damaged}");
+}
+
+#[test]
+fn each_flipped_bit_of_an_open_log_is_refused_even_in_its_last_record() {
+    let (disk, bytes, _) = left_open(4, 30);
+    let parsed = rookeeper_store::log::parse(&bytes);
+    for offset in (0..8).chain(16..parsed.end as usize + 32) {
+        let disk = disk.after_kill();
+        disk.flip(&in_version_2("log.1"), offset, 0x10);
+        match start(&disk, config()) {
+            Err(StoreError::LogDamaged { path, .. }) => {
+                assert_eq!(path, in_version_2("log.1"));
+            }
+            // The file's header and the mark itself: nothing is lost.
+            Ok((_, recovered, recording)) => {
+                assert!(offset < 8 || offset >= parsed.end as usize, "{offset}");
+                assert_eq!((recovered.last_zxid, recording.txns.len()), (Zxid(8), 8));
+            }
+            Err(error) => panic!("{offset}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_dropped_sector_in_a_log_of_java_s_is_damage_where_records_follow() {
     let mut log = vector_files("n1")["log.100000001"][..16].to_vec();
     for zxid in 1..=40 {
         encode_record(&payload(Zxid(zxid), 100), &mut log);
     }
-    let starts: Vec<u64> =
-        rookeeper_store::log::parse(&log).txns.iter().map(|(offset, _)| *offset).collect();
     let sectors = log.len() / 512;
     for sector in 1..sectors {
-        let mut torn = log.clone();
-        torn[sector * 512..(sector + 1) * 512].fill(0);
-        let parsed = rookeeper_store::log::parse(&torn);
-        assert!(matches!(parsed.tail, Some(Tail::Torn { .. })), "{sector}: {:?}", parsed.tail);
-        assert!(parsed.end <= (sector * 512) as u64 && starts.contains(&parsed.end));
+        let mut damaged = log.clone();
+        damaged[sector * 512..(sector + 1) * 512].fill(0);
+        let parsed = rookeeper_store::log::parse(&damaged);
+        assert!(matches!(parsed.tail, Some(Tail::Damaged { .. })), "{sector}: {:?}", parsed.tail);
+        assert!(parsed.end <= (sector * 512) as u64);
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! A file is a header of 16 bytes and records: Adler-32 of the payload as a long, the payload's
 //! length as an int, the payload (header, transaction, optional digest), and `B`. Zeros after the
-//! last record are padding: Java takes a length of 0 for the end of the file, and so do we.
+//! last record are padding: Java takes a length of 0 for the end of the file, and so do we. A file
+//! of ours has a mark between its last record and the zeros while it is open (`mark`).
 
 pub(crate) mod cursor;
+pub(crate) mod mark;
 pub(crate) mod repair;
 pub(crate) mod segment;
 pub(crate) mod truncate;

@@ -1,11 +1,20 @@
 //! Tells a torn tail from damage.
 //!
 //! A power loss may drop any of the sectors that were written since the last sync; nothing in
-//! them was acknowledged. They all lie within [`TORN_LEN_MAX`] of the end, and a dropped sector
-//! reads as zeros, for logs are zeroed ahead or grow. So what follows a bad record at the end of
-//! the last log is a torn tail if no valid record comes after it, or if it shows a dropped sector
-//! and lies within that reach. Everything else is damage: acknowledged transactions would be lost
-//! by cutting there.
+//! them was acknowledged. A dropped sector reads as zeros, for logs are zeroed ahead or grow. What
+//! stands at the end of the last log's records is judged so:
+//!
+//! * A mark behind it, of a flush that began behind it: damage, for that flush began only when
+//!   everything before it was on disk.
+//! * A mark behind it, of a flush that began before it: that flush was torn if a sector of it was
+//!   dropped, else this is damage.
+//! * No mark behind it and no valid record either: torn.
+//! * No mark and a valid record: the next flush was torn if the log is ours and was not closed, a
+//!   sector was dropped, and all of it lies within [`TORN_LEN_MAX`]; else this is damage. In a log
+//!   of Java's nothing tells where its last write began, so it is taken for damage; in one of ours
+//!   that was written without syncs a dropped sector is enough.
+//!
+//! Cutting at damage would lose acknowledged transactions, so recovery refuses instead.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +23,7 @@ use rookeeper_jute::persistence::{END_OF_RECORD, FILE_HEADER_LEN};
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Decode, Zxid};
 
-use super::segment::first_nonzero;
+use super::mark::{MARK_LEN, Mark, Writes, begins_mark};
 use super::{FLUSH_LEN_MAX, PAYLOAD_LEN_CAP, PAYLOAD_LEN_MIN, RECORD_OVERHEAD};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -37,12 +46,10 @@ pub enum Tail {
         /// Where the bytes other than zero end.
         end: u64,
     },
-    /// Damage: valid records follow.
+    /// Damage: acknowledged transactions stood there or follow.
     Damaged {
-        /// Where the next valid record starts.
-        next_offset: u64,
-        /// Its zxid.
-        next_zxid: Zxid,
+        /// What shows it.
+        evidence: String,
     },
 }
 
@@ -62,13 +69,50 @@ pub fn judge_tail(
 fn try_judge(file: &dyn DiskFile, offset: u64, last: Zxid) -> io::Result<Tail> {
     let file_len = file.file_len()?;
     let end = end_of_data(file, offset, file_len)?;
-    let Some((next_offset, next_zxid)) = next_valid_record(file, offset, file_len, last)? else {
-        return Ok(Tail::Torn { end });
+    let torn = Ok(Tail::Torn { end });
+    let damaged = |evidence| Ok(Tail::Damaged { evidence });
+    let writes = Writes::of(file)?;
+    let mark = match writes {
+        Writes::Synced => Mark::last_in(file, offset + 1, end)?,
+        Writes::Unmarked | Writes::Unsynced => None,
     };
-    if end - offset <= TORN_LEN_MAX && has_dropped_sector(file, offset, next_offset)? {
-        return Ok(Tail::Torn { end });
+    if let Some(mark) = mark {
+        if mark.start > offset {
+            return damaged(format!("a later write begins at offset {}", mark.start));
+        }
+        if has_dropped_sector(file, offset, mark.end)? {
+            return torn;
+        }
+        return damaged(format!("the write that holds it is complete up to offset {}", mark.end));
     }
-    Ok(Tail::Damaged { next_offset, next_zxid })
+    let Some((next_offset, next_zxid)) = next_valid_record(file, offset, file_len, last)? else {
+        return torn;
+    };
+    let may_be_torn = match writes {
+        Writes::Unmarked => false,
+        Writes::Unsynced => true,
+        Writes::Synced => end - offset <= TORN_LEN_MAX && !is_closed(file, next_offset, file_len)?,
+    };
+    if may_be_torn && has_dropped_sector(file, offset, next_offset)? {
+        return torn;
+    }
+    damaged(format!("transaction {next_zxid} follows at offset {next_offset}"))
+}
+
+/// Whether the records from `offset` on go to the very end of the file: it was closed in order, so
+/// all of it was on disk.
+fn is_closed(file: &dyn DiskFile, offset: u64, file_len: u64) -> io::Result<bool> {
+    let mut position = offset;
+    while position < file_len {
+        let mut len = [0; 4];
+        file.read_at(position + 8, &mut len)?;
+        let len = u32::from_be_bytes(len) as usize;
+        if valid_record(file, position, len, file_len, &mut 0)?.is_none() {
+            return Ok(false);
+        }
+        position += (len + RECORD_OVERHEAD) as u64;
+    }
+    Ok(true)
 }
 
 /// Where the zeros at the end of the file begin, at `start` at the earliest.
@@ -87,13 +131,25 @@ fn end_of_data(file: &dyn DiskFile, start: u64, file_len: u64) -> io::Result<u64
     Ok(start)
 }
 
-/// Whether the part of some sector that lies in `start..end` holds only zeros. Parts of fewer
-/// than five bytes do not count: a record begins with four zeros.
+/// Whether some sector of `start..end`, where a write began, still holds what it held before: zeros,
+/// but for an earlier mark at `start`. Parts of fewer than five bytes do not count: a record begins
+/// with four zeros.
 fn has_dropped_sector(file: &dyn DiskFile, start: u64, end: u64) -> io::Result<bool> {
     let mut position = start;
     while position < end {
         let sector_end = ((position / SECTOR_LEN + 1) * SECTOR_LEN).min(end);
-        if sector_end - position > 4 && first_nonzero(file, position, sector_end)?.is_none() {
+        let mut sector = [0; SECTOR_LEN as usize];
+        let len = file.read_at(position, &mut sector[..(sector_end - position) as usize])?;
+        let sector = &sector[..len];
+        if position == start && begins_mark(sector) {
+            return Ok(true);
+        }
+        let mark_left = match position {
+            position if position == start => 0,
+            position => (start + MARK_LEN as u64).saturating_sub(position) as usize,
+        };
+        let rest = &sector[mark_left.min(len)..];
+        if rest.len() > 4 && rest.iter().all(|byte| *byte == 0) {
             return Ok(true);
         }
         position = sector_end;

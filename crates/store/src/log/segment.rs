@@ -7,6 +7,7 @@ use rookeeper_jute::persistence::{END_OF_RECORD, FILE_HEADER_LEN, FileHeader, LO
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Decode, Reader};
 
+use super::mark::{MARK_LEN, Mark};
 use super::{PAYLOAD_LEN_CAP, PAYLOAD_LEN_MIN, RECORD_OVERHEAD};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -123,10 +124,14 @@ impl<F: DiskFile> SegmentReader<F> {
         let checksum: i64 = reader.read().expect("the window holds 12 bytes");
         let len: i32 = reader.read().expect("the window holds 12 bytes");
         if len == 0 {
-            return if is_zero(self.file(), offset, self.file_len)? {
+            let padding = match Mark::read(self.file(), offset)? {
+                Some(_) => offset + MARK_LEN as u64,
+                None => offset,
+            };
+            return if is_zero(self.file(), padding, self.file_len)? {
                 Ok(Step::End { offset })
             } else {
-                bad("zeros that are followed by data".into())
+                bad("data follows the end of the records".into())
             };
         }
         let payload_len = usize::try_from(len).unwrap_or(0);

@@ -3,8 +3,8 @@
 //! Records gather in memory; a flush is one write and one fdatasync. A new file is made under a
 //! name that nobody takes for a log, synced, renamed, and its directory is synced before the
 //! first flush returns. Where records are small the file is zeroed ahead of them, so that an
-//! fdatasync need not change the file's metadata; at a roll and at a clean stop the zeros are cut
-//! off, so a file that ends with a record was closed in order.
+//! fdatasync need not change the file's metadata; at a roll and at a clean stop what follows the
+//! last record is cut off, so a file that ends with a record was closed in order.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC, VERSION};
 use rookeeper_jute::{Encode, Zxid};
 
+use super::mark::{MARK_LEN, Mark, SYNCED_DBID, UNSYNCED_DBID};
 use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -21,10 +22,6 @@ use crate::store::Shared;
 /// Longer flushes are appended without zeroing ahead: measured, zeros cost more than they save
 /// from about here on.
 const ZERO_AHEAD_FLUSH_MAX: usize = 256 << 10;
-
-/// Zeros behind the last record at the least while a file is open: the sign that it was not
-/// closed in order.
-const TAIL_ZEROS: usize = 16;
 
 /// A file that is ready to become a log.
 struct Prepared {
@@ -61,12 +58,14 @@ impl Preparer {
     fn make(&self) -> Result<Prepared, StoreError> {
         let path = self.path();
         let file = self.shared.disk.create(&path).map_err(StoreError::io("create", &path))?;
+        let synced = self.shared.config.force_sync;
+        let dbid = if synced { SYNCED_DBID } else { UNSYNCED_DBID };
         let mut head = Vec::with_capacity(FILE_HEADER_LEN);
-        FileHeader { magic: LOG_MAGIC, version: VERSION, dbid: 0 }.encode(&mut head);
+        FileHeader { magic: LOG_MAGIC, version: VERSION, dbid }.encode(&mut head);
         file.write_at(0, &head).map_err(StoreError::io("write", &path))?;
         let zeroed = zero_ahead(&*file, head.len() as u64, self.shared.zero_ahead_len())
             .map_err(StoreError::io("write", &path))?;
-        if self.shared.config.force_sync {
+        if synced {
             file.sync_all().map_err(StoreError::io("sync", &path))?;
         }
         Ok(Prepared { file, zeroed })
@@ -267,14 +266,12 @@ impl LogWriter {
         let open = self.open.as_mut().expect("a file was just opened if there was none");
         let len = self.buffer.len();
         let end = open.position + len as u64;
-        if end + TAIL_ZEROS as u64 > open.zeroed {
-            self.buffer.resize(len + TAIL_ZEROS, 0);
-        }
+        Mark { start: open.position, end }.encode(&mut self.buffer);
         open.file
             .write_at(open.position, &self.buffer)
             .map_err(StoreError::io("write", &open.path))?;
         open.zeroed = open.zeroed.max(open.position + self.buffer.len() as u64);
-        if end + TAIL_ZEROS as u64 >= open.zeroed && len <= ZERO_AHEAD_FLUSH_MAX {
+        if end + MARK_LEN as u64 >= open.zeroed && len <= ZERO_AHEAD_FLUSH_MAX {
             open.zeroed = zero_ahead(&*open.file, open.zeroed, zero_ahead_len)
                 .map_err(StoreError::io("write", &open.path))?;
         }

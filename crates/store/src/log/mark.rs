@@ -1,0 +1,143 @@
+//! The mark behind a flush: where the last write began.
+//!
+//! Java takes a length of 0 for the end of a log, whatever stands in the eight bytes of checksum
+//! before it and in all bytes behind it. Our writer uses that place: every flush ends with a mark
+//! that the next flush overwrites. After a power loss it tells how far back the last write can
+//! have been torn, so that damage before it is never taken for a torn tail.
+
+use std::io;
+
+use rookeeper_jute::Decode;
+use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC};
+
+use crate::disk::DiskFile;
+use crate::window::READ_LEN;
+
+/// Length of a mark in bytes.
+pub(crate) const MARK_LEN: usize = 32;
+
+/// Stands where a record has its checksum, whose upper half would be zero.
+const MAGIC: [u8; 8] = *b"RookMark";
+
+/// The database id in the header of our logs; Java writes 0 and looks at it nowhere.
+pub(crate) const SYNCED_DBID: i64 = 0x526f_6f6b;
+
+/// The database id where nothing is synced (`forceSync=no`): a power loss may have torn any write.
+pub(crate) const UNSYNCED_DBID: i64 = SYNCED_DBID + 1;
+
+/// What is known of the writes of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// They are Java's: nothing.
+    Unmarked,
+    /// Each ends with a mark and was synced before the next began.
+    Synced,
+    /// Each ends with a mark and none was synced.
+    Unsynced,
+}
+
+impl Writes {
+    /// What the header of a log says.
+    pub(crate) fn of(file: &dyn DiskFile) -> io::Result<Writes> {
+        let mut header = [0; FILE_HEADER_LEN];
+        let len = file.read_at(0, &mut header)?;
+        let header = FileHeader::from_bytes(&header[..len]);
+        let dbid = header.ok().filter(|header| header.magic == LOG_MAGIC).map(|it| it.dbid);
+        Ok(match dbid {
+            Some(SYNCED_DBID) => Writes::Synced,
+            Some(UNSYNCED_DBID) => Writes::Unsynced,
+            _ => Writes::Unmarked,
+        })
+    }
+}
+
+/// Whether `bytes`, from where a record or a mark should begin to the end of the sector, are the
+/// beginning of a mark.
+pub(crate) fn begins_mark(bytes: &[u8]) -> bool {
+    let len = bytes.len().min(MAGIC.len());
+    len > 0 && bytes[..len] == MAGIC[..len]
+}
+
+/// A mark: a flush wrote everything from `start` to `end`, where the mark stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Mark {
+    /// Appends the mark to `out`.
+    pub(crate) fn encode(self, out: &mut Vec<u8>) {
+        let from = out.len();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.end.to_be_bytes());
+        out.extend_from_slice(&self.start.to_be_bytes());
+        let checksum = simd_adler32::adler32(&&out[from..]);
+        out.extend_from_slice(&checksum.to_be_bytes());
+        assert!(out.len() - from == MARK_LEN, "a mark has one length");
+    }
+
+    /// The mark that `bytes` are, if they stand at `offset`.
+    fn decode(bytes: &[u8], offset: u64) -> Option<Mark> {
+        let bytes: &[u8; MARK_LEN] = bytes.try_into().ok()?;
+        let long = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        let mark = Mark { start: long(20), end: long(12) };
+        let mut whole = Vec::with_capacity(MARK_LEN);
+        mark.encode(&mut whole);
+        (whole == bytes && mark.end == offset && mark.start < offset).then_some(mark)
+    }
+
+    /// The mark at `offset`, if one stands there.
+    pub(crate) fn read(file: &dyn DiskFile, offset: u64) -> io::Result<Option<Mark>> {
+        let mut bytes = [0; MARK_LEN];
+        let len = file.read_at(offset, &mut bytes)?;
+        Ok(Mark::decode(&bytes[..len], offset))
+    }
+
+    /// The last mark that stands in `start..end`.
+    pub(crate) fn last_in(file: &dyn DiskFile, start: u64, end: u64) -> io::Result<Option<Mark>> {
+        let mut chunk_end = end;
+        let mut buffer = vec![0; READ_LEN + MARK_LEN];
+        while chunk_end > start {
+            let chunk_start = chunk_end.saturating_sub(READ_LEN as u64).max(start);
+            // A mark that begins in this chunk may reach into the one behind it.
+            let wanted = (chunk_end - chunk_start) as usize + MARK_LEN - 1;
+            let len = file.read_at(chunk_start, &mut buffer[..wanted])?;
+            let found =
+                buffer[..len].windows(MARK_LEN).enumerate().rev().find_map(|(at, bytes)| {
+                    bytes
+                        .starts_with(&MAGIC)
+                        .then(|| Mark::decode(bytes, chunk_start + at as u64))?
+                });
+            if found.is_some() {
+                return Ok(found);
+            }
+            chunk_end = chunk_start;
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Bytes;
+
+    #[test]
+    fn a_mark_is_found_where_it_was_written_and_nowhere_else() {
+        for at in [100, READ_LEN - 5, READ_LEN, 2 * READ_LEN + 3] {
+            let mut bytes = vec![0x52; at];
+            let mark = Mark { start: 16, end: at as u64 };
+            mark.encode(&mut bytes);
+            bytes.resize(at + 5000, 0);
+            let (len, file) = (bytes.len() as u64, Bytes(&bytes));
+            assert_eq!(Mark::read(&file, at as u64).unwrap(), Some(mark));
+            assert_eq!(Mark::read(&file, at as u64 + 1).unwrap(), None);
+            assert_eq!(Mark::last_in(&file, 16, len).unwrap(), Some(mark));
+            assert_eq!(Mark::last_in(&file, at as u64 + 1, len).unwrap(), None);
+            let moved = [&[0x52], &bytes[..]].concat();
+            assert_eq!(Mark::last_in(&Bytes(&moved), 0, len + 1).unwrap(), None);
+        }
+    }
+}
