@@ -357,9 +357,12 @@ impl IoThread {
                 }
             }
             ShardEffect::FourLetterWord { connection: key, word, argument } => {
+                let Some(token) = self.token(key) else { return };
                 if !self.four_letter.ask(key, word, argument) {
-                    let Some(token) = self.token(key) else { return };
                     self.lost(token);
+                } else if let Some(connection) = self.connection(token) {
+                    // Whoever asks may close its side at once and still wants the answer.
+                    connection.paused = true;
                 }
             }
             ShardEffect::More => self.more = true,
@@ -405,6 +408,11 @@ impl IoThread {
                     let closing = connection.closing_since_ms.is_some();
                     self.shard.written(key, len, &mut self.effects);
                     if len == all && closing {
+                        if connection.paused {
+                            // Bytes left unread would turn the close into a reset, which could
+                            // overtake the last answer.
+                            connection.socket.read(&mut self.scratch);
+                        }
                         self.lost(token);
                     }
                     self.carry();

@@ -132,17 +132,24 @@ impl Client {
 
     /// Connects with a session that exists.
     pub fn resume(address: SocketAddr, session: SessionId, password: &[u8]) -> Client {
-        let mut client = Self::ask(address, session, password);
+        let mut client = Self::ask(address, session, password, 30_000);
+        client.connected();
+        client
+    }
+
+    /// Connects with a new session of this timeout.
+    pub fn connect_for(address: SocketAddr, timeout_ms: i32) -> Client {
+        let mut client = Self::ask(address, SessionId(0), &[0; 16], timeout_ms);
         client.connected();
         client
     }
 
     /// Asks for a new session without waiting for the answer.
     pub fn connect_later(address: SocketAddr) -> Client {
-        Self::ask(address, SessionId(0), &[0; 16])
+        Self::ask(address, SessionId(0), &[0; 16], 30_000)
     }
 
-    fn ask(address: SocketAddr, session: SessionId, password: &[u8]) -> Client {
+    fn ask(address: SocketAddr, session: SessionId, password: &[u8], timeout_ms: i32) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -151,7 +158,7 @@ impl Client {
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid::ZERO,
-            timeout_ms: 30_000,
+            timeout_ms,
             session_id: session,
             password: Some(password),
             read_only: Some(false),
@@ -280,6 +287,8 @@ pub fn four_letter_word(address: SocketAddr, word: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(word.as_bytes()).unwrap();
+    // As netcat does at the end of its input.
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
