@@ -39,7 +39,8 @@ fn credentials(bytes: &[u8]) {
     for scheme in ["digest", "ip"] {
         let provider = access.provider(scheme).expect("both are there by default");
         for remote in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-            let Ok(identities) = provider.authenticate(&ConnectionInfo { remote }, bytes) else {
+            let Ok(identities) = provider.authenticate(&ConnectionInfo { remote }, Some(bytes))
+            else {
                 continue;
             };
             for identity in identities {
