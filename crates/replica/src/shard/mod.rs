@@ -25,7 +25,7 @@ mod report;
 mod requests;
 mod stats;
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -127,6 +127,8 @@ pub struct Shard {
     config: Arc<ShardConfig>,
     access: Arc<AccessControl>,
     connections: Connections,
+    /// The address of the last connection, and what it is as an identity.
+    last_address: Option<(IpAddr, Arc<[Identity]>)>,
     watches: WatchTable<ConnectionKey>,
     /// How many watches the core was told of.
     watches_published: usize,
@@ -161,6 +163,7 @@ impl Shard {
             config,
             access,
             connections: Connections::new(id),
+            last_address: None,
             watches_published: 0,
             cursor: 0,
             sequence: 0,
@@ -186,12 +189,25 @@ impl Shard {
 
     /// Takes a new connection; limits on their number are the acceptor's.
     pub fn accept(&mut self, now: Now, peer: Peer) -> ConnectionKey {
-        let ip = Identity::new("ip", &host_address(peer.address.ip()));
+        let identities = self.address_identities(peer.address.ip());
         let stats = ConnectionStats::new(now.wall_ms);
-        let key = self.connections.insert(peer, Arc::new([ip]), stats);
+        let key = self.connections.insert(peer, identities, stats);
         let deadline = now.monotonic_ms() + self.config.sessionless_timeout_ms;
         self.sessionless.push_back((deadline, key));
         key
+    }
+
+    /// The identity that a connection has by its address; one host's connections share it.
+    fn address_identities(&mut self, address: IpAddr) -> Arc<[Identity]> {
+        match &self.last_address {
+            Some((last, identities)) if *last == address => identities.clone(),
+            _ => {
+                let identity = Identity::new("ip", &host_address(address));
+                let identities: Arc<[Identity]> = Arc::new([identity]);
+                self.last_address = Some((address, identities.clone()));
+                identities
+            }
+        }
     }
 
     /// Takes the bytes of one read of a socket. Reads are answered at once into the connection's
