@@ -79,6 +79,21 @@ fn closing_a_session_sees_what_is_pending() {
 }
 
 #[test]
+fn what_is_no_session_owns_nothing() {
+    let mut server = Server::new();
+    for session in [0, i64::MIN, 0xff00_0000_0000_0005_u64 as i64] {
+        server.session = SessionId(session);
+        let request = create("/c", b"", CreateMode::Container);
+        server.submit(OpCode::CreateContainer, &request.to_bytes());
+        server.submit(OpCode::Create, &create("/p", b"", CreateMode::Persistent).to_bytes());
+        server.submit(OpCode::CloseSession, b"");
+        assert!(listed(server.log.last().expect("logged")).is_empty());
+        server.apply_all();
+    }
+    assert!(server.tree.node("/c").is_some() && server.tree.node("/p").is_some());
+}
+
+#[test]
 fn a_parent_of_ephemerals_can_be_deleted_right_after_the_close() {
     let mut server = Server::new();
     server.create("/p");

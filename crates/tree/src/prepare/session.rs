@@ -2,12 +2,13 @@
 
 use rookeeper_jute::txn::CreateSessionTxn;
 use rookeeper_jute::wire::encode_vector_len;
-use rookeeper_jute::{Encode, ErrorCode, OpCode};
+use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId};
 
 use super::create::list_len;
 use super::encode_header;
 use super::request::reader;
 use super::step::{Failure, Step};
+use crate::owners::OwnerKind;
 use crate::paths;
 
 impl Step<'_> {
@@ -24,14 +25,7 @@ impl Step<'_> {
     pub(super) fn close_session(&mut self, out: &mut Vec<u8>) {
         encode_header(self.request, OpCode::CloseSession, out);
         let session = self.request.session;
-        let mut ephemerals: Vec<String> = self.tree.ephemerals(session).collect();
-        if !self.pending.is_empty() {
-            ephemerals.retain(|path| self.owner_of(&self.key(path)) == Some(session.0));
-            let listed = |path: &str| self.stored_owner_of(&self.key(path)) == Some(session.0);
-            let pending = self.pending.owned_by(session).filter(|path| !listed(path));
-            let pending: Vec<String> = pending.map(String::from).collect();
-            ephemerals.extend(pending);
-        }
+        let ephemerals = self.ephemerals(session);
         if self.config.close_session_txn_enabled {
             self.encode_list(&ephemerals, out);
         }
@@ -42,6 +36,24 @@ impl Step<'_> {
             let parent = self.state(&parent_key).expect("a znode has a parent");
             self.set_deleted(&parent_key, parent, &key, &node);
         }
+    }
+
+    /// The znodes that the session will own. Id 0 and the marks of containers and times to live
+    /// are owners too, but no sessions.
+    fn ephemerals(&self, session: SessionId) -> Vec<String> {
+        let kind = self.tree.config().owner_rules().kind(session.0);
+        if kind != OwnerKind::Ephemeral(session) {
+            return Vec::new();
+        }
+        let mut ephemerals: Vec<String> = self.tree.ephemerals(session).collect();
+        if !self.pending.is_empty() {
+            ephemerals.retain(|path| self.owner_of(&self.key(path)) == Some(session.0));
+            let listed = |path: &str| self.stored_owner_of(&self.key(path)) == Some(session.0);
+            let pending = self.pending.owned_by(session).filter(|path| !listed(path));
+            let pending: Vec<String> = pending.map(String::from).collect();
+            ephemerals.extend(pending);
+        }
+        ephemerals
     }
 
     /// As many of the paths as make a transaction that can be read back: all of them, unless the
