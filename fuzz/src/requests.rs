@@ -43,6 +43,10 @@ pub fn run(input: &[u8]) {
         let mut txn = Vec::new();
         let prepared = outstanding.prepare(&tree, &access, &request, &mut txn);
         assert!(txn.len() <= 8192 + 64, "a transaction of {} bytes", txn.len());
+        if txn.is_empty() {
+            assert_eq!(prepared.error, Some(ErrorCode::MarshallingError), "no transaction");
+            continue;
+        }
         waiting.push((op, prepared.error, txn));
         if tag & 0x40 == 0 {
             apply_all(&mut tree, &mut outstanding, &mut changes, &mut waiting);
