@@ -2,12 +2,28 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
+use rookeeper_server::config::Outside;
 use rookeeper_server::process::Process;
 
-/// Reads up to `len_max` bytes of a file; `None` where there is no such file.
-pub fn read(path: &Path, len_max: u64) -> io::Result<Option<Vec<u8>>> {
+/// Files and names as this machine has them.
+pub struct System;
+
+impl Outside for System {
+    fn read(&self, path: &Path, len_max: u64) -> io::Result<Option<Vec<u8>>> {
+        read(path, len_max)
+    }
+
+    fn resolve(&self, host: &str) -> io::Result<IpAddr> {
+        let first = (host, 0).to_socket_addrs()?.next();
+        let unknown = || io::Error::new(ErrorKind::NotFound, "the name has no address");
+        first.map(|address| address.ip()).ok_or_else(unknown)
+    }
+}
+
+fn read(path: &Path, len_max: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -51,7 +51,7 @@ pub fn run(arguments: Vec<String>) -> ExitCode {
 /// Reads the configuration that command line and environment name.
 pub fn configuration(arguments: Vec<String>) -> Result<ServerConfig, ConfigError> {
     let call = Invocation::new(arguments, |name| std::env::var(name).ok())?;
-    let mut config = config::load(&call, &files::read)?;
+    let mut config = config::load(&call, &files::System)?;
     config.version = version::FULL.to_string();
     config.process = Arc::new(files::ThisProcess);
     Ok(config)

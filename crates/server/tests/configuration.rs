@@ -203,6 +203,11 @@ fn wrong_values_are_refused_with_file_line_and_key() {
         ),
         ("root.logger=LOUD", "root.logger: \"LOUD\" is no level of a log"),
         ("clientPortAddress=", "clientPortAddress: no address"),
+        (
+            "clientPortAddress=nowhere",
+            "clientPortAddress: the address nowhere cannot be resolved: \
+             no names are looked up",
+        ),
         ("key=\\u12", "Malformed \\uxxxx encoding."),
         ("server.1=localhost", "server.1: localhost does not have the form"),
     ] {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,9 +17,33 @@ use super::members::{self, Member};
 use super::settings::{Setting, Settings};
 use super::{ListenConfig, ServerConfig, SessionConfig, Whitelist, parts, refuse};
 
-/// Reads the whole of a file that is at most so many bytes long; a longer one is cut off behind
-/// them, and `None` is a file that does not exist. The file system is the binary's.
-pub type ReadFile<'a> = &'a dyn Fn(&Path, u64) -> io::Result<Option<Vec<u8>>>;
+/// What reading a configuration needs of the world. The file system is the binary's, and nobody
+/// else asks for names.
+pub trait Outside {
+    /// Reads the whole of a file that is at most so many bytes long; a longer one is cut off behind
+    /// them, and `None` is a file that does not exist.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn read(&self, path: &Path, len_max: u64) -> io::Result<Option<Vec<u8>>>;
+
+    /// The first address of a host, which may be an address itself.
+    ///
+    /// # Errors
+    /// Where the name is not known.
+    fn resolve(&self, host: &str) -> io::Result<IpAddr>;
+}
+
+/// A reader of files alone: hosts are addresses, and no name is known.
+impl<F: Fn(&Path, u64) -> io::Result<Option<Vec<u8>>>> Outside for F {
+    fn read(&self, path: &Path, len_max: u64) -> io::Result<Option<Vec<u8>>> {
+        self(path, len_max)
+    }
+
+    fn resolve(&self, host: &str) -> io::Result<IpAddr> {
+        host.parse().map_err(|_| io::Error::other("no names are looked up"))
+    }
+}
 
 /// Largest file of a configuration, in bytes.
 const FILE_LEN_MAX: u64 = 1 << 20;
@@ -39,14 +63,14 @@ const IO_THREADS_MAX: i64 = 256;
 /// # Errors
 /// Files that cannot be read, wrong values, keys that ask for what is not there yet, and a call
 /// that is none.
-pub fn load(call: &Invocation, read: ReadFile<'_>) -> Result<ServerConfig, ConfigError> {
+pub fn load(call: &Invocation, outside: &dyn Outside) -> Result<ServerConfig, ConfigError> {
     let mut settings = Settings::default();
     for (name, value, origin) in &call.properties {
         settings.add_property(name, value, origin.clone());
     }
     let source = match call.words.as_slice() {
         [] => embedded(&mut settings)?,
-        [path] => file(&mut settings, path, read)?,
+        [path] => file(&mut settings, path, outside)?,
         [_, _] | [_, _, _] | [_, _, _, _] => positional(&mut settings, &call.words)?,
         words => {
             return Err(ConfigError::Invocation(format!(
@@ -60,7 +84,7 @@ pub fn load(call: &Invocation, read: ReadFile<'_>) -> Result<ServerConfig, Confi
         [path] => path.clone(),
         _ => "command line".to_string(),
     };
-    build(settings, source, &place, read)
+    build(settings, source, &place, outside)
 }
 
 /// Java fails without arguments; this server starts with defaults.
@@ -73,8 +97,8 @@ fn embedded(settings: &mut Settings) -> Result<String, ConfigError> {
     ))
 }
 
-fn file(settings: &mut Settings, path: &str, read: ReadFile<'_>) -> Result<String, ConfigError> {
-    settings.add_file(path, &existing(Path::new(path), read)?)?;
+fn file(settings: &mut Settings, path: &str, outside: &dyn Outside) -> Result<String, ConfigError> {
+    settings.add_file(path, &existing(Path::new(path), outside)?)?;
     Ok(format!("configuration from {path}"))
 }
 
@@ -96,8 +120,9 @@ fn positional(settings: &mut Settings, words: &[String]) -> Result<String, Confi
 }
 
 /// Reads a file of the configuration, up to a bound.
-pub(super) fn bounded(path: &Path, read: ReadFile<'_>) -> Result<Option<Vec<u8>>, ConfigError> {
-    let bytes = read(path, FILE_LEN_MAX + 1)
+pub(super) fn bounded(path: &Path, outside: &dyn Outside) -> Result<Option<Vec<u8>>, ConfigError> {
+    let bytes = outside
+        .read(path, FILE_LEN_MAX + 1)
         .map_err(|source| ConfigError::File { path: path.to_path_buf(), source })?;
     if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 > FILE_LEN_MAX) {
         return Err(ConfigError::FileTooLarge { path: path.to_path_buf(), limit: FILE_LEN_MAX });
@@ -105,8 +130,8 @@ pub(super) fn bounded(path: &Path, read: ReadFile<'_>) -> Result<Option<Vec<u8>>
     Ok(bytes)
 }
 
-fn existing(path: &Path, read: ReadFile<'_>) -> Result<Vec<u8>, ConfigError> {
-    bounded(path, read)?.ok_or_else(|| ConfigError::File {
+fn existing(path: &Path, outside: &dyn Outside) -> Result<Vec<u8>, ConfigError> {
+    bounded(path, outside)?.ok_or_else(|| ConfigError::File {
         path: path.to_path_buf(),
         source: io::ErrorKind::NotFound.into(),
     })
@@ -116,15 +141,15 @@ fn build(
     mut settings: Settings,
     source: String,
     place: &str,
-    read: ReadFile<'_>,
+    outside: &dyn Outside,
 ) -> Result<ServerConfig, ConfigError> {
     check_ensemble_values(&mut settings)?;
     let tree = parts::tree_rules(&mut settings)?;
     let storage = parts::storage(&mut settings, place)?;
     let sessions = sessions(&settings)?;
-    let member = the_one_member(&mut settings, read)?;
-    let my_id = members::my_id(&storage.data_dir, tree.extended_types_enabled, read)?;
-    let listen = listen(&mut settings, member.as_ref(), my_id, place)?;
+    let member = the_one_member(&mut settings, outside)?;
+    let my_id = members::my_id(&storage.data_dir, tree.extended_types_enabled, outside)?;
+    let listen = listen(&mut settings, member.as_ref(), my_id, place, outside)?;
     let auth = parts::auth(&mut settings)?;
     let limits = parts::limits(&settings)?;
     let request_throttle = parts::request_throttle(&mut settings)?;
@@ -186,7 +211,7 @@ fn check_ensemble_values(settings: &mut Settings) -> Result<(), ConfigError> {
 /// The lines `server.N` of the file or of its dynamic file.
 fn the_one_member(
     settings: &mut Settings,
-    read: ReadFile<'_>,
+    outside: &dyn Outside,
 ) -> Result<Option<Member>, ConfigError> {
     let static_lines: Vec<Setting> =
         settings.file_entries().filter(|s| s.key.starts_with("server.")).cloned().collect();
@@ -198,7 +223,7 @@ fn the_one_member(
             .refuse(format!("parameter: {} must be in a separate dynamic config file", line.key)));
     }
     let mut file = Settings::default();
-    file.add_file(&dynamic.value, &existing(Path::new(&dynamic.value), read)?)?;
+    file.add_file(&dynamic.value, &existing(Path::new(&dynamic.value), outside)?)?;
     for entry in file.file_entries() {
         if entry.key == "version" {
             return Err(entry.refuse("dynamic file shouldn't have version inside"));
@@ -249,6 +274,7 @@ fn listen(
     member: Option<&Member>,
     my_id: Option<ServerId>,
     place: &str,
+    outside: &dyn Outside,
 ) -> Result<ListenConfig, ConfigError> {
     let int = -INT_MAX..=INT_MAX;
     // Without a file myid the only server of the list is taken for this one.
@@ -262,7 +288,7 @@ fn listen(
         return Err(setting.refuse("clientPortAddress is set but clientPort is not set"));
     }
     let of_member = member.and_then(|member| member.client.clone());
-    let mut resolved = address.as_ref().map(|s| resolve(s, &s.value)).transpose()?;
+    let mut resolved = address.as_ref().map(|s| resolve(s, &s.value, outside)).transpose()?;
     let port =
         match (port.map(|port| u16::try_from(port).expect("checked to be a port")), of_member) {
             (None, None) => return Err(missing(place, "clientPort is not set")),
@@ -278,7 +304,7 @@ fn listen(
                     let line =
                         settings.file_entries().find(|s| s.key.starts_with("server.")).cloned();
                     let line = line.unwrap_or_else(|| unknown_line(host));
-                    resolved = Some(resolve(&line, host)?);
+                    resolved = Some(resolve(&line, host, outside)?);
                 }
                 port
             }
@@ -308,14 +334,11 @@ fn unknown_line(host: &str) -> Setting {
     Setting { key: "server.N".into(), value: host.into(), origin: Origin::Positional }
 }
 
-fn resolve(setting: &Setting, host: &str) -> Result<IpAddr, ConfigError> {
+fn resolve(setting: &Setting, host: &str, outside: &dyn Outside) -> Result<IpAddr, ConfigError> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let mut found = (bare, 0).to_socket_addrs().map_err(|error| {
-        setting.refuse(format!("the address {host} cannot be resolved: {error}"))
-    })?;
-    let first = found.next();
-    let first = first.ok_or_else(|| setting.refuse(format!("the name {host} has no address")))?;
-    Ok(first.ip())
+    outside
+        .resolve(bare)
+        .map_err(|error| setting.refuse(format!("the address {host} cannot be resolved: {error}")))
 }
 
 /// `zookeeper.console.threshold`, or the older `zookeeper.root.logger=LEVEL,APPENDER`.

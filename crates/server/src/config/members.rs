@@ -7,7 +7,7 @@ use std::path::Path;
 use rookeeper_jute::ServerId;
 
 use super::error::ConfigError;
-use super::load::ReadFile;
+use super::load::Outside;
 use super::refuse;
 use super::settings::{Setting, Settings};
 
@@ -143,10 +143,10 @@ pub fn standalone(
 pub fn my_id(
     data_dir: &Path,
     extended_types: bool,
-    read: ReadFile<'_>,
+    outside: &dyn Outside,
 ) -> Result<Option<ServerId>, ConfigError> {
     let path = data_dir.join("myid");
-    let Some(text) = super::load::bounded(&path, read)? else { return Ok(None) };
+    let Some(text) = super::load::bounded(&path, outside)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
     let text = text.lines().next().unwrap_or_default();
     let refuse = |message: String| ConfigError::MyId { path: path.clone(), message };

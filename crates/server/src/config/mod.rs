@@ -37,7 +37,7 @@ use crate::process::Process;
 
 pub use error::{ConfigError, Notice, NoticeLevel, Origin};
 pub use invocation::Invocation;
-pub use load::{ReadFile, load};
+pub use load::{Outside, load};
 
 /// Everything that a server is told at its start.
 #[derive(Debug, Clone)]
