@@ -319,7 +319,7 @@ impl Side {
         };
         let order =
             if xid == expected { String::new() } else { format!(" EXPECTED xid={expected}") };
-        // A failed multiRead brings the results before the mistake in Java; no client looks at them.
+        // A failed multiRead brings the results before the mistake in Java; no client reads them.
         let ignored = err != 0 && opcode == opcode::MULTI_READ;
         let shown = if body.is_empty() || ignored {
             "no body".to_owned()

@@ -131,8 +131,8 @@ fn end_of_data(file: &dyn DiskFile, start: u64, file_len: u64) -> io::Result<u64
     Ok(start)
 }
 
-/// Whether some sector of `start..end`, where a write began, still holds what it held before: zeros,
-/// but for an earlier mark at `start`. Parts of fewer than five bytes do not count: a record begins
+/// Whether some sector of `start..end`, where a write began, still holds what it held before:
+/// zeros, but for an earlier mark at `start`. Parts of fewer than five bytes do not count: a record begins
 /// with four zeros.
 fn has_dropped_sector(file: &dyn DiskFile, start: u64, end: u64) -> io::Result<bool> {
     let mut position = start;
