@@ -146,7 +146,13 @@ pub(crate) enum DeliveryKind {
         watch: Option<Box<LeftWatch>>,
     },
     /// The session stands; the frame is the connect response.
-    Connected { session: SessionKey, session_id: SessionId, timeout_ms: i32, received_us: u64 },
+    Connected {
+        session: SessionKey,
+        session_id: SessionId,
+        timeout_ms: i32,
+        /// When a new session was asked for; `None` for one that is resumed.
+        created_us: Option<u64>,
+    },
     /// Send the frame, if there is one, and close.
     Close(CloseReason),
     /// The server does not serve any longer: close every connection.

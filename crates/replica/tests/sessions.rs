@@ -67,6 +67,8 @@ fn a_session_resumes_on_another_connection_and_leaves_the_one_before() {
         assert_eq!((resumed.id, resumed.timeout_ms), (session.id, 20_000));
         assert_eq!(resumed.password, session.password);
         assert_eq!(world.clients[first].closed, Some(CloseReason::ClientReconnect));
+        let (report, _) = world.shards[3].connections(0, 1);
+        assert_eq!(report[0].last_operation, "NA", "a resumed session has done nothing here");
         world.get(second, 1, "/e", false);
         world.set(second, 2, "/e", b"2");
         world.run();

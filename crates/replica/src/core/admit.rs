@@ -331,7 +331,8 @@ impl Core {
         let timeout_ms = connect.timeout_ms.max(min).min(max);
         let connected = |session, session_id| {
             let read_only = connect.read_only.map(|_| false);
-            Connected { connection, session, session_id, timeout_ms, read_only, received_us }
+            let created_us = (!resume).then_some(received_us);
+            Connected { connection, session, session_id, timeout_ms, read_only, created_us }
         };
         if !resume {
             let (key, id) = self.sessions.create(timeout_ms, connection, now_ms);

@@ -182,7 +182,7 @@ impl Core {
 
     fn connected(&mut self, connected: &Connected, shared: &Shared) {
         shared.load.remove(0, false);
-        let Connected { connection, session, session_id, timeout_ms, read_only, received_us } =
+        let Connected { connection, session, session_id, timeout_ms, read_only, created_us } =
             *connected;
         let response = ConnectResponse {
             protocol_version: 0,
@@ -191,7 +191,7 @@ impl Core {
             password: Some(&password(session_id)),
             read_only,
         };
-        let kind = DeliveryKind::Connected { session, session_id, timeout_ms, received_us };
+        let kind = DeliveryKind::Connected { session, session_id, timeout_ms, created_us };
         let position = shared.changes.position();
         self.outbox.push(connection, position, kind, |out| reply::framed(out, &response));
     }

@@ -76,7 +76,8 @@ pub(super) struct Connected {
     pub(super) session_id: SessionId,
     pub(super) timeout_ms: i32,
     pub(super) read_only: Option<bool>,
-    pub(super) received_us: u64,
+    /// When a new session was asked for; `None` for one that is resumed.
+    pub(super) created_us: Option<u64>,
 }
 
 /// Segments whose transactions are not all applied, in order.

@@ -1,7 +1,7 @@
 //! What the core says, in order: each reply after the events of all changes before it, and before
 //! the events of any change after it.
 
-use rookeeper_jute::{OpCode, SessionId, Xid};
+use rookeeper_jute::{OpCode, SessionId, Xid, Zxid};
 
 use super::connection::Phase;
 use super::requests::elapsed_ms;
@@ -71,12 +71,12 @@ impl Shard {
                     self.close(index, CloseReason::ClientClosedSession, effects);
                 }
             }
-            DeliveryKind::Connected { session, session_id, timeout_ms, received_us } => {
+            DeliveryKind::Connected { session, session_id, timeout_ms, created_us } => {
                 self.connected(index, *session, *session_id, *timeout_ms);
-                let latency_ms = elapsed_ms(*received_us, now);
-                let zxid = shared.tree.last_processed_zxid();
-                let op = OpCode::CreateSession.to_i32();
-                self.connections[index].stats.answered(op, Xid(0), zxid, now, latency_ms);
+                if let Some(created_us) = created_us {
+                    let zxid = shared.tree.last_processed_zxid();
+                    self.created(now, index, *created_us, zxid);
+                }
             }
             DeliveryKind::Close(reason) => {
                 if *reason == CloseReason::ConnectionThrottled {
@@ -118,6 +118,15 @@ impl Shard {
         } else {
             self.counters.update_latency_ms.add(latency_ms);
         }
+    }
+
+    /// Takes note of the answer to a createSession.
+    fn created(&mut self, now: Now, index: usize, created_us: u64, zxid: Zxid) {
+        let latency_ms = elapsed_ms(created_us, now);
+        let op = OpCode::CreateSession.to_i32();
+        self.connections[index].stats.answered(op, Xid(0), zxid, now, latency_ms);
+        self.counters.latency_ms.add(u64::from(latency_ms));
+        self.counters.update_latency_ms.add(u64::from(latency_ms));
     }
 
     fn connected(

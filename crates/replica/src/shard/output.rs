@@ -59,6 +59,10 @@ impl Shard {
             connection.output_start = 0;
             let output = std::mem::take(&mut connection.output);
             self.buffers.put(output);
+        } else if connection.output_start > BUFFER_KEPT_MAX.max(connection.output_len()) {
+            // A client that is never quite up to date must not keep what it was sent before.
+            connection.output.drain(..connection.output_start);
+            connection.output_start = 0;
         }
         let connection = &self.connections[index];
         let room = connection.output_len() <= self.config.output_bytes_max / 2;
@@ -103,5 +107,43 @@ impl Shard {
             (std::mem::take(&mut connection.input), std::mem::take(&mut connection.output));
         self.buffers.put(input);
         self.buffers.put(output);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rookeeper_tree::AccessControl;
+
+    use super::*;
+    use crate::{Now, Peer, ShardConfig, ShardId};
+
+    #[test]
+    fn what_was_sent_is_given_back_though_the_output_is_never_empty() {
+        let access = Arc::new(AccessControl::default());
+        let mut shard = Shard::new(ShardId(0), Arc::new(ShardConfig::default()), access);
+        let address = "127.0.0.1:1".parse().expect("an address");
+        let key = shard.accept(Now::default(), Peer { address, secure: false });
+        let mut effects = ShardEffects::default();
+        let mut expected = 0u8;
+        let mut next = 0u8;
+        for _ in 0..10_000 {
+            let out = shard.output_mut(0);
+            out.extend((0..1000).map(|_| {
+                next = next.wrapping_add(1);
+                next
+            }));
+            let len = shard.output(key).len() - 100;
+            for byte in &shard.output(key)[..len] {
+                expected = expected.wrapping_add(1);
+                assert_eq!(*byte, expected);
+            }
+            shard.written(key, len, &mut effects);
+        }
+        assert_eq!(shard.output(key).len(), 100);
+        assert!(shard.connections[0].output.capacity() < 4 * BUFFER_KEPT_MAX);
+        shard.written(key, 100, &mut effects);
+        assert_eq!(shard.connections[0].output.capacity(), 0, "an idle connection owns no buffer");
     }
 }
