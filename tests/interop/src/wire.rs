@@ -237,8 +237,8 @@ pub fn show(bytes: Option<&[u8]>) -> String {
     text
 }
 
-/// Java writes a character beyond U+FFFF as its two surrogates, three bytes each: no UTF-8
-/// and which its own clients do not read back; ours are the four bytes of UTF-8. Shown alike.
+/// Java writes a character beyond U+FFFF as its two surrogates, three bytes each, which its own
+/// clients do not read back as UTF-8; ours are the four bytes of UTF-8. Shown alike.
 fn four_byte_characters(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
