@@ -133,7 +133,7 @@ pub(super) fn bounded(path: &Path, outside: &dyn Outside) -> Result<Option<Vec<u
 fn existing(path: &Path, outside: &dyn Outside) -> Result<Vec<u8>, ConfigError> {
     bounded(path, outside)?.ok_or_else(|| ConfigError::File {
         path: path.to_path_buf(),
-        source: io::ErrorKind::NotFound.into(),
+        source: io::Error::new(io::ErrorKind::NotFound, "there is no such file"),
     })
 }
 
