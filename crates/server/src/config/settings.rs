@@ -266,11 +266,9 @@ impl Settings {
             let unprefixed = setting.key.strip_prefix(PREFIX);
             let key = unprefixed.unwrap_or(&setting.key);
             let kind = keys::kind_of(key);
-            if unprefixed.is_some() && kind == Some(KeyKind::File) {
-                warnings.push(format!(
-                    "{}: -D{} has no effect: {key} is read from the configuration file only",
-                    setting.origin, setting.key
-                ));
+            if let Some(why) = without_effect(unprefixed.is_some(), key, kind) {
+                let (origin, name) = (&setting.origin, &setting.key);
+                warnings.push(format!("{origin}: -D{name} has no effect: {why}"));
             } else if unprefixed.is_some() || kind.is_some() {
                 classify(setting, key, kind, &mut said, &mut warnings);
             }
@@ -281,6 +279,19 @@ impl Settings {
         for warning in warnings {
             self.warn(warning);
         }
+    }
+}
+
+/// Why a `-D` of a known key is read by nobody, where that is so.
+fn without_effect(prefixed: bool, key: &str, kind: Option<KeyKind>) -> Option<String> {
+    match (prefixed, kind?) {
+        (_, KeyKind::File) => Some(format!("{key} is read from the configuration file only")),
+        (true, KeyKind::Bare) => Some(format!("the property is {key}")),
+        // Java reads this one under both names.
+        (false, KeyKind::Property) if key != "fsync.warningthresholdms" => {
+            Some(format!("the property is {PREFIX}{key}"))
+        }
+        _ => None,
     }
 }
 
@@ -402,6 +413,34 @@ mod tests {
         settings.add_file("z", b"tickTime=1\ntickTime=2\n").unwrap();
         assert_eq!(settings.file("tickTime").unwrap().value, "2");
         assert_eq!(settings.notices[0].text, "z:2: tickTime replaces the one at z:1");
+    }
+
+    #[test]
+    fn a_property_under_the_wrong_name_is_reported() {
+        let mut settings = Settings::default();
+        for name in [
+            "jute.maxbuffer",
+            "zookeeper.jute.maxbuffer",
+            "snapCount",
+            "zookeeper.snapCount",
+            "fsync.warningthresholdms",
+            "tickTime",
+            "java.home",
+        ] {
+            settings.add_property(name, "5", Origin::Argument);
+        }
+        settings.report();
+        let texts: Vec<&str> = settings.notices.iter().map(|notice| notice.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "command line (-D): -DsnapCount has no effect: the property is zookeeper.snapCount",
+                "command line (-D): -DtickTime has no effect: \
+                 tickTime is read from the configuration file only",
+                "command line (-D): -Dzookeeper.jute.maxbuffer has no effect: \
+                 the property is jute.maxbuffer",
+            ]
+        );
     }
 
     #[test]
