@@ -57,3 +57,15 @@ fn an_undecodable_multi_and_a_null_path_take_their_zxid() {
     assert_eq!(error, None);
     assert!(len > 0, "an error transaction");
 }
+
+#[test]
+fn a_null_list_in_a_multi_takes_no_zxid() {
+    let mut server = Server::new();
+    let header = [0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff];
+    let create =
+        [0, 0, 0, 2, b'/', b'a', 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let end = [0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff];
+    let body = [&header[..], &create, &end].concat();
+    let answer = prepared(&mut server, OpCode::Multi, &body);
+    assert_eq!(answer, (Some(ErrorCode::MarshallingError), 0));
+}

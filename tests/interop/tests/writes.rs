@@ -159,6 +159,11 @@ fn multi_refuses_what_does_not_belong_there() {
         let body = Writer::new().int(kind).raw(&[done]).int(-1);
         Request::new(opcode::MULTI, body, format!("a multi of the header {kind} {done}"))
     };
+    for flags in [0, 3, 4, 5, 9] {
+        let null_list = request::create(opcode::CREATE, &text("/k"), None, None, flags);
+        script.ask(0, vec![multi(std::slice::from_ref(&null_list)), multi(&[])]);
+        script.ask(0, vec![multi(&[create("bad", b"", 0), null_list, create("/k", b"", 9)])]);
+    }
     for (kind, done) in [(1, 1), (-1, 0), (99, 0), (-1, 2)] {
         script.ask(0, vec![end(kind, done)]);
     }

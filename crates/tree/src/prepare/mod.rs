@@ -109,7 +109,8 @@ impl Outstanding {
 
     /// Appends exactly one transaction to `out`: header, record, digest where digests are on. An
     /// error transaction has no digest, as in Java. Only where the body of a single write cannot
-    /// be decoded nothing is appended: the zxid stays free, and [`Prepared::error`] is the answer.
+    /// be decoded, or a create in a multi has a null list, nothing is appended: the zxid stays
+    /// free, and [`Prepared::error`] is the answer.
     pub fn prepare(
         &mut self,
         tree: &Tree,

@@ -116,7 +116,7 @@ impl<'a> Write<'a> {
 /// multi as a whole; and parts that read fail it too.
 ///
 /// # Errors
-/// [`Failure::Malformed`].
+/// [`Failure::Malformed`]; for a null list [`Failure::Unreadable`], as Java has no transaction then.
 pub fn decode_multi(body: &[u8]) -> Result<Vec<Write<'_>>, Failure> {
     let mut reader = reader(body);
     let mut writes = Vec::new();
@@ -150,7 +150,8 @@ fn as_part(create: &mut Create<'_>) -> Result<(), Failure> {
     }
     match mode {
         None => return Err(Failure::Malformed),
-        Some(mode) if mode.is_ttl() || create.acl.is_none() => return Err(Failure::Malformed),
+        Some(_) if create.acl.is_none() => return Err(Failure::Unreadable),
+        Some(mode) if mode.is_ttl() => return Err(Failure::Malformed),
         Some(CreateMode::Container) => create.op = OpCode::CreateContainer,
         Some(_) => {}
     }

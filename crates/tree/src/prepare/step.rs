@@ -24,8 +24,8 @@ pub enum Failure {
     Code(ErrorCode),
     /// Any other exception in Java: MarshallingError, inside a multi for the whole of it.
     Malformed,
-    /// The body of a single write cannot be decoded: MarshallingError, and no transaction. Java
-    /// logs an error transaction under the zxid of the one before, which wedges an ensemble.
+    /// The body of a single write cannot be decoded, or a create in a multi has a null list:
+    /// MarshallingError, and no transaction. Java logs an error transaction under the zxid of the one before, which wedges an ensemble.
     Unreadable,
 }
 
