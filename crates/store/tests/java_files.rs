@@ -16,7 +16,7 @@ use rookeeper_store::{Compression, Repair, SimulatedDisk, Store, StoreConfig};
 const LEN_MAX: usize = 1 << 20;
 
 fn snapshots_of_java() -> Vec<(String, Vec<u8>)> {
-    let dirs = ["n1", "n2", "n3", "n4", "snap-gz", "snap-snappy"];
+    let dirs = ["n1", "n2", "n3", "n4", "n1-395", "snap-gz", "snap-snappy"];
     let files = dirs.into_iter().flat_map(vector_files);
     files.filter(|(name, _)| name.starts_with("snapshot.")).collect()
 }
@@ -41,7 +41,17 @@ fn a_snapshot_is_written_to_the_bytes_that_it_was_read_from() {
             assert!(disk.contents(&in_version_2(&name)).unwrap() == bytes, "{name} differs");
         }
     }
-    assert_eq!(plain, 12);
+    assert_eq!(plain, 13);
+}
+
+#[test]
+fn java_3_9_s_last_zxid_section_is_read() {
+    let bytes = &vector_files("n1-395")["snapshot.300000011"];
+    let mut read = Recording::default();
+    let loaded =
+        rookeeper_store::snapshot::parse(bytes, Compression::None, LEN_MAX, &mut read).unwrap();
+    assert_eq!(loaded.last_zxid, Some(Zxid(0x3_0000_0011)));
+    assert_eq!(loaded.digest.unwrap().version, 2);
 }
 
 #[test]

@@ -132,8 +132,8 @@ fn end_of_data(file: &dyn DiskFile, start: u64, file_len: u64) -> io::Result<u64
 }
 
 /// Whether some sector of `start..end`, where a write began, still holds what it held before:
-/// zeros, but for an earlier mark at `start`. Parts of fewer than five bytes do not count: a record begins
-/// with four zeros.
+/// zeros, but for an earlier mark at `start`. Parts of fewer than five bytes do not count: a
+/// record begins with four zeros.
 fn has_dropped_sector(file: &dyn DiskFile, start: u64, end: u64) -> io::Result<bool> {
     let mut position = start;
     while position < end {
@@ -177,7 +177,7 @@ pub(crate) fn next_valid_record(
             if window[..4] != [0; 4] || window[8] > 0x40 || window[4..12] == [0; 8] {
                 continue;
             }
-            let len = u32::from_be_bytes(window[8..12].try_into().expect("four bytes")) as usize;
+            let len = u32::from_be_bytes(window[8..12].try_into().expect("4 bytes")) as usize;
             let at = base + index as u64;
             if let Some(zxid) = valid_record(file, at, len, file_len, &mut searched)?
                 && zxid > last

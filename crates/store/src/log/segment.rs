@@ -142,9 +142,7 @@ impl<F: DiskFile> SegmentReader<F> {
         if record_len as u64 > left {
             return bad(format!("a record of {len} bytes does not fit into the file"));
         }
-        let mut mark = [0];
-        let mark_offset = offset + record_len as u64 - 1;
-        if self.file().read_at(mark_offset, &mut mark)? != 1 || mark[0] != END_OF_RECORD {
+        if self.end_mark(offset, record_len)? != Some(END_OF_RECORD) {
             return bad("the record's last byte is not its end mark".into());
         }
         if !self.window.ensure(record_len)? {
@@ -161,6 +159,17 @@ impl<F: DiskFile> SegmentReader<F> {
         let header =
             TxnHeader::from_bytes(self.payload()).expect("the payload is as long as a header");
         Ok(Step::Txn { offset, header })
+    }
+
+    /// The last byte of the record at the start of the window, looked up in the file where the
+    /// window is shorter: a damaged length must not make it grow.
+    fn end_mark(&self, offset: u64, record_len: usize) -> io::Result<Option<u8>> {
+        if let Some(byte) = self.window.bytes().get(record_len - 1) {
+            return Ok(Some(*byte));
+        }
+        let mut byte = [0];
+        let len = self.file().read_at(offset + record_len as u64 - 1, &mut byte)?;
+        Ok((len == 1).then_some(byte[0]))
     }
 
     /// Reads the file's header; what is wrong with it, if anything.
