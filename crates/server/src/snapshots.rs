@@ -1,8 +1,8 @@
 //! The snapshot thread: takes the tree's bytes in slices under the write lock, writes them on its
 //! own time, and purges what later snapshots have made superfluous.
 //!
-//! A slice is short and is followed by a pause at least as long, so that a snapshot never takes
-//! more than half of a core from the service.
+//! A slice is short, and pauses keep a snapshot at a rate that leaves processor and disk to the
+//! service.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,10 @@ use rookeeper_tree::{SnapshotProgress, Tree};
 use crate::measures::Measures;
 
 /// Bytes taken under one hold of the write lock: about 100 microseconds' worth.
-const SLICE_BYTES: usize = 32 << 10;
+const SLICE_BYTES: usize = 64 << 10;
+
+/// Bytes written a second at most: a million small znodes take about three seconds.
+const BYTES_A_SECOND: u64 = 64 << 20;
 
 /// What is written, and when old files are removed (Java: `DatadirCleanupManager`).
 #[derive(Debug, Clone)]
@@ -190,12 +193,14 @@ impl<F: FnMut()> SnapshotThread<F> {
             };
             let held = begun.elapsed();
             writer.write(&slice)?;
-            len += slice.len() as u64;
+            let slice_len = slice.len() as u64;
+            len += slice_len;
             slice.clear();
             if progress == SnapshotProgress::Finished {
                 break;
             }
-            let rest = (2 * held).saturating_sub(begun.elapsed());
+            let pace = Duration::from_micros(slice_len * 1_000_000 / BYTES_A_SECOND);
+            let rest = pace.max(2 * held).saturating_sub(begun.elapsed());
             match self.commands.recv_timeout(rest) {
                 // Another snapshot on top of this one would say the same.
                 Ok(Command::Begin) | Err(RecvTimeoutError::Timeout) => {}

@@ -372,3 +372,33 @@ fn a_real_disk_keeps_what_a_simulated_one_keeps() {
         }
     }
 }
+
+#[test]
+fn the_next_log_may_be_prepared_at_any_moment_of_a_roll() {
+    let disk = SimulatedDisk::new();
+    let (store, _, recording) = start(&disk, config()).unwrap();
+    let mut model = Model::of(&recording);
+    model.save(&store).unwrap();
+    let mut log = store.log_writer();
+    let preparer = log.preparer();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                preparer.prepare().unwrap();
+            }
+        });
+        for zxid in (1..=300).map(Zxid) {
+            let txn = payload(zxid, 20);
+            log.append(zxid, &txn).unwrap();
+            log.flush().unwrap();
+            log.roll().unwrap();
+            model.txns.insert(zxid.0, txn);
+        }
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    log.close().unwrap();
+    drop(store);
+    let (_store, _, recording) = start(&disk, config()).unwrap();
+    assert_eq!(Model::of(&recording), model);
+}
