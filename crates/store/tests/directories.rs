@@ -4,12 +4,16 @@
 
 mod common;
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Model, Recording, config, data_dir, in_version_2, payload, start, vector};
 use rookeeper_jute::Zxid;
+use rookeeper_store::disk::{DiskLock, FileInfo};
 use rookeeper_store::{
-    Disk, EpochFile, RealDisk, Repair, SimulatedDisk, Store, StoreConfig, StoreError,
+    Disk, DiskFile, EpochFile, RealDisk, Repair, SimulatedDisk, Store, StoreConfig, StoreError,
 };
 
 fn open(disk: &SimulatedDisk, config: StoreConfig) -> Result<Store, StoreError> {
@@ -373,29 +377,82 @@ fn a_real_disk_keeps_what_a_simulated_one_keeps() {
     }
 }
 
+/// A disk on which a rename takes long enough for anything else to happen meanwhile.
+struct SlowRename(SimulatedDisk);
+
+impl Disk for SlowRename {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.create_dir_all(dir)
+    }
+    fn is_writable(&self, dir: &Path) -> bool {
+        self.0.is_writable(dir)
+    }
+    fn info(&self, path: &Path) -> io::Result<Option<FileInfo>> {
+        self.0.info(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.0.create(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.0.open(path)
+    }
+    fn open_for_write(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.0.open_for_write(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        self.0.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        self.0.lock(path)
+    }
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        self.0.free_space(dir)
+    }
+}
+
+/// Ends a thread's loop, also when the test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn the_next_log_may_be_prepared_at_any_moment_of_a_roll() {
     let disk = SimulatedDisk::new();
-    let (store, _, recording) = start(&disk, config()).unwrap();
-    let mut model = Model::of(&recording);
+    let mut store = Store::open(Arc::new(SlowRename(disk.clone())), config()).unwrap();
+    store.recover(&mut Recording::default()).unwrap();
+    let mut model = Model::default();
     model.save(&store).unwrap();
     let mut log = store.log_writer();
     let preparer = log.preparer();
-    let ended = std::sync::atomic::AtomicBool::new(false);
+    let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+            while !ended.load(Ordering::Relaxed) {
                 preparer.prepare().unwrap();
             }
         });
-        for zxid in (1..=300).map(Zxid) {
+        let end = End(&ended);
+        for zxid in (1..=40).map(Zxid) {
             let txn = payload(zxid, 20);
             log.append(zxid, &txn).unwrap();
-            log.flush().unwrap();
             log.roll().unwrap();
             model.txns.insert(zxid.0, txn);
         }
-        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(end);
     });
     log.close().unwrap();
     drop(store);
