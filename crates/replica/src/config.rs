@@ -29,8 +29,8 @@ pub struct ShardConfig {
     /// Unsent bytes of a connection above which its requests wait unread, in bytes. Java has no
     /// such limit.
     pub output_bytes_max: usize,
-    /// Unsent bytes of a connection above which it is closed, in bytes: events are not asked for
-    /// one by one, so a client that does not read could gather any number of them.
+    /// Unsent bytes of a connection above which an event closes it, in bytes: events are not asked
+    /// for one by one, so a client that does not read could gather any number of them.
     pub output_bytes_close: usize,
     /// Bytes of requests of one connection that wait behind its unanswered writes, above which it
     /// is not read.

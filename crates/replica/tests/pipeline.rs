@@ -99,3 +99,35 @@ fn pings_and_syncs_are_answered_in_order() {
     let xids: Vec<_> = world.replies(client).iter().map(|reply| reply.xid()).collect();
     assert_eq!(xids, [1, -2, 2, 3]);
 }
+
+#[test]
+fn more_reads_than_may_travel_are_answered_in_order_before_the_next_write() {
+    for seed in 0..20 {
+        let mut world = world(1 + (seed % 4) as u16, seed);
+        let (client, _) = world.connect(0, 30_000);
+        world.create(client, 1, "/x", 0);
+        world.disk_works = seed % 2 == 0;
+        let mut xid = 1;
+        for round in 0..4u8 {
+            xid += 1;
+            world.set(client, xid, "/x", &[round]);
+            for _ in 0..[3, 60, 200, 10][usize::from(round)] {
+                xid += 1;
+                world.get(client, xid, "/x", false);
+            }
+        }
+        world.run();
+        world.disk_works = true;
+        world.run();
+        let replies = world.replies(client);
+        let xids: Vec<_> = replies.iter().map(|reply| reply.xid()).collect();
+        assert_eq!(xids, (1..=xid).collect::<Vec<_>>(), "seed {seed}");
+        let mut at = 1;
+        for (round, reads) in [3, 60, 200, 10].into_iter().enumerate() {
+            for reply in &replies[at + 1..=at + reads] {
+                assert_eq!(reply.data(), Some(vec![round as u8]), "seed {seed}");
+            }
+            at += 1 + reads;
+        }
+    }
+}

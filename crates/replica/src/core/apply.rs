@@ -14,9 +14,9 @@ use crate::reply;
 use crate::shard::read_into;
 use crate::shared::Shared;
 
-/// A slice holds the write lock for about 250 microseconds: so many transactions, changes of single
-/// znodes or bytes of replies at most, but at least one transaction.
-const SLICE_TXNS_MAX: usize = 256;
+/// A slice holds the write lock for about 250 microseconds: so many steps of the pipeline, changes
+/// of single znodes or bytes of replies at most, but at least one step.
+const SLICE_STEPS_MAX: usize = 256;
 const SLICE_CHANGES_MAX: u64 = 1024;
 const SLICE_REPLY_BYTES_MAX: usize = 256 << 10;
 
@@ -36,21 +36,19 @@ impl Core {
             effects.extend(shared.watching_shards().map(CoreEffect::Wake));
             return ApplyProgress::Done;
         }
-        let mut txns = 0;
-        while self.state != State::Halted && self.can_apply() {
-            let changes = shared.changes.position() - start;
-            let full = txns == SLICE_TXNS_MAX
-                || changes >= SLICE_CHANGES_MAX
+        let mut steps = 0;
+        while self.state != State::Halted && self.can_go_on() {
+            let full = steps == SLICE_STEPS_MAX
+                || shared.changes.position() - start >= SLICE_CHANGES_MAX
                 || self.outbox.bytes_len() >= SLICE_REPLY_BYTES_MAX;
-            if txns > 0 && full {
+            if steps > 0 && full {
                 break;
             }
-            let Some(Item::Txn { zxid, reply }) = self.pipeline.pop_front() else {
-                unreachable!("what can be applied is a transaction");
-            };
-            txns += 1;
-            self.apply_one(zxid, reply, shared, effects);
-            self.answer_ready(shared);
+            steps += 1;
+            match self.pipeline.pop_front().expect("looked at before") {
+                Item::Txn { zxid, reply } => self.apply_one(zxid, reply, shared, effects),
+                item => self.answer(item, shared),
+            }
         }
         if self.state != State::Halted {
             // There may be room in the pipeline for what a limit kept back.
@@ -58,7 +56,7 @@ impl Core {
         }
         self.wake_watchers(start, shared, effects);
         self.outbox.flush(Some(shared), effects);
-        if self.state != State::Halted && self.can_apply() {
+        if self.state != State::Halted && self.can_go_on() {
             return ApplyProgress::More;
         }
         self.applying = false;
@@ -66,28 +64,39 @@ impl Core {
         ApplyProgress::Done
     }
 
-    /// Whether the next step of the pipeline is a transaction that is committed.
-    pub(super) fn can_apply(&self) -> bool {
+    /// Whether the next step of the pipeline waits for nothing any longer.
+    pub(super) fn can_go_on(&self) -> bool {
         match self.pipeline.front() {
             Some(Item::Txn { zxid, .. }) => *zxid <= self.commit.committed(),
-            _ => false,
+            Some(_) => true,
+            None => false,
         }
     }
 
-    /// Answers what waits for nothing any longer.
+    /// Answers what waits for no transaction; what makes too many bytes is left to
+    /// [`Core::apply`].
     pub(super) fn answer_ready(&mut self, shared: &Shared) {
-        while !matches!(self.pipeline.front(), None | Some(Item::Txn { .. })) {
-            match self.pipeline.pop_front() {
-                Some(Item::Read(read)) => self.answer_read(&read, shared),
-                Some(Item::Refused(reply, err)) => {
-                    let zxid = shared.tree.last_processed_zxid();
-                    let position = shared.changes.position();
-                    reply.release(shared);
-                    self.reply(&reply, zxid, err, position, None);
-                }
-                Some(Item::Resumed(connected)) => self.connected(&connected, shared),
-                Some(Item::Txn { .. }) | None => unreachable!("looked at before"),
+        while self.outbox.bytes_len() < SLICE_REPLY_BYTES_MAX {
+            match self.pipeline.front() {
+                None | Some(Item::Txn { .. }) => return,
+                Some(_) => {}
             }
+            let item = self.pipeline.pop_front().expect("looked at before");
+            self.answer(item, shared);
+        }
+    }
+
+    fn answer(&mut self, item: Item, shared: &Shared) {
+        match item {
+            Item::Read(read) => self.answer_read(&read, shared),
+            Item::Refused(reply, err) => {
+                let zxid = shared.tree.last_processed_zxid();
+                let position = shared.changes.position();
+                reply.release(shared);
+                self.reply(&reply, zxid, err, position, None);
+            }
+            Item::Resumed(connected) => self.connected(&connected, shared),
+            Item::Txn { .. } => unreachable!("a transaction is applied"),
         }
     }
 

@@ -297,7 +297,7 @@ impl Core {
     }
 
     fn ask_to_apply(&mut self, effects: &mut Vec<CoreEffect>) {
-        if !self.applying && self.can_apply() {
+        if !self.applying && self.can_go_on() {
             self.applying = true;
             effects.push(CoreEffect::Apply);
         }

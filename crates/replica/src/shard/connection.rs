@@ -47,8 +47,8 @@ pub(super) struct Gate {
     pub(super) waiting: VecDeque<Waiting>,
     /// Bytes of their bodies.
     pub(super) bytes: usize,
-    /// How many of them can be answered only by this shard, when all writes before are answered.
-    pub(super) local: usize,
+    /// How many of them are no reads: a later write waits behind them.
+    pub(super) barriers: usize,
 }
 
 #[derive(Debug)]
@@ -67,6 +67,8 @@ pub(super) struct Connection {
     pub(super) timeout_ms: i32,
     /// Writes that were submitted and not answered.
     pub(super) submitted: u32,
+    /// Reads that were submitted to travel with a write and not answered.
+    pub(super) travelling: u32,
     /// Requests with a positive xid that were not answered (Java: `outstandingCount`).
     pub(super) outstanding: u32,
     pub(super) session: SessionKey,
@@ -136,6 +138,7 @@ impl Connections {
             announced: false,
             timeout_ms: 0,
             submitted: 0,
+            travelling: 0,
             outstanding: 0,
             session: SessionKey::NONE,
             session_id: SessionId(0),

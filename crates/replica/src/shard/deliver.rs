@@ -105,7 +105,9 @@ impl Shard {
         if header.xid.0 > 0 {
             connection.outstanding = connection.outstanding.saturating_sub(1);
         }
-        if !read {
+        if read {
+            connection.travelling -= 1;
+        } else {
             connection.submitted -= 1;
         }
         if connection.paused || (connection.submitted == 0 && connection.gate.is_some()) {

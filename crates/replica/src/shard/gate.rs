@@ -6,7 +6,8 @@
 //!   travel with it and are answered where the write is applied, just before it; otherwise they are
 //!   answered here, after the write's reply.
 //! - Requests about watches, and invalid ones, are answered here only. A write behind a waiting one
-//!   of them waits too.
+//!   of them waits too, and so does one behind more reads than may travel: they are answered here,
+//!   where a client that does not read its replies holds nobody up.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use rookeeper_jute::proto::RequestHeader;
 use rookeeper_jute::{OpCode, Xid};
 use rookeeper_tree::Identity;
 
-use super::connection::{Gate, Phase, Waiting};
+use super::connection::{Connection, Gate, Phase, Waiting};
 use super::{Shard, ShardEffect, ShardEffects, Turn};
 use crate::close::CloseReason;
 use crate::message::{RequestSubmission, Submission, SubmissionKind};
@@ -89,7 +90,7 @@ impl Shard {
         }
         match Class::of(op) {
             Class::Write(op) => {
-                if connection.gate.as_ref().is_some_and(|gate| gate.local > 0) {
+                if connection.write_must_wait() {
                     self.wait(index, request);
                 } else {
                     self.submit_waiting_reads(index, turn);
@@ -127,7 +128,7 @@ impl Shard {
         let connection = &mut self.connections[index];
         let gate = connection.gate.get_or_insert_default();
         gate.bytes += waiting_len(request.body.len());
-        gate.local += usize::from(matches!(Class::of(request.op), Class::Local(_)));
+        gate.barriers += usize::from(is_barrier(request.op));
         gate.waiting.push_back(Waiting {
             xid: request.xid,
             op: request.op,
@@ -171,8 +172,9 @@ impl Shard {
 
     fn submit_read(&mut self, index: usize, waiting: &Waiting, effects: &mut ShardEffects) {
         let Class::Read(op) = Class::of(waiting.op) else {
-            unreachable!("only reads wait in a gate without local requests");
+            unreachable!("only reads wait in a gate without barriers");
         };
+        self.connections[index].travelling += 1;
         self.push_submission(index, waiting.request(), op, true, false, effects);
     }
 
@@ -222,6 +224,7 @@ impl Shard {
             match Class::of(waiting.op) {
                 Class::Read(_) if submitted => held += 1,
                 Class::Local(_) if submitted => break,
+                Class::Write(_) if !self.connections[index].may_travel(held) => break,
                 Class::Read(op) => {
                     let waiting = gate.pop();
                     turn.frames_left -= 1;
@@ -265,7 +268,7 @@ impl Gate {
     fn pop(&mut self) -> Waiting {
         let waiting = self.waiting.pop_front().expect("it was looked at before");
         self.bytes -= waiting_len(waiting.body.len());
-        self.local -= usize::from(matches!(Class::of(waiting.op), Class::Local(_)));
+        self.barriers -= usize::from(is_barrier(waiting.op));
         waiting
     }
 }
@@ -280,6 +283,28 @@ impl Waiting {
             identities: Some(&self.identities),
         }
     }
+}
+
+/// How many reads of a connection may be on their way with writes: their replies are made whether
+/// or not the client reads, so this bounds the memory that they take.
+const TRAVELLING_MAX: usize = 64;
+
+impl Connection {
+    /// Whether so many more reads may travel.
+    fn may_travel(&self, reads: usize) -> bool {
+        reads == 0 || self.travelling as usize + reads <= TRAVELLING_MAX
+    }
+
+    /// Whether a new write has to wait for what waits already.
+    fn write_must_wait(&self) -> bool {
+        let blocks = |gate: &Gate| gate.barriers > 0 || !self.may_travel(gate.waiting.len());
+        self.gate.as_deref().is_some_and(blocks)
+    }
+}
+
+/// Whether a later write waits behind such a request.
+fn is_barrier(op: i32) -> bool {
+    !matches!(Class::of(op), Class::Read(_))
 }
 
 /// What a waiting request counts for, its body and what is around it, in bytes.

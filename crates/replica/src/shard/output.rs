@@ -3,7 +3,6 @@
 
 use super::connection::Phase;
 use super::{Shard, ShardEffect, ShardEffects};
-use crate::close::CloseReason;
 use crate::ids::ConnectionKey;
 
 /// A buffer larger than this is given back to the allocator rather than kept, in bytes.
@@ -82,8 +81,8 @@ impl Shard {
         &mut connection.output
     }
 
-    /// Tells the driver, once, that there is something to send; closes a connection that gathers
-    /// too much.
+    /// Tells the driver, once, that there is something to send. Replies need no limit here: no
+    /// request is taken up while there is much to send, and few are on their way.
     #[inline]
     pub(super) fn announce(&mut self, index: usize, effects: &mut ShardEffects) {
         let connection = &mut self.connections[index];
@@ -91,11 +90,6 @@ impl Shard {
             connection.announced = true;
             let key = self.connections.key(index);
             effects.effects.push(ShardEffect::Output(key));
-        }
-        let connection = &mut self.connections[index];
-        if connection.output_len() > self.config.output_bytes_close {
-            connection.output.truncate(connection.output_start);
-            self.close(index, CloseReason::OutputFull, effects);
         }
     }
 
