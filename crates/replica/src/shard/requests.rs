@@ -24,6 +24,9 @@ use crate::watch::{AddWatchMode, Restore, WatcherType};
 /// The zxid in the reply to an invalid operation: it never got one (Java: `Request.zxid`).
 const NO_REQUEST_ZXID: Zxid = Zxid(-1);
 
+/// A longer reply has no length that its frame could say, in bytes.
+const REPLY_LEN_MAX: usize = i32::MAX as usize;
+
 /// Answers a read from the tree into `out`, the whole frame; returns the watch that it leaves.
 pub(crate) fn read_into<'a>(
     shared: &Shared,
@@ -39,6 +42,11 @@ pub(crate) fn read_into<'a>(
         return None;
     }
     let answer = shared.tree.query(read, access, out);
+    if out.len() - start > REPLY_LEN_MAX {
+        out.truncate(start);
+        reply::header_only(out, xid, zxid, ErrorCode::MarshallingError);
+        return None;
+    }
     reply::end(out, start, xid, zxid, answer.err.to_i32());
     answer.watch
 }
