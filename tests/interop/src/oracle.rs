@@ -73,6 +73,8 @@ pub struct Pair {
     directory: std::path::PathBuf,
     /// At each restart the other side goes on as the other kind of server.
     pub alternate: bool,
+    /// Prints every step and what it brought.
+    pub show: bool,
 }
 
 impl Pair {
@@ -98,7 +100,7 @@ impl Pair {
             let other = Side::start(kinds[1], &directory.join("other"), settings);
             (reference.join().expect("the reference server starts"), other)
         });
-        Pair { reference, other, steps: Vec::new(), directory, alternate: false }
+        Pair { reference, other, steps: Vec::new(), directory, alternate: false, show: false }
     }
 
     /// Carries out one step on both; the outcome where they agree.
@@ -112,6 +114,9 @@ impl Pair {
             };
             (expected.join().expect("the reference side runs"), found)
         });
+        if self.show {
+            println!("{}\n      {}", step.describe(), expected.lines.join("\n      "));
+        }
         self.steps.push(step);
         if expected.lines == found.lines {
             return Ok(expected);
@@ -163,6 +168,7 @@ pub fn run(run: Run) -> Result<usize, Box<Difference>> {
     let profile = Profile::of(run.seed, run.io_threads);
     let mut pair = Pair::start(run.kinds, &profile.settings(), &format!("seed-{}", run.seed));
     pair.alternate = run.alternate;
+    pair.show = run.show;
     let result = drive(run, profile, &mut pair);
     pair.remove();
     result
@@ -175,9 +181,6 @@ fn drive(run: Run, profile: Profile, pair: &mut Pair) -> Result<usize, Box<Diffe
         let step = generator.next(done * 1000 / run.operations);
         done += step.operations();
         let outcome = pair.step(step.clone())?;
-        if run.show {
-            println!("{}\n      {}", step.describe(), outcome.lines.join("\n      "));
-        }
         generator.learn(&step, &outcome);
     }
     let data_size = !generator.quotas && profile.restarts == 0;
