@@ -229,9 +229,13 @@ impl Comparison<'_> {
     fn start(&mut self) -> Result<(), BenchError> {
         for _ in 0..self.args.rounds {
             for side in 0..2 {
-                let took = self.server(side, &[])?.start()?;
+                let mut server = self.server(side, &[])?;
+                let took = server.start()?;
                 let label = "first answer after a cold start";
                 self.table.add(side, "start_ms", label, "ms", Goal::AtMost(50.0), ms(took));
+                let label = "CPU time of a cold start";
+                let cpu = process::cpu_time_of_all(&server.pids())?;
+                self.table.add(side, "start_cpu_ms", label, "ms", Goal::None, ms(cpu));
             }
         }
         Ok(())
@@ -394,6 +398,9 @@ impl Comparison<'_> {
                 let took = server.start()?.as_secs_f64();
                 let label = format!("restart with {} znodes", self.args.znodes);
                 self.table.add(side, "restart_s", &label, "s", Goal::AtMost(1.0), took);
+                let label = "CPU time of that restart";
+                let cpu = process::cpu_time_of_all(&server.pids())?.as_secs_f64();
+                self.table.add(side, "restart_cpu_s", label, "s", Goal::None, cpu);
             }
             thread::sleep(Duration::from_secs(1));
             let value = mb(process::memory_of_all(&server.pids())?.resident);
