@@ -20,7 +20,7 @@ test: setup
 setup:
 	@scripts/setup.sh
 
-# Against any ZooKeeper: make bench ARGS="load 127.0.0.1:2181 ..."
+# Against any ZooKeeper: make bench ARGS="load --server 127.0.0.1:2181 ..."
 bench: build
 	"$${CARGO_TARGET_DIR:-target}"/release/rookeeper bench $(ARGS)
 
