@@ -5,14 +5,16 @@
 //! [`DiskFile::sync_all`], and a name that was created, renamed or removed needs
 //! [`Disk::sync_dir`] of its directory.
 
+mod chooser;
 mod real;
 mod simulated;
 
 use std::io;
 use std::path::Path;
 
+pub use chooser::Chooser;
 pub use real::RealDisk;
-pub use simulated::{Chooser, Fault, FaultKind, SimulatedDisk};
+pub use simulated::{Fault, FaultKind, SimulatedDisk};
 
 /// What is known of a file without opening it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
