@@ -2,6 +2,38 @@
 //! same bytes. This crate contains no part of a server and none of our crates: a mistake shared
 //! with the code under test could not be seen.
 //!
+//! Compared is everything that comes back, but for: times (they must be plausible), session ids
+//! (each is named by its index; passwords must be what Java derives from the id), the order of
+//! children, of ephemerals and of the events of one closed session (Java's is a hash set's), and
+//! the order of identities that `auth` expands to.
+//!
+//! # What is not asked, and why
+//!
+//! - What Java's server does not survive: garbage in a quota's statistics, createTTL with other
+//!   flags and a negative time to live.
+//! - What depends on timing in Java: requests pipelined behind a setACL (its pending change keeps
+//!   the old list), behind an authentication, behind a multi that fails outside Java's own
+//!   checks, behind anything that closes the connection, and hard quotas under pipelining.
+//! - createSession from a client (Java answers with a second connect response) and SASL.
+//!
+//! # Where we differ on purpose
+//!
+//! - Persistent watches of the null path: Java keeps them, we answer MarshallingError.
+//! - A multiRead that fails as a whole: Java sends the results before the mistake behind the error,
+//!   where no client looks.
+//! - Characters beyond U+FFFF: Java writes two surrogates of three bytes, which is not UTF-8; we
+//!   write UTF-8.
+//! - `reconfigEnabled=true` on a standalone server: we refuse to start until there are ensembles.
+//! - A write that cannot be decoded: Java logs an error transaction under the zxid of the one
+//!   before; we log nothing. Clients see the same.
+//!
+//! # Environment
+//!
+//! - `JAVA=no`: nothing is compared; every test says so
+//! - `ROOKEEPER_BIN`: our binary; else cargo builds it
+//! - `ROOKEEPER_TOOLS`: where `scripts/java-zookeeper.sh` keeps Java's
+//! - `INTEROP_OTHER=java`: a second Java server in the place of ours, which proves the tests
+//!
 //! # Layout
 //!
 //! - [`wire`]: jute primitives, written apart from our codec

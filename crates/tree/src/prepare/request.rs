@@ -116,7 +116,8 @@ impl<'a> Write<'a> {
 /// multi as a whole; and parts that read fail it too.
 ///
 /// # Errors
-/// [`Failure::Malformed`]; for a null list [`Failure::Unreadable`], as Java has no transaction then.
+/// [`Failure::Malformed`]; for a null list [`Failure::Unreadable`], as Java has no transaction
+/// then.
 pub fn decode_multi(body: &[u8]) -> Result<Vec<Write<'_>>, Failure> {
     let mut reader = reader(body);
     let mut writes = Vec::new();

@@ -25,7 +25,8 @@ pub enum Failure {
     /// Any other exception in Java: MarshallingError, inside a multi for the whole of it.
     Malformed,
     /// The body of a single write cannot be decoded, or a create in a multi has a null list:
-    /// MarshallingError, and no transaction. Java logs an error transaction under the zxid of the one before, which wedges an ensemble.
+    /// MarshallingError, and no transaction. Java logs an error transaction under the zxid of the
+    /// one before, which wedges an ensemble.
     Unreadable,
 }
 
