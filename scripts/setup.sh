@@ -3,7 +3,7 @@
 set -euo pipefail
 
 if ! command -v cargo >/dev/null; then
-    echo "setup.sh: cargo is missing; install Rust 1.90 or later (see CONTRIBUTING.md)" >&2
+    echo "setup.sh: cargo is missing; install Rust 1.90 or later with rustup" >&2
     exit 1
 fi
 missing=()
