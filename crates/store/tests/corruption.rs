@@ -295,6 +295,27 @@ fn a_dropped_sector_is_a_torn_write_in_the_last_flush_and_damage_before_it() {
 }
 
 #[test]
+fn a_log_that_was_closed_has_no_torn_write() {
+    let (disk, _, _) = left_open(12, 300);
+    // The next server closes what it finds open.
+    drop(start(&disk, config()).unwrap());
+    let whole = disk.contents(&in_version_2("log.1")).unwrap();
+    let parsed = rookeeper_store::log::parse(&whole);
+    assert_eq!(parsed.end, whole.len() as u64);
+    let last_record = parsed.txns[23].0 as usize;
+    for sector in 1..last_record / 512 {
+        let disk = disk.after_kill();
+        let mut bytes = whole.clone();
+        bytes[sector * 512..(sector + 1) * 512].fill(0);
+        disk.put(&in_version_2("log.1"), &bytes);
+        let error = refusal(&disk);
+        let StoreError::LogDamaged { path, offset, .. } = error else { panic!("{error}") };
+        assert_eq!(path, in_version_2("log.1"));
+        assert!(offset as usize <= sector * 512);
+    }
+}
+
+#[test]
 fn each_flipped_bit_of_an_open_log_is_refused_even_in_its_last_record() {
     let (disk, bytes, _) = left_open(4, 30);
     let parsed = rookeeper_store::log::parse(&bytes);
