@@ -11,8 +11,8 @@ use crate::values::Values;
 use crate::wire::{self, Writer, opcode};
 use std::collections::BTreeSet;
 
-/// Number of connections that a scenario holds at most.
-const SLOTS: usize = 4;
+/// Number of connections that any scenario holds at most.
+const SLOTS_MAX: usize = 6;
 
 /// What a run is configured for.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,8 @@ pub struct Profile {
     pub restarts: usize,
     /// I/O threads of Rookeeper.
     pub io_threads: usize,
+    /// Number of connections at most.
+    slots: usize,
 }
 
 impl Profile {
@@ -44,6 +46,7 @@ impl Profile {
             restarts: random.pick(&[0, 1, 1, 2]),
             io_threads,
             close_session_txn: random.chance(85),
+            slots: random.pick(&[2, 4, 4, SLOTS_MAX]),
         }
     }
 
@@ -95,7 +98,7 @@ impl Generator {
         Generator {
             values: Values { random: Random::new(seed), known: Vec::new() },
             profile,
-            slots: vec![Slot::default(); SLOTS],
+            slots: vec![Slot::default(); profile.slots],
             sessions: 0,
             closed: BTreeSet::new(),
             zxid: 0,
@@ -112,8 +115,9 @@ impl Generator {
             self.restarts_left -= 1;
             return Step::Restart { clean: self.values.random.chance(50) };
         }
-        let connected: Vec<usize> = (0..SLOTS).filter(|slot| self.slots[*slot].connected).collect();
-        if let Some(slot) = (0..SLOTS).find(|slot| !self.slots[*slot].connected)
+        let connected: Vec<usize> =
+            (0..self.slots.len()).filter(|slot| self.slots[*slot].connected).collect();
+        if let Some(slot) = (0..self.slots.len()).find(|slot| !self.slots[*slot].connected)
             && (connected.is_empty() || self.values.random.chance(40))
         {
             return self.connect(slot);
@@ -207,7 +211,7 @@ impl Generator {
     /// A connection of a session that another slot holds: the server closes the old one.
     fn take_over(&mut self, slot: usize) -> Step {
         let session = self.slots[slot].session;
-        match (0..SLOTS).find(|other| !self.slots[*other].connected) {
+        match (0..self.slots.len()).find(|other| !self.slots[*other].connected) {
             Some(other) => {
                 Step::Resume { slot: other, session, zxid: self.zxid, password: Password::Right }
             }
