@@ -8,6 +8,7 @@ use std::path::Path;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("jute", &[]),
     ("tree", &["jute"]),
+    ("zab", &["jute"]),
     ("store", &["jute"]),
     ("replica", &["jute", "tree", "store"]),
     ("server", &["jute", "tree", "store", "replica"]),
@@ -16,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without a world: at most [`PURE_DEPENDENCIES_MAX`] dependencies, none of [`WORLDLY`].
-pub const PURE: &[&str] = &["jute", "tree", "replica"];
+pub const PURE: &[&str] = &["jute", "tree", "zab", "replica"];
 
 const PURE_DEPENDENCIES_MAX: usize = 6;
 

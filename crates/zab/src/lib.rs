@@ -1,0 +1,13 @@
+//! Zab, ZooKeeper's atomic broadcast: who belongs to the ensemble, what a quorum is, who leads.
+//!
+//! This crate is not a server and not a network: it opens no socket, writes no file and keeps no
+//! time. Each part is a state machine that gets the time and one input and says what to do as
+//! effects; drivers move bytes, keep timers and disks. To it a transaction is a zxid and bytes.
+//!
+//! # Layout
+//! - [`membership`]: one configuration of the ensemble: members, addresses, roles, its text
+//! - [`quorum`]: majorities, weighted groups, two configurations at once, the oracle
+#![forbid(unsafe_code)]
+
+pub mod membership;
+pub mod quorum;
