@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, SNAPSHOT_MAGIC, VERSION};
-use rookeeper_jute::{Acl, Decode, DecodeError, Reader, SessionId, StatPersisted, Zxid};
+use rookeeper_jute::{Acl, Decode, DecodeError, Reader, SessionId, StatPersisted, Text, Zxid};
 
 use super::SnapshotDigest;
 use super::codec::{Capped, XerialReader, uncompressed_len_max};
@@ -312,7 +312,9 @@ impl<'s, R: Read> Loader<'s, R> {
         let len = acl_at + 8 + STAT_LEN;
         self.need(len, "a znode")?;
         let bytes = &self.window.bytes()[..len];
-        let path = String::from_utf8_lossy(&bytes[4..data_at]);
+        let mut reader = Reader::with_len_max(&bytes[..data_at], len);
+        let path: Text<'_> = reader.read().expect("the window holds the whole path");
+        let path = path.unwrap_or_default();
         let data = data_len.map(|data_len| &bytes[data_at + 4..data_at + 4 + data_len]);
         let mut reader = Reader::new(&bytes[acl_at..]);
         let acl_index: i64 = reader.read().expect("the window holds the whole znode");
