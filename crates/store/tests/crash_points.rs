@@ -305,6 +305,18 @@ fn writes_without_zeroing_ahead_and_with_a_log_limit() {
     every_crash_point(&SimulatedDisk::new(), &limited, WRITES);
 }
 
+/// Where a mark lies across two sectors, either half of it may be what a power loss leaves.
+#[test]
+fn flushes_that_end_anywhere_in_a_sector() {
+    for len in (400..=460).step_by(4) {
+        every_crash_point(
+            &SimulatedDisk::new(),
+            &StoreConfig { pre_alloc_size: 8192, ..config() },
+            &[Append(1, len), Flush, Append(1, 1200), Flush],
+        );
+    }
+}
+
 #[test]
 fn separate_directories() {
     let config = StoreConfig { data_log_dir: "/logs".into(), ..config() };
