@@ -18,6 +18,7 @@
 //! * `gather`: the facts that their answers are made of
 //! * `measures`: what the threads measure of themselves
 //! * [`inspect`]: questions to the running server
+//! * `log_budget`: what clients cause is told so many times a second
 //! * `clock`, `mailbox`, `fate`, `signals`: time, queues, the end, and who asks for it
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,7 @@ mod gather;
 pub mod inspect;
 mod io;
 mod listener;
+mod log_budget;
 mod mailbox;
 mod measures;
 mod parts;

@@ -126,6 +126,13 @@ pub(crate) struct Place {
     client: IpAddr,
 }
 
+impl Place {
+    /// Whose place it is.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.limits.counts.lock();
@@ -148,36 +155,22 @@ pub(crate) struct Accepted {
     pub(crate) place: Place,
 }
 
-/// Takes a place for a client that was accepted, and its address as an IPv4 one where it is one;
-/// `None` where it has to be turned away.
+/// Takes a place for a client that was accepted, and its address as an IPv4 one where it is one.
+///
+/// # Errors
+/// A limit that is reached: the client is turned away.
 pub(crate) fn admit(
     limits: &Arc<ConnectionLimits>,
     peer: SocketAddr,
-) -> Option<(SocketAddr, Place)> {
+) -> Result<(SocketAddr, Place), Rejected> {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    match limits.admit(peer.ip()) {
-        Ok(place) => Some((peer, place)),
-        Err(rejected) => {
-            tracing::warn!(%peer, "connection refused: {rejected}");
-            None
-        }
-    }
+    limits.admit(peer.ip()).map(|place| (peer, place))
 }
 
 /// Whether a failed accept says that the next one would fail too, since the process has no
-/// descriptors or memory left; otherwise a client gave up before it was accepted.
+/// descriptors or memory left (EMFILE, ENFILE, ENOBUFS, ENOMEM); otherwise a client gave up before
+/// it was accepted.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
-    let exhausted = is_exhaustion(error);
-    if exhausted {
-        tracing::warn!(%error, "cannot accept connections");
-    } else {
-        tracing::debug!(%error, "a connection was lost before it was accepted");
-    }
-    exhausted
-}
-
-/// EMFILE, ENFILE, ENOBUFS and ENOMEM: the next attempt would fail as well.
-fn is_exhaustion(error: &io::Error) -> bool {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;

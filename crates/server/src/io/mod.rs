@@ -7,17 +7,20 @@
 //!
 //! # Layout
 //! - [`IoThread`]: the turn
+//! - `acceptor`: the listening socket
 //! - `ports`: the queues in front of a thread
 //! - `ready`: which connections have something to do
 //! - `socket`: one connection's socket
 
+mod acceptor;
 mod ports;
 mod ready;
 mod socket;
 mod thread;
 
+pub(crate) use acceptor::ListenerSide;
 pub(crate) use ports::{IoMessage, ShardPort};
-pub(crate) use thread::{CoreSide, IoThread, ListenerSide};
+pub(crate) use thread::{CoreSide, IoThread};
 
 use std::io;
 use std::thread::JoinHandle;

@@ -1,6 +1,7 @@
 //! One client's socket: reads and writes that never block, and the wake-up when they would have.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -18,7 +19,7 @@ pub(crate) struct Socket {
     waker: Waker,
     /// Whether a write did not take all bytes and waits for the socket to drain.
     pub(crate) write_blocked: bool,
-    _place: Place,
+    place: Place,
 }
 
 /// What a read brought.
@@ -44,7 +45,12 @@ impl Socket {
         token: u32,
     ) -> Self {
         let waker = ready::waker(queue, token);
-        Socket { stream, waker, write_blocked: false, _place: place }
+        Socket { stream, waker, write_blocked: false, place }
+    }
+
+    /// The client's address.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.place.client()
     }
 
     /// Reads once into `scratch`.

@@ -1,22 +1,25 @@
 //! The turn of an I/O thread.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use rookeeper_replica::{
-    ConnectionKey, CoreInput, DeliveryBatch, Peer, Shard, ShardEffect, ShardEffects, Shared,
+    CloseReason, ConnectionKey, CoreInput, DeliveryBatch, Peer, Shard, ShardEffect, ShardEffects,
+    Shared,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+use super::acceptor::{Acceptor, ListenerSide};
 use super::ports::{IoMessage, ShardPort};
 use super::ready::{self, ReadyQueue};
 use super::socket::{ReadOutcome, Socket};
 use crate::clock::Clock;
 use crate::core_driver::{CoreDriver, CoreMessage, CorePort, Flow};
 use crate::four_letter::FourLetterSender;
-use crate::listener::{self, Accepted, ConnectionLimits, Place};
+use crate::listener::{Accepted, Place};
+use crate::log_budget::LogBudget;
 
 /// Length of a thread's scratch buffer, in bytes: the most that one connection says in one turn.
 const SCRATCH_LEN: usize = 128 << 10;
@@ -42,23 +45,6 @@ pub(crate) enum CoreSide {
     Inline(Box<CoreDriver>),
     /// The core has a thread of its own.
     Remote(CorePort),
-}
-
-/// The listening socket, with the threads that its connections are spread over in turn.
-pub(crate) struct ListenerSide {
-    pub(crate) listener: std::net::TcpListener,
-    pub(crate) limits: Arc<ConnectionLimits>,
-    pub(crate) targets: Vec<Arc<ShardPort>>,
-}
-
-struct Acceptor {
-    listener: TcpListener,
-    waker: Waker,
-    limits: Arc<ConnectionLimits>,
-    targets: Vec<Arc<ShardPort>>,
-    next: usize,
-    /// Whether to wait for the next tick, since the process ran out of descriptors.
-    paused: bool,
 }
 
 struct Connection {
@@ -97,6 +83,7 @@ pub(crate) struct IoThread {
     more: bool,
     draining: bool,
     stopped: bool,
+    log: LogBudget,
 }
 
 impl IoThread {
@@ -129,6 +116,7 @@ impl IoThread {
             more: false,
             draining: false,
             stopped: false,
+            log: LogBudget::default(),
         }
     }
 
@@ -138,14 +126,7 @@ impl IoThread {
     /// Where the listening socket cannot be registered.
     pub(crate) async fn run(mut self, listener: Option<ListenerSide>) -> std::io::Result<()> {
         if let Some(side) = listener {
-            self.acceptor = Some(Acceptor {
-                listener: TcpListener::from_std(side.listener)?,
-                waker: ready::waker(&self.ready, LISTENER_TOKEN),
-                limits: side.limits,
-                targets: side.targets,
-                next: 0,
-                paused: false,
-            });
+            self.acceptor = Some(Acceptor::new(side, ready::waker(&self.ready, LISTENER_TOKEN))?);
             self.ready.push(LISTENER_TOKEN);
         }
         std::future::poll_fn(|context| self.turn(context)).await;
@@ -349,12 +330,13 @@ impl IoThread {
                 let now_ms = self.clock.now().monotonic_ms();
                 let Some(token) = self.token(key) else { return };
                 let Some(connection) = self.connection(token) else { return };
-                tracing::debug!(connection = ?key, reason = reason.as_str(), "closing");
                 connection.closing_since_ms.get_or_insert(now_ms);
+                let client = connection.socket.client();
                 if !connection.dirty {
                     connection.dirty = true;
                     self.dirty.push(token);
                 }
+                self.tell_close(client, reason, now_ms);
             }
             ShardEffect::FourLetterWord { connection: key, word, argument } => {
                 let Some(token) = self.token(key) else { return };
@@ -366,6 +348,24 @@ impl IoThread {
                 }
             }
             ShardEffect::More => self.more = true,
+        }
+    }
+
+    /// Says why a connection is closed, where it is not the ordinary end of a session.
+    fn tell_close(&mut self, client: IpAddr, reason: CloseReason, now_ms: u64) {
+        let ordinary = matches!(
+            reason,
+            CloseReason::ClientClosedSession
+                | CloseReason::SessionClosed
+                | CloseReason::SessionExpired
+                | CloseReason::ClientReconnect
+                | CloseReason::FourLetterWord
+                | CloseReason::NotServing
+        );
+        if ordinary {
+            tracing::debug!(%client, ?reason, "connection closed");
+        } else if let Some(more) = self.log.take(now_ms) {
+            tracing::info!(%client, ?reason, more, "connection closed");
         }
     }
 
@@ -443,8 +443,7 @@ impl IoThread {
         for token in tokens.filter(|token| late(&self.connections[*token])).collect::<Vec<_>>() {
             self.lost(token as u32);
         }
-        if let Some(acceptor) = self.acceptor.as_mut().filter(|acceptor| acceptor.paused) {
-            acceptor.paused = false;
+        if self.acceptor.as_mut().is_some_and(Acceptor::resume) {
             self.ready.push(LISTENER_TOKEN);
         }
     }
@@ -452,30 +451,20 @@ impl IoThread {
     /// Takes waiting connections and hands each to the thread whose turn it is.
     fn accept(&mut self) {
         let Some(mut acceptor) = self.acceptor.take() else { return };
+        let now_ms = self.clock.now().monotonic_ms();
         let mut left = ACCEPTS_A_TURN;
-        while !acceptor.paused {
+        while let Some((stream, peer, place)) = acceptor.accept(now_ms) {
+            let target = acceptor.next_target();
+            if Arc::ptr_eq(&target, &self.port) {
+                self.open(stream, peer, place);
+            } else if let Ok(stream) = stream.into_std() {
+                let accepted = Accepted { stream, peer, place };
+                target.messages.send(IoMessage::Accepted(accepted));
+            }
+            left -= 1;
             if left == 0 {
                 self.again.push(LISTENER_TOKEN);
                 break;
-            }
-            left -= 1;
-            let mut context = Context::from_waker(&acceptor.waker);
-            match acceptor.listener.poll_accept(&mut context) {
-                Poll::Pending => break,
-                Poll::Ready(Err(error)) => acceptor.paused = listener::is_exhausted(&error),
-                Poll::Ready(Ok((stream, peer))) => {
-                    let Some((peer, place)) = listener::admit(&acceptor.limits, peer) else {
-                        continue;
-                    };
-                    let target = Arc::clone(&acceptor.targets[acceptor.next]);
-                    acceptor.next = (acceptor.next + 1) % acceptor.targets.len();
-                    if Arc::ptr_eq(&target, &self.port) {
-                        self.open(stream, peer, place);
-                    } else if let Ok(stream) = stream.into_std() {
-                        let accepted = Accepted { stream, peer, place };
-                        target.messages.send(IoMessage::Accepted(accepted));
-                    }
-                }
             }
         }
         self.acceptor = Some(acceptor);
