@@ -299,6 +299,59 @@ fn four_letter_words_are_answered_and_the_connection_closed() {
 }
 
 #[test]
+fn a_flood_of_words_is_answered_or_turned_away_and_costs_the_service_nothing() {
+    for home in homes("") {
+        let server = home.start();
+        let mut client = Client::connect(address(&server));
+        let streams: Vec<TcpStream> = (0..600)
+            .map(|_| {
+                let mut stream = TcpStream::connect(address(&server)).unwrap();
+                stream.set_read_timeout(Some(common::TIMEOUT)).unwrap();
+                stream.write_all(b"srvr").unwrap();
+                stream
+            })
+            .collect();
+        assert_eq!(client.create("/meanwhile", b"", 0).header.err, 0);
+        let mut answered = 0;
+        for mut stream in streams {
+            let mut text = String::new();
+            match stream.read_to_string(&mut text) {
+                Ok(0) => {}
+                Ok(_) => {
+                    assert!(text.contains("Mode: standalone"), "{text:?}");
+                    answered += 1;
+                }
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+            }
+        }
+        assert!(answered >= 256, "as many as wait in the queue are answered: {answered}");
+        assert!(client.exists("/meanwhile"));
+    }
+}
+
+#[test]
+fn a_server_that_stops_answers_what_it_has_taken_up() {
+    for home in homes("") {
+        let server = home.start();
+        let mut client = Client::connect(address(&server));
+        for number in 0..200 {
+            client.send(OpCode::Create, &create(&format!("/s{number}"), b"", 0));
+        }
+        assert_eq!(client.reply().header.err, 0);
+        server.stop();
+        let mut acknowledged = 1;
+        while let Some(frame) = client.read_frame() {
+            assert_eq!(frame[12..16], [0; 4]);
+            acknowledged += 1;
+        }
+        let server = home.start();
+        let mut reader = Client::connect(address(&server));
+        let there = (0..200).take_while(|number| reader.exists(&format!("/s{number}"))).count();
+        assert!(there >= acknowledged, "{there} of {acknowledged} acknowledged");
+    }
+}
+
+#[test]
 fn what_was_acknowledged_is_there_after_the_server_is_gone_without_a_stop() {
     for home in homes("snapCount=50") {
         let server = home.start();

@@ -25,6 +25,9 @@ pub(crate) use thread::{CoreSide, IoThread};
 use std::io;
 use std::thread::JoinHandle;
 
+/// Turns of the task between two looks at the sockets, where the task does not sleep in between.
+const TURNS_BETWEEN_POLLS: u32 = 2;
+
 /// Starts an I/O thread with a runtime of its own.
 ///
 /// # Errors
@@ -34,7 +37,9 @@ pub(crate) fn spawn(
     io_thread: IoThread,
     listener: Option<ListenerSide>,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    // A task that always has more to do must not keep the event loop from the other sockets.
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_io().event_interval(TURNS_BETWEEN_POLLS).build()?;
     std::thread::Builder::new().name(format!("rookeeper-io-{index}")).spawn(move || {
         let task = runtime.spawn(io_thread.run(listener));
         match runtime.block_on(task) {
