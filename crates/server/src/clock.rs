@@ -70,3 +70,28 @@ impl Drop for Ticker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn time_goes_on_and_a_ticker_ticks_until_it_is_dropped() {
+        let clock = Clock::start();
+        let before = clock.now();
+        let (tick, ticks) = mpsc::channel();
+        let ticker = Ticker::start(Duration::from_millis(1), move || {
+            // Nobody listens any more once the test has what it wants.
+            let _ = tick.send(());
+        });
+        let ticker = ticker.expect("there is a thread left");
+        for _ in 0..3 {
+            ticks.recv_timeout(Duration::from_secs(10)).expect("a tick");
+        }
+        drop(ticker);
+        while ticks.recv().is_ok() {}
+        assert!(clock.now().monotonic_us > before.monotonic_us);
+    }
+}

@@ -66,3 +66,42 @@ impl<T> Mailbox<T> {
         self.inner.lock().messages.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_receiver_is_woken_once_for_all_that_it_then_takes() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let mailbox = Mailbox::new();
+        mailbox.send(0);
+        let mut messages = Vec::new();
+        mailbox.take(&mut messages, &waker);
+        assert_eq!(messages, [0]);
+        messages.clear();
+        for message in 1..4 {
+            mailbox.send(message);
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "the first message wakes");
+        mailbox.take_quietly(&mut messages);
+        assert_eq!(messages, [1, 2, 3]);
+        assert!(mailbox.is_empty());
+        mailbox.send(4);
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
+}
