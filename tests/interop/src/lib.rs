@@ -13,7 +13,8 @@
 //!   flags and a negative time to live.
 //! - What depends on timing in Java: requests pipelined behind a setACL (its pending change keeps
 //!   the old list), behind an authentication, behind a multi that fails outside Java's own
-//!   checks, behind anything that closes the connection, and hard quotas under pipelining.
+//!   checks, behind anything that closes the connection; hard quotas under pipelining; nested
+//!   quotas across restarts.
 //! - createSession from a client (Java answers with a second connect response) and SASL.
 //!
 //! # Where we differ on purpose
