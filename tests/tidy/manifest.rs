@@ -9,6 +9,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("jute", &[]),
     ("tree", &["jute"]),
     ("zab", &["jute"]),
+    ("session", &["jute"]),
     ("store", &["jute"]),
     ("replica", &["jute", "tree", "store"]),
     ("server", &["jute", "tree", "store", "replica"]),
@@ -17,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Crates without a world: at most [`PURE_DEPENDENCIES_MAX`] dependencies, none of [`WORLDLY`].
-pub const PURE: &[&str] = &["jute", "tree", "zab", "replica"];
+pub const PURE: &[&str] = &["jute", "tree", "zab", "session", "replica"];
 
 const PURE_DEPENDENCIES_MAX: usize = 6;
 
