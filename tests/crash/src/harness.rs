@@ -138,7 +138,9 @@ fn run_cycle(
         outcome.resumed += u64::from(lane.session.is_some());
         verify_lane(server.address, lane)?;
     }
-    verify_digest(server.address)?;
+    let output = server.folder.join("output.txt");
+    let output = fs::read(&output).map_err(|error| format!("{}: {error}", output.display()))?;
+    verify_digest(server.address, &String::from_utf8_lossy(&output))?;
     load_and_crash(plan, server, ext4, lanes)?;
     outcome.in_flight += lanes.iter().map(|lane| lane.in_flight.len() as u64).sum::<u64>();
     // Every other crash hits a server that has just recovered from one.

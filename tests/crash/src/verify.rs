@@ -133,11 +133,19 @@ fn is_alive(address: SocketAddr, lane: &Lane) -> Result<bool, String> {
     Ok(true)
 }
 
-/// The server's own count of digests that did not fit, where it tells one.
+/// The server compares the digest of each transaction in the log with its tree, at recovery and
+/// after: it must have told no mismatch, neither in its output nor by `mntr`.
 ///
 /// # Errors
 /// Any mismatch, or no answer.
-pub fn verify_digest(address: SocketAddr) -> Result<(), String> {
+pub fn verify_digest(address: SocketAddr, output: &str) -> Result<(), String> {
+    let told = output.lines().find(|line| {
+        let line = line.to_lowercase();
+        line.contains("error") && line.contains("digest")
+    });
+    if let Some(line) = told {
+        return Err(format!("recovery says: {line}"));
+    }
     let text = four_letter_word(address, "mntr").map_err(|error| format!("mntr: {error}"))?;
     if !text.contains("zk_znode_count") {
         return Err(format!("mntr answers {text:?}"));

@@ -1,6 +1,6 @@
 //! A few cycles of each crash. Long runs: `rookeeper-crash --help`, or `CRASH_CYCLES=200`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -37,9 +37,8 @@ fn cycles(short: usize) -> usize {
     std::env::var("CRASH_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(short)
 }
 
-fn go(name: &str, crash: Crash, cycles: usize) -> Outcome {
-    let folder = folder(name);
-    let plan = Plan {
+fn plan(crash: Crash, cycles: usize, folder: &Path) -> Plan {
+    Plan {
         command: vec![binary(), "server".to_owned()],
         crash,
         cycles,
@@ -47,9 +46,13 @@ fn go(name: &str, crash: Crash, cycles: usize) -> Outcome {
         lanes: 4,
         depth: 16,
         load_max: Duration::from_millis(300),
-        folder: folder.clone(),
-    };
-    let outcome = run(&plan).unwrap_or_else(|why| panic!("{why}"));
+        folder: folder.to_owned(),
+    }
+}
+
+fn go(name: &str, crash: Crash, cycles: usize) -> Outcome {
+    let folder = folder(name);
+    let outcome = run(&plan(crash, cycles, &folder)).unwrap_or_else(|why| panic!("{why}"));
     assert_eq!(outcome.cycles, cycles);
     assert!(outcome.acknowledged > cycles as u64, "hardly any load: {outcome:?}");
     println!("{crash:?}: {outcome:?}");
@@ -63,12 +66,32 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     assert!(outcome.resumed > 0, "no session was resumed");
 }
 
+/// Whether this machine lets a test cut the power of a file system; says so where it does not.
+fn can_cut_power(name: &str) -> bool {
+    let probe = folder(&format!("{name}-probe"));
+    let made = Ext4::make(&probe, 64).and_then(|ext4| ext4.cut_power());
+    if let Err(why) = &made {
+        eprintln!("SKIPPED {name}: power cuts need a loop-mounted ext4 ({why})");
+    }
+    made.is_ok()
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_when_the_power_is_cut() {
-    let probe = folder("power-cut-probe");
-    if let Err(why) = Ext4::make(&probe, 64).and_then(|ext4| ext4.cut_power()) {
-        println!("skipped: power cuts need a loop-mounted ext4 ({why})");
+    if can_cut_power("power-cut") {
+        go("power-cut", Crash::PowerCut, cycles(3));
+    }
+}
+
+#[test]
+fn a_server_that_does_not_sync_is_caught() {
+    if !can_cut_power("no-sync") {
         return;
     }
-    go("power-cut", Crash::PowerCut, cycles(3));
+    let folder = folder("no-sync");
+    let mut plan = plan(Crash::PowerCut, 20, &folder);
+    plan.command.push("-Dzookeeper.forceSync=no".to_owned());
+    let why = run(&plan).expect_err("what was never synced is lost in a power cut");
+    assert!(why.contains("is lost") || why.contains("has other data"), "{why}");
+    let _ = std::fs::remove_dir_all(&folder);
 }
