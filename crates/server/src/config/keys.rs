@@ -229,7 +229,7 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("quorum.auth.learner.saslLoginContext", SASL),
     ("quorum.auth.server.saslLoginContext", SASL),
     ("quorum.auth.kerberos.servicePrincipal", SASL),
-    ("java.security.auth.login.config", SASL),
+    ("java.security.auth.login.config", Guarded),
     ("ensembleAuthName", Absent("authentication by the name of the ensemble")),
     ("X509AuthenticationProvider.superUser", Absent("TLS")),
     ("client.certReload", Absent("TLS")),

@@ -21,6 +21,9 @@ const BUILT_IN_PROVIDERS: [&str; 2] = [
     "org.apache.zookeeper.server.auth.IPAuthenticationProvider",
 ];
 
+/// The file with the accounts and tickets of SASL, which Java's own libraries read.
+const LOGIN_CONFIG: &str = "java.security.auth.login.config";
+
 /// Refuses every key whose value asks for what is not there yet.
 ///
 /// # Errors
@@ -31,7 +34,10 @@ pub fn check(settings: &mut Settings) -> Result<(), ConfigError> {
     let prefix_of_java = "zookeeper.";
     let from_properties = settings.property_entries().filter_map(|setting| {
         // Keys of the file that Java does not read as properties are reported elsewhere.
-        let name = setting.key.strip_prefix(prefix_of_java)?;
+        let name = match setting.key.as_str() {
+            LOGIN_CONFIG => LOGIN_CONFIG,
+            key => key.strip_prefix(prefix_of_java)?,
+        };
         let shadowed = settings.file(name).is_some();
         (!is_file_only(name) && !shadowed).then(|| (name.to_string(), setting.clone()))
     });
@@ -95,6 +101,7 @@ fn check_one(settings: &mut Settings, name: &str, setting: &Setting) -> Result<(
             refuse_if(on, setting, ENFORCED, ENFORCED_ADVICE)
         }
         "enforce.auth.schemes" => Ok(()),
+        LOGIN_CONFIG => Err(not_yet(setting, SASL, SASL_ADVICE)),
         _ if name.starts_with("ssl.") => Err(not_yet(setting, TLS, TLS_ADVICE)),
         _ if name.starts_with("group") || name.starts_with("weight") => {
             Err(not_yet(setting, ENSEMBLE, ENSEMBLE_ADVICE))
@@ -201,6 +208,7 @@ mod tests {
             ("quorum.auth.enableSasl=true", "SASL"),
             ("sessionRequireClientSASLAuth=true", "SASL"),
             ("requireClientAuthScheme=sasl", "SASL"),
+            ("java.security.auth.login.config=/jaas.conf", "SASL"),
             ("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider", "SASL"),
             ("authProvider.1=com.example.Mine", "another authentication provider"),
             ("enforce.auth.enabled=true", "enforced authentication"),
@@ -270,6 +278,11 @@ mod tests {
         assert!(check(&mut settings).is_ok());
         settings.add_property("zookeeper.ssl.keyStore.location", "/k", origin.clone());
         assert!(check(&mut settings).is_err());
+        let mut settings = Settings::default();
+        settings.add_property("java.security.auth.login.config", "/jaas.conf", origin.clone());
+        let error = check(&mut settings).unwrap_err().to_string();
+        let start = "SERVER_JVMFLAGS: java.security.auth.login.config asks for SASL, ";
+        assert!(error.starts_with(start), "{error}");
         // Not a property in Java, so it asks for nothing there.
         let mut settings = Settings::default();
         settings.add_property("zookeeper.secureClientPort", "1", origin);
