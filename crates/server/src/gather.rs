@@ -1,6 +1,7 @@
 //! Gathers what a four-letter word's answer is made of, from shards, core and tree.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::RandomState;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
@@ -218,20 +219,34 @@ impl Answers {
             }
             return facts;
         }
-        // Two shards may watch the same path: only the paths themselves tell how many there are.
+        if word == Word::Wchs {
+            facts.paths_len = self.watched_paths_len();
+            return facts;
+        }
+        // Two shards may watch the same path.
         let mut paths = BTreeMap::<String, BTreeSet<SessionId>>::new();
-        for watched in self.inspector.shards(|shard| shard.watches_by_path()) {
-            for (path, sessions) in watched {
-                paths.entry(path).or_default().extend(sessions);
-            }
+        for (path, sessions) in
+            self.inspector.shards(|shard| shard.watches_by_path()).into_iter().flatten()
+        {
+            paths.entry(path).or_default().extend(sessions);
         }
-        facts.paths_len = paths.len();
-        if word == Word::Wchp {
-            let list =
-                |(path, sessions): (String, BTreeSet<_>)| (path, sessions.into_iter().collect());
-            facts.by_path = paths.into_iter().map(list).collect();
-        }
+        let list = |(path, sessions): (String, BTreeSet<_>)| (path, sessions.into_iter().collect());
+        facts.by_path = paths.into_iter().map(list).collect();
         facts
+    }
+
+    /// Paths with data watches. Shards are asked for hashes only: a list of all paths would keep
+    /// clients waiting.
+    fn watched_paths_len(&self) -> usize {
+        let hasher = RandomState::new();
+        let hashes = self.inspector.shards(move |shard| shard.watched_path_hashes(&hasher));
+        if let [hashes] = &hashes[..] {
+            return hashes.len();
+        }
+        let mut hashes = hashes.concat();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes.len()
     }
 
     fn ephemerals(&self) -> Vec<(SessionId, Vec<String>)> {

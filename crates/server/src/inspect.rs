@@ -15,8 +15,9 @@ use crate::core_driver::{CoreMessage, CorePort};
 use crate::io::{IoMessage, ShardPort};
 use crate::measures::Measures;
 
-/// How long a thread may take to answer; all of them answer within a turn.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a thread may take to answer. All of them answer within a turn, but a report on very
+/// many watches takes its time on a busy machine, and half an answer would be a wrong one.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Asks the server's threads, each in its own time. Blocks, so it is not used on one of them.
 #[derive(Clone)]

@@ -413,3 +413,28 @@ fn thousands_of_watchers_of_one_znode_are_all_told() {
         assert_eq!(watchers[0].reply().header.xid, Xid::PING);
     }
 }
+
+#[test]
+fn a_path_that_several_threads_watch_is_one_path() {
+    for home in homes("4lw.commands.whitelist=*") {
+        let server = home.start();
+        let mut watchers: Vec<_> = (0..8).map(|_| Client::connect(address(&server))).collect();
+        for path in ["/a", "/b"] {
+            assert_eq!(watchers[0].create(path, b"", 0).header.err, 0);
+        }
+        for watcher in &mut watchers {
+            assert_eq!(watcher.get("/a", true).header.err, 0);
+        }
+        assert_eq!(watchers[3].get("/b", true).header.err, 0);
+        let counts = four_letter_word(address(&server), "wchs");
+        assert_eq!(counts, "8 connections watching 2 paths\nTotal watches:9\n");
+        let listed = four_letter_word(address(&server), "wchp");
+        let lines: Vec<_> = listed.lines().collect();
+        assert_eq!(lines.len(), 2 + 9 + 1, "{listed}");
+        assert_eq!((lines[0], lines[9]), ("/a", "/b"), "{listed}");
+        assert!(lines[1..9].is_sorted(), "{listed}");
+        let by_session = four_letter_word(address(&server), "wchc");
+        assert_eq!(by_session.lines().filter(|line| line.starts_with("0x")).count(), 8);
+        assert_eq!(by_session.matches("\t/a").count(), 8);
+    }
+}

@@ -1,6 +1,7 @@
 //! What four-letter words, admin and metrics ask a shard.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
 use rookeeper_jute::SessionId;
 
@@ -51,6 +52,11 @@ impl Shard {
         self.connections.find(key).map(|index| self.connections[index].session_id)
     }
 
+    /// One connection's figures; `None` for a key that means nothing.
+    pub fn report(&self, key: ConnectionKey) -> Option<ConnectionReport> {
+        self.connections.find(key).map(|index| self.connection(index))
+    }
+
     fn connection(&self, index: usize) -> ConnectionReport {
         let connection = &self.connections[index];
         let mut report = ConnectionReport {
@@ -88,6 +94,12 @@ impl Shard {
         self.watches.len()
     }
 
+    /// A number for each path with data watches. A path has the same number in every shard that is
+    /// given the same `hasher`, so that distinct ones can be counted without listing paths.
+    pub fn watched_path_hashes(&self, hasher: &impl BuildHasher) -> Vec<u64> {
+        self.watches.by_path().map(|(path, _)| hasher.hash_one(path)).collect()
+    }
+
     /// Watched paths by session (four-letter word `wchc`).
     pub fn watches_by_session(&self) -> BTreeMap<SessionId, Vec<String>> {
         let mut sessions = BTreeMap::<SessionId, Vec<String>>::new();
@@ -98,13 +110,10 @@ impl Shard {
         sessions
     }
 
-    /// Watching sessions by path (four-letter word `wchp`).
-    pub fn watches_by_path(&self) -> BTreeMap<String, Vec<SessionId>> {
-        let mut paths = BTreeMap::<String, Vec<SessionId>>::new();
-        for (path, keys) in self.watches.by_path() {
-            let sessions = keys.filter_map(|key| self.session(key));
-            paths.entry(path.to_owned()).or_default().extend(sessions);
-        }
-        paths
+    /// Watching sessions by path (four-letter word `wchp`), in no order: sorting is left to who
+    /// asks, since clients wait meanwhile.
+    pub fn watches_by_path(&self) -> Vec<(String, Vec<SessionId>)> {
+        let sessions = |keys| Iterator::filter_map(keys, |key| self.session(key)).collect();
+        self.watches.by_path().map(|(path, keys)| (path.to_owned(), sessions(keys))).collect()
     }
 }
