@@ -44,7 +44,17 @@ impl TreeRecovery {
             State::Log(tree) => tree,
             State::Snapshot(_) | State::Failed => Tree::new(self.config),
         };
-        tree.remove_orphan_ephemerals();
+        let orphans = tree.remove_orphan_ephemerals();
+        if orphans.ttls > 0 {
+            tracing::warn!(
+                znodes = orphans.ttls,
+                "znodes with a time to live were deleted: where extendedTypesEnabled is off, they \
+                 count as ephemerals of sessions that ended, as in Java"
+            );
+        }
+        if orphans.ephemerals > 0 {
+            tracing::info!(znodes = orphans.ephemerals, "ephemerals of ended sessions deleted");
+        }
         tree
     }
 

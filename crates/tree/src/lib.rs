@@ -40,6 +40,7 @@ pub mod tree;
 pub mod znodes;
 
 pub use acls::{AclIndex, AclList, AclTable};
+pub use apply::session::Orphans;
 pub use apply::{Applied, AppliedPart, ApplyError};
 pub use auth::{AccessControl, AuthFailure, AuthProvider, ConnectionInfo, Identity};
 pub use changes::{Change, ChangeKind, ChangeLog};

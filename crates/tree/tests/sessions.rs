@@ -6,7 +6,7 @@ use common::{SESSION, Server, closed_to_us, create, delete, dump, set, set_acl, 
 use rookeeper_jute::data::perms;
 use rookeeper_jute::txn::{CloseSessionTxn, TxnHeader};
 use rookeeper_jute::{Acl, CreateMode, Encode, ErrorCode, Id, OpCode, Reader, SessionId, Zxid};
-use rookeeper_tree::{ChangeKind, ChangeLog, Identity, PrepareConfig, Tree};
+use rookeeper_tree::{ChangeKind, ChangeLog, Identity, Orphans, PrepareConfig, Tree, TreeConfig};
 
 use ErrorCode::*;
 
@@ -124,12 +124,17 @@ fn old_closes_without_a_record_delete_what_the_table_knows() {
 
 #[test]
 fn orphans_go_after_replay() {
-    let mut server = Server::new();
+    let plain = TreeConfig { extended_types_enabled: false, ..tree_config() };
+    let mut server = Server::with(plain, PrepareConfig::default());
     server.create_session(SessionId(7));
     server.create_with("/mine", b"", CreateMode::Ephemeral);
     server.session = SessionId(99);
     server.create_with("/orphan", b"", CreateMode::Ephemeral);
-    server.tree.remove_orphan_ephemerals();
+    // What a server with extended types wrote, read by one without them.
+    server.session = SessionId((0xff << 56) | 60_000);
+    server.create_with("/ttl", b"", CreateMode::Ephemeral);
+    assert_eq!(server.tree.remove_orphan_ephemerals(), Orphans { ephemerals: 1, ttls: 1 });
+    assert!(server.tree.node("/ttl").is_none());
     assert!(server.tree.node("/mine").is_some() && server.tree.node("/orphan").is_none());
     assert_eq!(server.tree.node("/").expect("there").stat().pzxid, server.zxid);
 }

@@ -8,6 +8,21 @@ use crate::changes::ChangeLog;
 use crate::prepare::create::list_len;
 use crate::tree::Tree;
 
+/// How many znodes [`Tree::remove_orphan_ephemerals`] deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Orphans {
+    /// Ephemerals of sessions that ended.
+    pub ephemerals: usize,
+    /// Znodes whose owner is what extended types write for a time to live.
+    pub ttls: usize,
+}
+
+/// Whether an owner has the mark of an extended type (Java: `EphemeralType.EXTENDED_MASK`).
+fn is_ttl_owner(owner: SessionId) -> bool {
+    const EXTENDED_MASK: i64 = 0xff << 56;
+    owner.0 & EXTENDED_MASK == EXTENDED_MASK
+}
+
 impl Tree {
     /// Deletes what the transaction lists, whoever owns it, then what the session owns beside it.
     pub(super) fn close_session(
@@ -31,16 +46,25 @@ impl Tree {
     }
 
     /// To be called after the log has been replayed: deletes the ephemerals of sessions that are
-    /// not in the table, and puts children that replay left out of order into czxid order.
-    pub fn remove_orphan_ephemerals(&mut self) {
+    /// not in the table, and puts children that replay left out of order into czxid order. As in
+    /// Java, znodes with a time to live are among them where extended types are off.
+    pub fn remove_orphan_ephemerals(&mut self) -> Orphans {
         let orphans: Vec<SessionId> =
             self.ephemeral_owners().filter(|session| !self.sessions.contains(*session)).collect();
         let mut nobody = ChangeLog::new();
+        let mut removed = Orphans::default();
         for session in orphans {
+            let len = self.ephemerals(session).count();
+            if is_ttl_owner(session) {
+                removed.ttls += len;
+            } else {
+                removed.ephemerals += len;
+            }
             self.close_session(session, &[], self.last_processed_zxid, &mut nobody);
             nobody.trim(nobody.position());
         }
         self.znodes.sort_disordered_children();
+        removed
     }
 
     /// How many bytes the paths of a session's ephemerals take in the transaction that closes it.

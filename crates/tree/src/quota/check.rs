@@ -1,5 +1,7 @@
 //! Whether a write stays within its quota (Java: `ZooKeeperServer.checkQuota`).
 
+use std::fmt;
+
 use rookeeper_jute::ErrorCode;
 
 use super::{StatsTrack, limits_path, stats_path};
@@ -18,6 +20,15 @@ pub struct QuotaExceeded {
     pub current: i64,
     /// What it may have.
     pub limit: i64,
+}
+
+impl fmt::Display for QuotaExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QuotaExceeded { root, is_bytes, is_hard, current, limit } = self;
+        let unit = if *is_bytes { "bytes" } else { "znodes" };
+        let kind = if *is_hard { "hard" } else { "soft" };
+        write!(f, "quota on {root} exceeded: {current} {unit}, the {kind} limit is {limit}")
+    }
 }
 
 /// What a check found.
