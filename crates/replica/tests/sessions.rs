@@ -137,7 +137,7 @@ fn an_expired_session_takes_its_ephemerals_along_and_tells_watchers() {
     for seed in 0..20 {
         let mut world = world(1 + (seed % 4) as u16, seed);
         let shards = world.shards.len();
-        let (dying, _) = world.connect(0, 6000);
+        let (dying, session) = world.connect(0, 6000);
         let (watcher, _) = world.connect(shards - 1, 60_000);
         world.create(dying, 1, "/e", 1);
         world.run();
@@ -154,6 +154,7 @@ fn an_expired_session_takes_its_ephemerals_along_and_tells_watchers() {
             assert_eq!(world.clients[dying].closed.is_some(), xid > 5, "{xid}");
         }
         assert_eq!(world.clients[dying].closed, Some(CloseReason::SessionClosed));
+        assert_eq!(world.expired, [session.id]);
         assert!(world.shared.tree.node("/e").is_none());
         assert_eq!(world.core.report().sessions, 1);
         let replies = world.replies(watcher);

@@ -13,8 +13,12 @@ use crate::clock::Clock;
 use crate::disk::{DiskReport, DiskSender};
 use crate::fate::Fate;
 use crate::io::{IoMessage, ShardPort};
+use crate::log_budget::LogBudget;
 use crate::mailbox::Mailbox;
 use crate::snapshots::SnapshotSender;
+
+/// Expired sessions that are named in the log, of one tick.
+const SESSIONS_NAMED_MAX: usize = 20;
 
 /// What the core's thread is told by other threads.
 pub(crate) enum CoreMessage {
@@ -70,6 +74,7 @@ pub(crate) struct CoreDriver {
     pub(crate) wakers: Vec<Waker>,
     /// Whether something durable waits to be applied.
     pub(crate) apply_wanted: bool,
+    pub(crate) quota_log: LogBudget,
 }
 
 impl CoreDriver {
@@ -135,8 +140,19 @@ impl CoreDriver {
                     self.wakers.extend(port.messages.push(IoMessage::Wake));
                 }
                 CoreEffect::BeginSnapshot => self.snapshots.begin(),
+                CoreEffect::SessionsExpired(sessions) => {
+                    for session in sessions.iter().take(SESSIONS_NAMED_MAX) {
+                        tracing::info!(%session, "session expired");
+                    }
+                    if sessions.len() > SESSIONS_NAMED_MAX {
+                        let more = sessions.len() - SESSIONS_NAMED_MAX;
+                        tracing::info!(more, "more sessions expired in this tick");
+                    }
+                }
                 CoreEffect::QuotaExceeded(exceeded) => {
-                    tracing::warn!("quota exceeded: {exceeded:?}");
+                    if let Some(untold) = self.quota_log.take(self.clock.now().monotonic_ms()) {
+                        tracing::warn!(untold, "{exceeded}");
+                    }
                 }
                 CoreEffect::DigestMismatch(zxid) => {
                     tracing::error!(%zxid, "the tree's digest is not that of the transaction");

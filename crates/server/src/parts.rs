@@ -207,6 +207,7 @@ impl Parts {
             effects: Vec::new(),
             wakers: Vec::new(),
             apply_wanted: false,
+            quota_log: crate::log_budget::LogBudget::default(),
         }
     }
 

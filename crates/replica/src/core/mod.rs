@@ -32,7 +32,7 @@ mod throttle;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rookeeper_jute::Zxid;
+use rookeeper_jute::{SessionId, Zxid};
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_tree::{AccessControl, ApplyError, Outstanding, QuotaExceeded};
 
@@ -94,6 +94,8 @@ pub enum CoreEffect {
     Wake(ShardId),
     /// Write a snapshot of the tree as it is when the driver gets to it.
     BeginSnapshot,
+    /// These sessions were not heard of in time and are closed: say so in the log.
+    SessionsExpired(Vec<SessionId>),
     /// A request exceeds a quota: say so in the log.
     QuotaExceeded(Box<QuotaExceeded>),
     /// The tree's digest is not what the transaction says: raise an alarm.
@@ -270,9 +272,12 @@ impl Core {
         }
         let heard = &self.heard_up_to_ms;
         let expired = self.sessions.expire(now.monotonic_ms(), |owner| heard[owner.shard.index()]);
-        for session in expired {
+        for &session in &expired {
             self.sessions_expired += 1;
             self.close_session(now, session, shared, effects);
+        }
+        if !expired.is_empty() {
+            effects.push(CoreEffect::SessionsExpired(expired));
         }
         for path in self.clean_up.due(now, &shared.tree) {
             self.delete_container(now, &path, shared, effects);

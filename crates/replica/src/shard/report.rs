@@ -52,11 +52,6 @@ impl Shard {
         self.connections.find(key).map(|index| self.connections[index].session_id)
     }
 
-    /// One connection's figures; `None` for a key that means nothing.
-    pub fn report(&self, key: ConnectionKey) -> Option<ConnectionReport> {
-        self.connections.find(key).map(|index| self.connection(index))
-    }
-
     fn connection(&self, index: usize) -> ConnectionReport {
         let connection = &self.connections[index];
         let mut report = ConnectionReport {

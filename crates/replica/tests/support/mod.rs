@@ -73,6 +73,8 @@ pub struct World {
     /// The log: every transaction handed to the disk.
     pub log: Vec<(Zxid, Vec<u8>)>,
     pub halted: Option<HaltReason>,
+    /// Sessions of which the core said that they expired.
+    pub expired: Vec<SessionId>,
     pub words: Vec<(ConnectionKey, [u8; 4], Option<i64>)>,
     pub snapshots: usize,
     pub rolls: usize,
@@ -137,6 +139,7 @@ impl World {
             disk_works: true,
             log: Vec::new(),
             halted: None,
+            expired: Vec::new(),
             words: Vec::new(),
             snapshots: 0,
             rolls: 0,
@@ -468,6 +471,7 @@ impl World {
                 CoreEffect::BeginSnapshot => self.snapshots += 1,
                 CoreEffect::Halted(reason) => self.halted = Some(reason),
                 CoreEffect::QuotaExceeded(_) => {}
+                CoreEffect::SessionsExpired(sessions) => self.expired.extend(sessions),
                 CoreEffect::DigestMismatch(zxid) => panic!("digest differs at {zxid}"),
             }
         }

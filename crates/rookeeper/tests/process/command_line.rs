@@ -1,6 +1,7 @@
 //! The binary by its command line: what it prints, how it ends, what it leaves.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use crate::home::{Home, eventually, signal, word, word_at};
@@ -178,4 +179,30 @@ fn the_environment_of_the_process_is_told() {
     assert_eq!(value("znode_count"), 5.0);
     assert!(value("packets_received") >= 2.0);
     assert_eq!(server.stop("TERM"), 0);
+}
+
+#[test]
+fn the_log_tells_what_clients_did_wrong_and_which_sessions_expired() {
+    let home = Home::new("tickTime=100\nminSessionTimeout=200");
+    let config = home.config();
+    let server = Foreground::start(&home, &["server", config.to_str().unwrap()]);
+    eventually("an answer", || word(home.port, "srvr").is_some());
+    // A frame that is far too long, and a session that is never heard of again.
+    let mut huge = TcpStream::connect((Ipv4Addr::LOCALHOST, home.port)).unwrap();
+    huge.write_all(&0x4000_0000_i32.to_be_bytes()).unwrap();
+    let mut silent = TcpStream::connect((Ipv4Addr::LOCALHOST, home.port)).unwrap();
+    let mut connect = vec![0, 0, 0, 45];
+    connect.extend([0; 12]);
+    connect.extend(200_i32.to_be_bytes());
+    connect.extend([0; 8]);
+    connect.extend(16_i32.to_be_bytes());
+    connect.extend([0; 17]);
+    silent.write_all(&connect).unwrap();
+    eventually("both lines", || {
+        let log = log(&home);
+        let closed = "connection closed client=127.0.0.1 reason=FrameLength(1073741824)";
+        log.contains(closed) && log.contains("session expired session=0x1")
+    });
+    assert_eq!(server.stop("TERM"), 0);
+    assert!(!log(&home).contains("ERROR"), "{}", log(&home));
 }
