@@ -79,6 +79,11 @@ impl Fate {
         self.decide(ExitCode::UnexpectedError);
     }
 
+    /// The reason to end, if there is one yet.
+    pub(crate) fn decided(&self) -> Option<ExitCode> {
+        *self.code.lock()
+    }
+
     /// Waits until the server has to end.
     pub(crate) fn wait(&self) -> ExitCode {
         let mut decided = self.code.lock();

@@ -168,6 +168,11 @@ impl ServerHandle {
         signals::stop_on_signals(Arc::clone(&self.fate))
     }
 
+    /// Why the server has to end, if it has to.
+    pub fn ending(&self) -> Option<ExitCode> {
+        self.fate.decided()
+    }
+
     /// Waits until the server has to end: a signal, or a failure that it cannot outlive. Then
     /// [`ServerHandle::stop`] is due.
     pub fn wait(&self) -> ExitCode {

@@ -3,23 +3,43 @@
 
 mod common;
 
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use common::{Client, Home, TIMEOUT, address, create, homes, wait_until};
 use rookeeper_jute::OpCode;
 use rookeeper_server::{ExitCode, ServerHandle};
 use rookeeper_store::SimulatedDisk;
 use rookeeper_store::disk::{Chooser, Fault, FaultKind};
 
-/// Creates znodes until the server gives no more answers; returns how many it acknowledged.
-fn create_until_silent(server: &ServerHandle, max: usize) -> usize {
+/// Creates up to `max` znodes, until the server gives up; returns how many it acknowledged.
+fn create_all(server: &ServerHandle, max: usize) -> usize {
     let mut client = Client::connect(address(server));
-    for number in 0..max {
-        client.send(OpCode::Create, &create(&format!("/n{number}"), b"value", 0));
-        let Some(frame) = client.try_frame(std::time::Duration::from_millis(500)) else {
-            return number;
-        };
-        assert_eq!(frame[12..16], [0; 4], "an error instead of silence");
-    }
-    max
+    let stream = client.stream.try_clone().unwrap();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // A server that gave up leaves its connections to the end of the process.
+            while !ended.load(Ordering::Relaxed) && server.ending().is_none() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        });
+        let mut acknowledged = 0;
+        while acknowledged < max {
+            let path = format!("/n{acknowledged}");
+            let request = client.encode(OpCode::Create, &create(&path, b"value", 0));
+            if client.stream.write_all(&request).is_err() {
+                break;
+            }
+            let Some(frame) = client.read_frame() else { break };
+            assert_eq!(frame[12..16], [0; 4], "an error instead of silence");
+            acknowledged += 1;
+        }
+        ended.store(true, Ordering::Relaxed);
+        acknowledged
+    })
 }
 
 fn assert_has(home: &Home, disk: &SimulatedDisk, acknowledged: usize) {
@@ -39,7 +59,7 @@ fn a_failed_sync_ends_the_server_and_loses_nothing_acknowledged() {
             let error = std::io::ErrorKind::Other;
             let path_contains = "version-2/log.".to_owned();
             disk.plan_fault(Fault { kind, path_contains, after: 30, error });
-            let acknowledged = create_until_silent(&server, 100);
+            let acknowledged = create_all(&server, 100);
             assert!((1..100).contains(&acknowledged), "{kind:?}: {acknowledged}");
             assert_eq!(server.wait(), ExitCode::UnexpectedError);
             assert_eq!(server.stop(), ExitCode::UnexpectedError);
@@ -56,7 +76,7 @@ fn what_was_acknowledged_survives_a_loss_of_power() {
     for home in homes("snapCount=20") {
         let disk = SimulatedDisk::new();
         let server = home.start_on(&disk);
-        assert_eq!(create_until_silent(&server, 150), 150);
+        assert_eq!(create_all(&server, 150), 150);
         for seed in 0..5 {
             let after = disk.after_power_loss(&mut Chooser::Random(seed));
             assert_has(&home, &after, 150);
@@ -79,14 +99,14 @@ fn a_full_disk_acknowledges_nothing_until_there_is_room() {
         let waiting = loop {
             let path = format!("/big{acknowledged}");
             let xid = writer.send(OpCode::Create, &create(&path, &data, 0));
-            match writer.try_frame(std::time::Duration::from_millis(700)) {
+            match writer.try_frame(Duration::from_millis(700)) {
                 Some(_) => acknowledged += 1,
                 None => break xid,
             }
             assert!(acknowledged < 4, "the disk is full");
         };
         let mut reader = Client::connect_later(address(&server));
-        assert!(reader.try_frame(std::time::Duration::from_millis(300)).is_none());
+        assert!(reader.try_frame(Duration::from_millis(300)).is_none());
         disk.set_capacity(None);
         writer.stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let reply = writer.reply();
