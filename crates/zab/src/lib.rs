@@ -7,7 +7,11 @@
 //! # Layout
 //! - [`membership`]: one configuration of the ensemble: members, addresses, roles, its text
 //! - [`quorum`]: majorities, weighted groups, two configurations at once, the oracle
+//! - [`election`]: fast leader election: votes, rounds, notifications
+//! - [`links`]: the connections that notifications travel on
 #![forbid(unsafe_code)]
 
+pub mod election;
+pub mod links;
 pub mod membership;
 pub mod quorum;

@@ -180,7 +180,7 @@ proptest! {
             return Ok(());
         };
         let ids = |mask: usize| {
-            (0..servers.len()).filter(move |at| mask >> at & 1 == 1).map(|at| ServerId(at as i64 + 1))
+            (1..=servers.len() as i64).filter(move |id| mask >> (id - 1) & 1 == 1).map(ServerId)
         };
         let mut quorums = Vec::new();
         for mask in 0..1usize << servers.len() {
@@ -200,7 +200,9 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics(text in "(server|group|weight|version|[.=:;|\\[\\]\\\\\n #]|[0-9a-f]){0,60}") {
+    fn no_text_panics(
+        text in "(server|group|weight|version|[.=:;|\\[\\]\\\\\n #]|[0-9a-f]){0,60}",
+    ) {
         let _ = Membership::parse(&text, &RULES);
         let _ = Member::parse(&text, true);
         let _ = Address::parse(&text);

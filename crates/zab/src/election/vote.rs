@@ -1,0 +1,97 @@
+//! Votes, and how they compare (Java: `Vote`, `FastLeaderElection.totalOrderPredicate`).
+
+use rookeeper_jute::quorum::PeerState;
+use rookeeper_jute::{ServerId, Zxid};
+
+use crate::quorum::Ensemble;
+
+/// What who has no vote puts in place of a server, a zxid and an epoch (Java: `Long.MIN_VALUE`).
+const NOTHING: i64 = i64::MIN;
+
+/// A server proposed as leader, and what makes it fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vote {
+    /// The server.
+    pub leader: ServerId,
+    /// The last zxid in its log.
+    pub zxid: Zxid,
+    /// Its current epoch.
+    pub peer_epoch: i64,
+}
+
+impl Vote {
+    /// What a server votes for at the start of a round: itself. Who does not vote in the
+    /// committed configuration proposes nobody, an observer has no history to offer either.
+    pub fn initial(ensemble: &Ensemble, me: ServerId, zxid: Zxid, epoch: i64) -> Vote {
+        use crate::membership::Role;
+        let leader = if ensemble.committed().is_voter(me) { me } else { ServerId(NOTHING) };
+        match ensemble.role(me) {
+            Role::Participant => Vote { leader, zxid, peer_epoch: epoch },
+            Role::Observer => Vote { leader, zxid: Zxid(NOTHING), peer_epoch: NOTHING },
+        }
+    }
+
+    /// Whether this vote wins over `other`: by epoch, then zxid, then id. A server whose vote
+    /// weighs nothing never wins.
+    pub fn is_better_than(&self, other: &Vote, ensemble: &Ensemble) -> bool {
+        let rank = |vote: &Vote| (vote.peer_epoch, vote.zxid, vote.leader);
+        has_weight(self.leader, ensemble) && rank(self) > rank(other)
+    }
+}
+
+/// Whether a voter's vote weighs anything: where it votes in the committed configuration there,
+/// otherwise in the proposed one.
+fn has_weight(id: ServerId, ensemble: &Ensemble) -> bool {
+    let committed = ensemble.committed();
+    let of = if committed.is_voter(id) { committed } else { ensemble.last_seen() };
+    of.weight(id) > 0
+}
+
+/// A vote as a server announced it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ballot {
+    /// For whom.
+    pub vote: Vote,
+    /// In which round of election.
+    pub round: i64,
+    /// What the server was doing.
+    pub state: PeerState,
+    /// The version of its notification.
+    pub version: i32,
+}
+
+impl Ballot {
+    /// Whether two ballots count for one leader. While anybody still looks all has to be equal;
+    /// servers that have settled may differ in zxid and round, and where one of the two does not
+    /// say how old it is, in the epoch as well (Java: `Vote.equals`).
+    pub fn agrees_with(&self, other: &Ballot) -> bool {
+        let looking = |ballot: &Ballot| ballot.state == PeerState::Looking;
+        if looking(self) || looking(other) {
+            return self.vote == other.vote && self.round == other.round;
+        }
+        let comparable = (self.version > 0) == (other.version > 0);
+        self.vote.leader == other.vote.leader
+            && (!comparable || self.vote.peer_epoch == other.vote.peer_epoch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settled_ballots_may_differ_in_zxid_and_round() {
+        let vote = Vote { leader: ServerId(1), zxid: Zxid(5), peer_epoch: 2 };
+        let looking = Ballot { vote, round: 3, state: PeerState::Looking, version: 2 };
+        let following = Ballot { state: PeerState::Following, ..looking };
+        let other_zxid = Ballot { vote: Vote { zxid: Zxid(9), ..vote }, round: 4, ..following };
+        let other_epoch = Ballot { vote: Vote { peer_epoch: 3, ..vote }, ..following };
+        let other_leader = Ballot { vote: Vote { leader: ServerId(2), ..vote }, ..following };
+        assert!(following.agrees_with(&looking));
+        assert!(following.agrees_with(&other_zxid));
+        assert!(!looking.agrees_with(&other_zxid));
+        assert!(!following.agrees_with(&other_epoch));
+        assert!(following.agrees_with(&Ballot { version: 0, ..other_epoch }));
+        assert!(!following.agrees_with(&other_leader));
+    }
+}
