@@ -105,7 +105,8 @@ pub enum Operation {
     /// Adds a watch that stays.
     AddWatch { path: String, is_recursive: bool, watch: WatchToken },
     /// Removes watches: of one watcher, or of everybody where `watcher` is `None`. With `local`
-    /// they go from the session whatever the server says.
+    /// they go from the session whatever the server says. Only a watch whose reply is there can be
+    /// removed: without one it is NoWatcher at once, as Java has it.
     RemoveWatches { path: String, of: WatcherType, watcher: Option<WatchToken>, local: bool },
     /// Identities of the connection.
     WhoAmI,

@@ -122,6 +122,34 @@ fn the_list_of_servers_goes_round_with_a_pause_after_each_cycle() {
 }
 
 #[test]
+fn a_server_that_accepted_begins_the_next_cycle() {
+    let mut harness = Harness::established(config());
+    harness.disconnect();
+    let (mut hosts, mut pauses) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        let lost_ms = harness.now_ms;
+        harness.run_timer();
+        hosts.push(harness.host);
+        pauses.push((harness.now_ms - lost_ms) / 1000);
+        harness.disconnect();
+    }
+    // The first server is tried last, and is the one that a second more is waited for.
+    assert_eq!((hosts, pauses), (vec![1, 2, 0, 1], vec![0, 0, 1, 0]));
+}
+
+#[test]
+fn nothing_is_sent_on_a_connection_that_the_same_bytes_end() {
+    let mut harness = Harness::new(config());
+    harness.connect();
+    harness.submit(1, delete("/a"));
+    harness.frames();
+    harness.receive(&[accepted(7, TIMEOUT_MS, Some(false)), frame(&[])].concat());
+    assert_eq!(harness.frames().len(), 0);
+    assert_eq!(harness.session.state(), Some(State::Disconnected));
+    assert!(harness.take().contains(&lost(1)));
+}
+
+#[test]
 fn an_attempt_or_a_handshake_that_takes_too_long_is_given_up() {
     let mut harness = Harness::new(config());
     harness.step(Input::Tick);

@@ -16,6 +16,8 @@ pub struct Harness {
     /// The last connection asked for, and its server.
     pub connection: ConnectionId,
     pub host: usize,
+    /// Whether it is left: nothing may be sent on it any more.
+    is_left: bool,
     /// What was sent on it and not taken by the script yet.
     sent: Vec<u8>,
     effects: Vec<Effect>,
@@ -98,6 +100,7 @@ impl Harness {
             timer_ms: None,
             connection: ConnectionId(0),
             host: usize::MAX,
+            is_left: true,
             sent: Vec::new(),
             effects: Vec::new(),
         }
@@ -114,18 +117,28 @@ impl Harness {
 
     pub fn step(&mut self, input: Input<'_>) {
         let mut effects = Vec::new();
+        if let Input::Disconnected { connection } = input {
+            self.is_left |= connection == self.connection;
+        }
         self.session.step(self.now_ms, input, &mut effects);
         for effect in effects {
             match effect {
                 Effect::SetTimer { at_ms } => self.timer_ms = Some(at_ms),
                 Effect::Send { connection, bytes } => {
-                    assert_eq!(connection, self.connection, "sent on a connection that is gone");
+                    assert_eq!(connection, self.connection, "sent on another connection");
+                    assert!(!self.is_left, "sent on a connection that was left");
                     self.sent.extend_from_slice(&bytes);
                 }
                 Effect::Connect { connection, host } => {
                     assert!(connection > self.connection);
                     (self.connection, self.host) = (connection, host);
+                    self.is_left = false;
                     self.sent.clear();
+                }
+                Effect::Disconnect { connection, .. } => {
+                    assert_eq!(connection, self.connection, "another connection is left");
+                    self.is_left = true;
+                    self.effects.push(effect);
                 }
                 other => self.effects.push(other),
             }
