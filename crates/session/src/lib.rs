@@ -16,9 +16,17 @@
 //! - The end is the end: after Expired, AuthFailed or Closed nothing is sent, and all that is
 //!   submitted comes back at once.
 //!
-//! The rules are those of Java's client 3.9.5 (`ClientCnxn`), wart for wart where a server could
-//! tell, but not where only an application could: a chroot is taken from every path of a reply,
-//! and the watch on the configuration stays on its znode.
+//! How many requests wait is for the caller to bound: [`Session::outstanding`] counts them.
+//!
+//! The rules are those of Java's client 3.9.5 (`ClientCnxn`), but for these:
+//! - A chroot is taken from every path of a reply, and the watch on the configuration stays on its
+//!   znode; Java's client leaves some paths of replies as they are, and sets that watch again below
+//!   the chroot.
+//! - Watches are set again under the number -8, as the C client does; Java's numbers these requests
+//!   like all others. Several credentials or batches leave first come first, not last.
+//! - A multi's results have to answer its parts; Java's client takes any.
+//!
+//! SASL, changing the list of servers, and time limits of single requests are not here.
 //!
 //! # Layout
 //! - [`Config`]: what a session is made of
