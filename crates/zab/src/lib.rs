@@ -1,4 +1,5 @@
-//! Zab, ZooKeeper's atomic broadcast: who belongs to the ensemble, what a quorum is, who leads.
+//! Zab, ZooKeeper's atomic broadcast: who belongs to the ensemble, what a quorum is, who leads,
+//! and how a learner gets the leader's history.
 //!
 //! This crate is not a server and not a network: it opens no socket, writes no file and keeps no
 //! time. Each part is a state machine that gets the time and one input and says what to do as
@@ -9,9 +10,11 @@
 //! - [`quorum`]: majorities, weighted groups, two configurations at once, the oracle
 //! - [`election`]: fast leader election: votes, rounds, notifications
 //! - [`links`]: the connections that notifications travel on
+//! - [`sync`]: a leader's proven history, and what brings a learner to it: DIFF, TRUNC or SNAP
 #![forbid(unsafe_code)]
 
 pub mod election;
 pub mod links;
 pub mod membership;
 pub mod quorum;
+pub mod sync;
