@@ -24,17 +24,17 @@ fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 fn write_frame(stream: &mut TcpStream, payload: &[u8]) {
-    let len = u32::try_from(payload.len()).unwrap();
+    let len = u32::try_from(payload.len()).expect("answers are small");
     let _ = stream.write_all(&[&len.to_be_bytes(), payload].concat());
 }
 
 /// Serves one connection: opens a session, then answers by `answer`, but for closeSession.
 fn serve(answer: Answer) -> (SocketAddr, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
     let thread = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        read_frame(&mut stream).unwrap();
+        let (mut stream, _) = listener.accept().expect("the benchmark connects");
+        read_frame(&mut stream).expect("a handshake");
         let response = ConnectResponse {
             protocol_version: 0,
             timeout_ms: 10_000,
@@ -44,7 +44,7 @@ fn serve(answer: Answer) -> (SocketAddr, JoinHandle<()>) {
         };
         write_frame(&mut stream, &response.to_bytes());
         while let Some(frame) = read_frame(&mut stream) {
-            let request = RequestHeader::from_bytes(&frame).unwrap();
+            let request = RequestHeader::from_bytes(&frame).expect("a request");
             if request.op == OpCode::CloseSession.to_i32() {
                 let header = ReplyHeader { xid: request.xid, zxid: Zxid(9), err: 0 };
                 write_frame(&mut stream, &header.to_bytes());
@@ -82,7 +82,7 @@ fn ask(answer: Answer) -> Result<(), BenchError> {
     let result = pipeline::run(address, width, &mut [step(), step()].into_iter(), &mut |reply| {
         check::get(reply, 5, 20)
     });
-    thread.join().unwrap();
+    thread.join().expect("the server does not panic");
     result
 }
 
