@@ -395,3 +395,17 @@ fn a_huge_file_is_refused() {
     let home = Home::new(&"#".repeat((1 << 20) + 1));
     assert!(home.load(&[]).unwrap_err().ends_with("larger than 1048576 bytes"));
 }
+
+#[test]
+fn values_that_java_raises_are_raised_and_said_with_their_line() {
+    let home = with_base("snapCount=1\nautopurge.snapRetainCount=2\n");
+    let config = home.load(&[]).unwrap();
+    assert_eq!((config.storage.snap_count, config.storage.purge_retain_count), (2, 3));
+    assert_eq!(
+        home.notices(NoticeLevel::Warn),
+        [
+            "zoo.cfg:3: snapCount: 1 is below 2, the least that is possible, and becomes 2",
+            "zoo.cfg:4: Invalid autopurge.snapRetainCount: 2. Defaulting to 3",
+        ]
+    );
+}

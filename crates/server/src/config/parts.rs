@@ -75,9 +75,13 @@ pub(super) fn storage(settings: &mut Settings, place: &str) -> Result<StorageCon
 }
 
 fn snap_count(settings: &mut Settings) -> Result<u32, ConfigError> {
-    let count = settings.number("snapCount", 100_000, -INT_MAX..=INT_MAX)?;
+    let Some(setting) = settings.property("snapCount").cloned() else { return Ok(100_000) };
+    let count = setting.decoded(-INT_MAX..=INT_MAX)?;
     if count < 2 {
-        settings.warn("SnapCount should be 2 or more. Now, snapCount is reset to 2".into());
+        settings.warn(format!(
+            "{}: snapCount: {count} is below 2, the least that is possible, and becomes 2",
+            setting.origin
+        ));
     }
     Ok(u32::try_from(count.max(2)).expect("at most an int"))
 }
