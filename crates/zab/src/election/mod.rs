@@ -291,7 +291,8 @@ impl Election {
         }
         let text = String::from_utf8_lossy(text);
         let Ok(membership) = Membership::parse(&text, &self.config.rules) else { return };
-        if membership.version() <= self.ensemble.committed().version() {
+        let newer = membership.version() > self.ensemble.committed().version();
+        if !newer || membership.voters().next().is_none() {
             return;
         }
         let membership = Arc::new(membership);

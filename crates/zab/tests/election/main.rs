@@ -6,3 +6,4 @@ mod model;
 mod network;
 mod replay;
 mod scenario;
+mod untrusted;
