@@ -167,9 +167,13 @@ impl Side {
     }
 
     fn handshake(&mut self, slot: usize, request: &[u8]) {
-        let Ok(mut connection) = Connection::open(self.server.port) else {
-            self.note(slot, "refused".to_owned());
-            return;
+        let mut connection = match Connection::open(self.server.port) {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                return self.note(slot, "refused".to_owned());
+            }
+            // A connection that the server accepts and ends at once may fail before it is ours.
+            Err(_) => return self.note(slot, "closed without a connect response".to_owned()),
         };
         connection.send(&frame(request));
         match connection.receive(Instant::now() + REPLY_TIMEOUT) {
