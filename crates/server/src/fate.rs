@@ -14,8 +14,6 @@ pub enum ExitCode {
     Finished = 0,
     /// Something that must not happen, a failed write of the log among it.
     UnexpectedError = 1,
-    /// A snapshot could not be written at the start.
-    SnapshotError = 10,
 }
 
 /// Where threads say that the server has to end, and where others wait for it.
