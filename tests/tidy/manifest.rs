@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("zab", &["jute"]),
     ("session", &["jute"]),
     ("store", &["jute"]),
-    ("replica", &["jute", "tree"]),
+    ("replica", &["jute", "tree", "zab"]),
     ("server", &["jute", "tree", "store", "replica"]),
     ("bench", &["jute"]),
     ("rookeeper", &["jute", "tree", "store", "replica", "server", "bench"]),

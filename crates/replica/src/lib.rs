@@ -46,7 +46,6 @@
 //! - [`config`]: every setting, with Java's property name and default
 //! - `shared`: [`Shared`], the state that shards read and the core writes
 //! - `message`: [`SubmissionBatch`] and [`DeliveryBatch`], between shards and core
-//! - `segment`: [`Segment`], prepared transactions on their way to the log
 //! - `close`: [`CloseReason`]
 //! - `shard`: [`Shard`]: frames, handshake, gate, reads, events, output, statistics
 //! - `core`: [`Core`]: sessions, preparation, durability, applying, snapshots, clean-up
@@ -59,19 +58,19 @@ mod core;
 mod ids;
 mod message;
 mod reply;
-mod segment;
 mod shard;
 mod shared;
 pub mod watch;
 
 pub use self::core::{
-    ApplyProgress, Core, CoreEffect, CoreInput, CoreReport, CoreStart, HaltReason, TICK_INTERVAL_MS,
+    ApplyProgress, Core, CoreEffect, CoreInput, CoreReport, CoreRole, CoreStart, HaltReason,
+    TICK_INTERVAL_MS,
 };
 pub use close::CloseReason;
 pub use config::{ConnectionThrottleConfig, CoreConfig, ShardConfig};
 pub use ids::{ConnectionKey, Now, SessionKey, ShardId};
 pub use message::{DeliveryBatch, SubmissionBatch};
-pub use segment::Segment;
+pub use rookeeper_zab::Segment;
 pub use shard::{
     ConnectionReport, Latency, Peer, Shard, ShardCounters, ShardEffect, ShardEffects, Summary,
 };

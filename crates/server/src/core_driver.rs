@@ -158,6 +158,16 @@ impl CoreDriver {
                     tracing::error!(%zxid, "the tree's digest is not that of the transaction");
                 }
                 CoreEffect::Halted(reason) => self.fate.halted(reason),
+                CoreEffect::Forward(_)
+                | CoreEffect::Revalidate { .. }
+                | CoreEffect::Touches(_)
+                | CoreEffect::SyncWanted { .. }
+                | CoreEffect::Revalidated { .. }
+                | CoreEffect::Reconfigured { .. }
+                | CoreEffect::EpochExhausted
+                | CoreEffect::Retired { .. } => {
+                    unreachable!("a core that stands alone asks nothing of peers")
+                }
             }
         }
     }

@@ -10,11 +10,27 @@
 //! - [`quorum`]: majorities, weighted groups, two configurations at once, the oracle
 //! - [`election`]: fast leader election: votes, rounds, notifications
 //! - [`links`]: the connections that notifications travel on
+//! - [`forward`]: a client's request on its way from a learner to the leader
+//! - [`segment`]: transactions on their way to log and peers
 //! - [`sync`]: a leader's proven history, and what brings a learner to it: DIFF, TRUNC or SNAP
 #![forbid(unsafe_code)]
 
 pub mod election;
+pub mod forward;
 pub mod links;
 pub mod membership;
 pub mod quorum;
+pub mod segment;
 pub mod sync;
+
+pub use forward::Forward;
+pub use segment::{Segment, SegmentBuilder};
+
+/// Which of the two epochs that a member keeps on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EpochKind {
+    /// The last epoch that a leader announced and this member accepted (file `acceptedEpoch`).
+    Accepted,
+    /// The epoch of the leader whose history this member last took over (file `currentEpoch`).
+    Current,
+}

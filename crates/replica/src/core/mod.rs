@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! - [`Core`]: what a driver calls
+//! - `message`: [`CoreInput`], [`CoreEffect`] and [`CoreRole`]
 //! - `admit`: from submissions to the pipeline: handshakes, sessions, throttles, preparation
 //! - `pipeline`: what is between taking up a request and answering it
 //! - `apply`: committed transactions into the tree, and the answers
@@ -21,6 +22,7 @@ mod apply;
 mod clean_up;
 mod commit;
 mod lot;
+mod message;
 mod outbox;
 mod password;
 mod pipeline;
@@ -32,21 +34,21 @@ mod throttle;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rookeeper_jute::{SessionId, Zxid};
+use rookeeper_jute::Zxid;
 use rookeeper_tree::prepare::PrepareConfig;
-use rookeeper_tree::{AccessControl, ApplyError, Outstanding, QuotaExceeded};
+use rookeeper_tree::{AccessControl, ApplyError, Outstanding};
+use rookeeper_zab::SegmentBuilder;
 
 use crate::close::CloseReason;
 use crate::config::CoreConfig;
-use crate::ids::{ConnectionKey, Now, ShardId};
-use crate::message::{DeliveryBatch, SubmissionBatch};
-use crate::segment::{Segment, SegmentBuilder};
+use crate::ids::{ConnectionKey, Now};
 use crate::shared::Shared;
 
 use admit::Backlog;
 use clean_up::CleanUp;
 use commit::Commit;
 use lot::Lot;
+pub use message::{CoreEffect, CoreInput, CoreRole};
 use outbox::Outbox;
 pub(crate) use password::password;
 use pipeline::{Item, Segments};
@@ -57,52 +59,6 @@ use throttle::ConnectionThrottle;
 
 /// How often [`CoreInput::Tick`] and [`crate::Shard::tick`] should come, in milliseconds.
 pub const TICK_INTERVAL_MS: u64 = 100;
-
-/// What happened outside the core.
-#[derive(Debug)]
-pub enum CoreInput {
-    /// What a shard asks for.
-    Submissions(SubmissionBatch),
-    /// All transactions up to this one are durable.
-    Durable(Zxid),
-    /// Writing or flushing the log failed: nothing of it can be trusted any longer.
-    DiskFailed,
-    /// The log was not written because the disk is nearly full.
-    DiskFull,
-    /// The snapshot asked for by [`CoreEffect::BeginSnapshot`] is finished, or given up.
-    SnapshotEnded,
-    /// An operator asks for a snapshot.
-    TakeSnapshot,
-    /// Time has passed.
-    Tick,
-    /// Take up nothing more, answer what was taken up, then halt.
-    Shutdown,
-}
-
-/// What the core asks the driver to do.
-#[derive(Debug)]
-pub enum CoreEffect {
-    /// Append to the log, make durable, report [`CoreInput::Durable`].
-    Append(Arc<Segment>),
-    /// End the log file here; the next segment starts a new one.
-    Roll,
-    /// Call [`Core::apply`] under the write lock.
-    Apply,
-    /// Put into the shard's queue before the lock is released, and run the shard soon.
-    Deliver(DeliveryBatch),
-    /// Run the shard soon: there may be events for its watchers.
-    Wake(ShardId),
-    /// Write a snapshot of the tree as it is when the driver gets to it.
-    BeginSnapshot,
-    /// These sessions were not heard of in time and are closed: say so in the log.
-    SessionsExpired(Vec<SessionId>),
-    /// A request exceeds a quota: say so in the log.
-    QuotaExceeded(Box<QuotaExceeded>),
-    /// The tree's digest is not what the transaction says: raise an alarm.
-    DigestMismatch(Zxid),
-    /// The core does nothing any more.
-    Halted(HaltReason),
-}
 
 /// Why the core does nothing any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,9 +83,11 @@ pub enum ApplyProgress {
     Done,
 }
 
-/// What recovery left behind for the schedule of snapshots.
+/// What recovery left behind for the schedule of snapshots, and what the core is from now on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CoreStart {
+    /// The part that this server plays.
+    pub role: CoreRole,
     /// Transactions in the log after the last snapshot.
     pub txns_since_snapshot: u64,
     /// Their bytes in the log.
@@ -259,6 +217,18 @@ impl Core {
             CoreInput::TakeSnapshot => self.begin_snapshot(effects),
             CoreInput::Tick => self.tick(now, shared, effects),
             CoreInput::Shutdown => self.state = State::Draining,
+            CoreInput::Proposals(_)
+            | CoreInput::Committed(_)
+            | CoreInput::Serve
+            | CoreInput::Forwarded { .. }
+            | CoreInput::Touched { .. }
+            | CoreInput::Revalidate { .. }
+            | CoreInput::LearnerGone(_)
+            | CoreInput::SyncConfirmed(_)
+            | CoreInput::Revalidated { .. }
+            | CoreInput::SyncDone
+            | CoreInput::TouchesWanted
+            | CoreInput::Retire => unreachable!("a server that stands alone has no peers"),
         }
         self.admit(now, shared, effects);
         self.outbox.flush(None, effects);

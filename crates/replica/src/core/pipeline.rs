@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use rookeeper_jute::{ErrorCode, OpCode, SessionId, Xid, Zxid};
 use rookeeper_tree::Identity;
+use rookeeper_zab::Segment;
 
 use crate::ids::{ConnectionKey, SessionKey};
-use crate::segment::Segment;
 use crate::shared::Shared;
+use rookeeper_zab::Segment;
 
 /// One step of the pipeline. All but transactions are done when everything before them is.
 #[derive(Debug)]

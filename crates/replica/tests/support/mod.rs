@@ -473,6 +473,16 @@ impl World {
                 CoreEffect::QuotaExceeded(_) => {}
                 CoreEffect::SessionsExpired(sessions) => self.expired.extend(sessions),
                 CoreEffect::DigestMismatch(zxid) => panic!("digest differs at {zxid}"),
+                CoreEffect::Forward(_)
+                | CoreEffect::Revalidate { .. }
+                | CoreEffect::Touches(_)
+                | CoreEffect::SyncWanted { .. }
+                | CoreEffect::Revalidated { .. }
+                | CoreEffect::Reconfigured { .. }
+                | CoreEffect::EpochExhausted
+                | CoreEffect::Retired { .. } => {
+                    unreachable!("a core that stands alone asks nothing of peers")
+                }
             }
         }
     }
