@@ -9,7 +9,6 @@ use rookeeper_zab::Segment;
 
 use crate::ids::{ConnectionKey, SessionKey};
 use crate::shared::Shared;
-use rookeeper_zab::Segment;
 
 /// One step of the pipeline. All but transactions are done when everything before them is.
 #[derive(Debug)]
