@@ -12,6 +12,8 @@
 //! - [`links`]: the connections that notifications travel on
 //! - [`forward`]: a client's request on its way from a learner to the leader
 //! - [`segment`]: transactions on their way to log and peers
+//! - [`outgoing`]: what a leader has for a learner, for drivers to write
+//! - [`wire`]: packets of the quorum port: reading them from a stream, writing them
 //! - [`sync`]: a leader's proven history, and what brings a learner to it: DIFF, TRUNC or SNAP
 #![forbid(unsafe_code)]
 
@@ -19,11 +21,14 @@ pub mod election;
 pub mod forward;
 pub mod links;
 pub mod membership;
+pub mod outgoing;
 pub mod quorum;
 pub mod segment;
 pub mod sync;
+pub mod wire;
 
 pub use forward::Forward;
+pub use outgoing::{Outgoing, RecordsKind};
 pub use segment::{Segment, SegmentBuilder};
 
 /// Which of the two epochs that a member keeps on disk.

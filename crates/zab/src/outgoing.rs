@@ -1,0 +1,69 @@
+//! What a leader has for one of its learners: packets, parts of what is in memory, and parts of
+//! what a driver reads from its disk.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rookeeper_jute::Zxid;
+
+use crate::segment::Segment;
+
+/// What a driver writes to one connection of the quorum port, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Whole packets.
+    Bytes(Vec<u8>),
+    /// Transactions in memory, one packet or two each ([`crate::wire::encode_records`]).
+    Records {
+        /// Where they stand.
+        segment: Arc<Segment>,
+        /// Which of them, by place.
+        range: Range<usize>,
+        /// As what packets.
+        kind: RecordsKind,
+    },
+    /// Everything on the log after one zxid and through another, PROPOSAL and COMMIT each
+    /// ([`crate::wire::history_record`]). Where the log does not hold all of it, without a gap,
+    /// the driver says so (`HistoryFailed`) and closes the connection.
+    History {
+        /// The last zxid that the learner has.
+        after: Zxid,
+        /// The last zxid to send.
+        through: Zxid,
+    },
+    /// A snapshot that holds the tree at exactly one zxid: the SNAP packet with that zxid
+    /// ([`crate::wire::snapshot_begin`]), the snapshot's body, the signature
+    /// ([`crate::wire::snapshot_end`]), and then what [`Outgoing::History`] would send after it.
+    Snapshot {
+        /// The earliest zxid that the log continues from: an older snapshot is of no use.
+        base: Zxid,
+        /// The last zxid to send; a later snapshot is none.
+        through: Zxid,
+    },
+}
+
+/// As what packets transactions are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordsKind {
+    /// PROPOSAL: to be logged and acknowledged.
+    Proposal,
+    /// PROPOSAL and COMMIT each: committed before the learner came.
+    ProposalAndCommit,
+    /// INFORM: committed, for an observer.
+    Inform,
+}
+
+impl Outgoing {
+    /// About how many bytes it will be on the connection, as far as it is in memory.
+    pub fn bytes_len(&self) -> usize {
+        match self {
+            Outgoing::Bytes(bytes) => bytes.len(),
+            Outgoing::Records { segment, range, kind } => {
+                let commit = usize::from(*kind == RecordsKind::ProposalAndCommit);
+                let packets = range.len() * (1 + commit) * crate::wire::PACKET_LEN_MIN;
+                packets + range.clone().map(|at| segment.record(at).len()).sum::<usize>()
+            }
+            Outgoing::History { .. } | Outgoing::Snapshot { .. } => 0,
+        }
+    }
+}
