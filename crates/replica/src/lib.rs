@@ -49,6 +49,7 @@
 //! - `close`: [`CloseReason`]
 //! - `shard`: [`Shard`]: frames, handshake, gate, reads, events, output, statistics
 //! - `core`: [`Core`]: sessions, preparation, durability, applying, snapshots, clean-up
+//! - `member`: a member of an ensemble: what its driver is told and asked
 //! - [`watch`]: the watch table of a shard
 #![forbid(unsafe_code)]
 
@@ -56,6 +57,7 @@ mod close;
 pub mod config;
 mod core;
 mod ids;
+mod member;
 mod message;
 mod reply;
 mod shard;
@@ -69,6 +71,10 @@ pub use self::core::{
 pub use close::CloseReason;
 pub use config::{ConnectionThrottleConfig, CoreConfig, ShardConfig};
 pub use ids::{ConnectionKey, Now, SessionKey, ShardId};
+pub use member::{
+    DivergenceResponse, EndReason, MemberConfig, MemberEvent, Recovered, ReplicaConfig,
+    ReplicaEffect, ReplicaInput, ReplicaStartError, ServerState, StorageCommand, StorageReport,
+};
 pub use message::{DeliveryBatch, SubmissionBatch};
 pub use rookeeper_zab::Segment;
 pub use shard::{

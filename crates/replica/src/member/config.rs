@@ -1,0 +1,137 @@
+//! What an operator can set of a member of an ensemble, and what its disk held at the start.
+
+use std::sync::Arc;
+
+use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_tree::AccessControl;
+use rookeeper_tree::prepare::PrepareConfig;
+use rookeeper_zab::membership::{Address, Membership, MembershipRules};
+use rookeeper_zab::sync::{LogIndex, SyncRules};
+
+use crate::config::CoreConfig;
+
+/// What one member of an ensemble goes by.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// What its core goes by.
+    pub core: CoreConfig,
+    /// How transactions are prepared.
+    pub prepare: PrepareConfig,
+    /// Who may do what.
+    pub access: Arc<AccessControl>,
+    /// What it goes by among its peers.
+    pub member: MemberConfig,
+}
+
+/// What a member goes by among its peers.
+#[derive(Debug, Clone)]
+pub struct MemberConfig {
+    /// This server (`myid`).
+    pub me: ServerId,
+    /// How configurations are read (`standaloneEnabled`, `zookeeper.multiAddress.enabled`).
+    pub rules: MembershipRules,
+    /// Its own election addresses, which it tells its peers.
+    pub election_addresses: Vec<Address>,
+    /// Length of a tick in milliseconds (`tickTime`).
+    pub tick_time_ms: u64,
+    /// Ticks to connect and synchronise (`initLimit`).
+    pub init_limit: u32,
+    /// Ticks of silence between leader and learner (`syncLimit`).
+    pub sync_limit: u32,
+    /// Ticks to connect to the leader; 0 for `init_limit` (`connectToLearnerMasterLimit`).
+    pub connect_limit: u32,
+    /// How long an election link may take to say who it is, in milliseconds; `None` for
+    /// `tickTime * syncLimit` (`zookeeper.quorumCnxnTimeoutMs`).
+    pub handshake_timeout_ms: Option<u64>,
+    /// How long to wait for a better vote, in milliseconds (Java: `finalizeWait`, 200).
+    pub finalize_wait_ms: u64,
+    /// The first interval between notifications, in milliseconds
+    /// (`zookeeper.fastleader.minNotificationInterval`).
+    pub notification_interval_ms_min: u64,
+    /// The last one (`zookeeper.fastleader.maxNotificationInterval`).
+    pub notification_interval_ms_max: u64,
+    /// How long a leader waits for a quorum's epochs while a voter looks for another leader, in
+    /// milliseconds; `None` for `initLimit` (`zookeeper.leader.maxTimeToWaitForEpoch`, -1).
+    pub max_time_to_wait_for_epoch_ms: Option<u64>,
+    /// What bounds a leader's choice between log and snapshot.
+    pub sync: SyncRules,
+    /// Bytes that may wait for one learner before it is disconnected.
+    pub learner_queue_bytes_max: usize,
+    /// An observer that has lost its leader looks again after up to this long, in milliseconds
+    /// (`zookeeper.observer.election.DelayMs`, 200).
+    pub observer_election_delay_ms: u64,
+    /// Whether a follower whose tree is not its leader's leaves and takes a snapshot. Where false
+    /// it raises an alarm alone, as Java does: right beside a Java leader.
+    pub leaves_on_divergence: bool,
+    /// Seeds what is drawn by lot.
+    pub seed: u64,
+}
+
+impl MemberConfig {
+    /// Java's defaults.
+    pub fn new(me: ServerId) -> MemberConfig {
+        MemberConfig {
+            me,
+            rules: MembershipRules::default(),
+            election_addresses: Vec::new(),
+            tick_time_ms: 3000,
+            init_limit: 10,
+            sync_limit: 5,
+            connect_limit: 0,
+            handshake_timeout_ms: None,
+            finalize_wait_ms: 200,
+            notification_interval_ms_min: 200,
+            notification_interval_ms_max: 60_000,
+            max_time_to_wait_for_epoch_ms: None,
+            sync: SyncRules::default(),
+            learner_queue_bytes_max: 256 << 20,
+            observer_election_delay_ms: 200,
+            leaves_on_divergence: true,
+            seed: 0,
+        }
+    }
+}
+
+/// What recovery found on disk. The tree is in [`crate::Shared`].
+#[derive(Debug, Clone)]
+pub struct Recovered {
+    /// The last zxid of tree and log; -1 for a server that was not told that it may start empty
+    /// (`zookeeper.db.autocreate=false`) or that found damage: it does not vote until it has a
+    /// leader's snapshot.
+    pub last_zxid: Zxid,
+    /// The file `acceptedEpoch`; `None` where there is none.
+    pub accepted_epoch: Option<i64>,
+    /// The file `currentEpoch`; `None` where there is none.
+    pub current_epoch: Option<i64>,
+    /// The history that is proven.
+    pub history: LogIndex,
+    /// The committed configuration.
+    pub committed: Arc<Membership>,
+    /// The last one proposed; the committed one where there is no later one.
+    pub last_seen: Arc<Membership>,
+    /// Transactions in the log after the last snapshot.
+    pub txns_since_snapshot: u64,
+    /// Their bytes in the log.
+    pub bytes_since_snapshot: u64,
+}
+
+/// Why a member does not start (Java: `QuorumPeer.loadDataBase`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplicaStartError {
+    /// The log is of an epoch that this server never accepted.
+    #[error("the log ends with {last_zxid}, which is after the accepted epoch {accepted_epoch}")]
+    LogAfterEpoch {
+        /// The log's end.
+        last_zxid: Zxid,
+        /// The file's content.
+        accepted_epoch: i64,
+    },
+    /// The files contradict each other.
+    #[error("the accepted epoch {accepted_epoch} is less than the current epoch {current_epoch}")]
+    EpochsContradict {
+        /// The file `acceptedEpoch`.
+        accepted_epoch: i64,
+        /// The file `currentEpoch`.
+        current_epoch: i64,
+    },
+}
