@@ -3,6 +3,8 @@
 
 mod choice;
 mod index;
+mod stream;
 
 pub use choice::{SyncPlan, SyncRules, SyncStep, choose};
 pub use index::{Appended, LogIndex};
+pub use stream::{SnapshotFault, SnapshotPiece, SnapshotStream};
