@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("session", &["jute"]),
     ("store", &["jute"]),
     ("replica", &["jute", "tree", "zab"]),
-    ("server", &["jute", "tree", "store", "replica"]),
+    ("server", &["jute", "tree", "zab", "store", "replica"]),
     ("bench", &["jute"]),
     ("rookeeper", &["jute", "tree", "store", "replica", "server", "bench"]),
 ];

@@ -43,6 +43,9 @@ pub enum StartError {
         /// The data directory.
         data_dir: PathBuf,
     },
+    /// The configuration names an ensemble.
+    #[error("the configuration names an ensemble, which this server cannot join yet")]
+    Ensemble,
     /// The client port cannot be listened on.
     #[error("cannot listen for clients on {address}: {source}")]
     Listen {
@@ -85,6 +88,9 @@ impl Server {
     /// # Errors
     /// As for [`Server::start`].
     pub fn start_on(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<ServerHandle, StartError> {
+        if config.ensemble.is_some() {
+            return Err(StartError::Ensemble);
+        }
         let options = assemble::listen_options(&config);
         let listener = listener::listen(&options).map_err(|source| {
             let host = options.address.map_or_else(|| "*".to_owned(), |ip| ip.to_string());

@@ -238,16 +238,132 @@ fn what_is_missing_is_said_in_javas_words() {
     assert!(directory.starts_with("Error processing "), "{directory}");
 }
 
+const THREE: &str = "initLimit=5\nsyncLimit=2\nserver.1=a:2888:3888\nserver.2=b:2888:3888\n\
+                     server.3=c:2888:3888\n";
+
+/// Three servers of which this one is the second.
+fn second_of_three(lines: &str) -> Home {
+    let home = with_base(&format!("{THREE}{lines}"));
+    home.write("data/myid", "2\n");
+    home
+}
+
 #[test]
-fn three_servers_do_not_start_three_islands() {
-    let lines = "initLimit=5\nsyncLimit=2\nserver.1=a:2888:3888\nserver.2=b:2888:3888\n\
-                 server.3=c:2888:3888\n";
-    let error = with_base(lines).load(&[]).unwrap_err();
-    assert!(error.starts_with("zoo.cfg:6: server.2 asks for an ensemble, "), "{error}");
-    let home = with_base("dynamicConfigFile=HOME/zoo.cfg.dynamic\n");
-    home.write("zoo.cfg.dynamic", "server.1=a:1:2;2181\nserver.2=b:1:2;2181\n");
-    let error = home.load(&[]).unwrap_err();
-    assert!(error.starts_with("zoo.cfg.dynamic:2: server.2 asks for an ensemble"), "{error}");
+fn three_server_lines_are_an_ensemble_with_javas_defaults() {
+    let home = second_of_three("");
+    let config = home.load(&[]).unwrap();
+    assert_eq!(config.notices, []);
+    assert_eq!(config.session_server_id, ServerId(2));
+    let ensemble = config.ensemble.unwrap();
+    assert_eq!((ensemble.me, ensemble.init_limit, ensemble.sync_limit), (ServerId(2), 5, 2));
+    assert_eq!(ensemble.connect_limit, 5);
+    assert_eq!(
+        ensemble.committed.to_string(),
+        "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant\n\
+         server.3=c:2888:3888:participant\nversion=0"
+    );
+    assert!(ensemble.leader_serves && ensemble.observer_keeps_log && !ensemble.reconfig_enabled);
+    assert_eq!(
+        (ensemble.links.connect_timeout_ms, ensemble.links.handshake_timeout_ms),
+        (5000, 6000)
+    );
+    assert_eq!((ensemble.links.bind_retries, ensemble.observer_master_port), (Some(3), None));
+    assert_eq!((ensemble.snapshot_size_factor, ensemble.commit_log_count), (0.33, 500));
+    assert!(ensemble.servers_in_config_file);
+}
+
+#[test]
+fn a_member_takes_its_keys() {
+    let home = second_of_three(
+        "connectToLearnerMasterLimit=3\nleaderServes=no\nsyncEnabled=false\ncnxTimeout=77\n\
+         quorumCnxnTimeoutMs=88\nelectionPortBindRetry=0\nobserverMasterPort=2191\n\
+         localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\ntcpKeepAlive=true\n\
+         quorumListenOnAllIPs=true\nsnapshotSizeFactor=-1\ncommitLogCount=700\n\
+         fastleader.maxNotificationInterval=500\noraclePath=/o\nleader.maxTimeToWaitForEpoch=9\n",
+    );
+    let ensemble = home.load(&["-Dfollower.nodelay=false"]).unwrap().ensemble.unwrap();
+    assert_eq!(ensemble.connect_limit, 3);
+    assert!(!ensemble.leader_serves && !ensemble.observer_keeps_log);
+    assert_eq!((ensemble.links.connect_timeout_ms, ensemble.links.handshake_timeout_ms), (77, 88));
+    assert_eq!((ensemble.links.bind_retries, ensemble.observer_master_port), (None, Some(2191)));
+    assert!(ensemble.local_sessions_enabled && ensemble.local_sessions_upgrading_enabled);
+    assert!(ensemble.links.tcp_keep_alive && ensemble.links.listen_on_all_ips);
+    assert!(!ensemble.links.tcp_nodelay);
+    assert_eq!((ensemble.snapshot_size_factor, ensemble.commit_log_count), (-1.0, 700));
+    assert_eq!(ensemble.links.notification_interval_ms_max, 500);
+    assert_eq!(ensemble.oracle_path.as_deref(), Some(Path::new("/o")));
+    assert_eq!(ensemble.max_time_to_wait_for_epoch_ms, Some(9));
+}
+
+#[test]
+fn an_ensemble_that_is_none_is_refused_in_javas_words() {
+    let without = |line: &str| {
+        let home = Home::new(&format!("{BASE}{}", THREE.replace(line, "")));
+        home.write("data/myid", "2");
+        home.load(&[]).unwrap_err()
+    };
+    assert_eq!(without("initLimit=5\n"), "zoo.cfg: initLimit is not set");
+    assert_eq!(without("syncLimit=2\n"), "zoo.cfg: syncLimit is not set");
+    assert_eq!(without("server.2=b:2888:3888\n"), "zoo.cfg: My id 2 not in the peer list");
+    assert_eq!(with_base(THREE).load(&[]).unwrap_err(), "zoo.cfg: myid file is missing");
+    for (lines, message) in [
+        ("group.1=1:2\n", "server 3 is not in a group"),
+        ("group.1=1:2:3\nweight.1=x\n", "x is not a number"),
+        ("server.1=a:1:2|b:1:2\n", "multiple addresses were specified for sid 1"),
+    ] {
+        let error = second_of_three(lines).load(&[]).unwrap_err();
+        assert!(error.contains(message), "{lines}: {error}");
+    }
+    let alone = "initLimit=5\nsyncLimit=2\nstandaloneEnabled=false\n";
+    let error = with_base(alone).load(&[]).unwrap_err();
+    assert!(error.contains("standaloneEnabled = false then number of participants"), "{error}");
+    let home = with_base(&format!("{alone}server.1=a:1:2\n"));
+    home.write("data/myid", "1");
+    assert!(home.load(&[]).unwrap().ensemble.is_some(), "an ensemble of one");
+}
+
+#[test]
+fn roles_and_numbers_are_told_as_java_does() {
+    let home = second_of_three("server.4=d:2888:3888:observer\npeerType=observer\n");
+    assert_eq!(
+        home.notices(NoticeLevel::Warn),
+        ["zoo.cfg:9: Peer type from servers list (participant) doesn't match peerType \
+             (observer). \
+          Defaulting to servers list."]
+    );
+    let home = second_of_three("server.4=d:2888:3888\n");
+    assert_eq!(
+        home.notices(NoticeLevel::Warn),
+        ["Non-optimal configuration, consider an odd number of servers."]
+    );
+    let home = with_base("initLimit=1\nsyncLimit=1\nserver.2=a:1:2\nserver.3=b:1:2\n");
+    home.write("data/myid", "2");
+    assert_eq!(
+        home.notices(NoticeLevel::Warn),
+        ["No server failure will be tolerated. You need at least 3 servers."]
+    );
+}
+
+#[test]
+fn a_dynamic_file_has_its_version_in_its_name_and_a_next_one_beside_it() {
+    let lines = "initLimit=5\nsyncLimit=2\nreconfigEnabled=true\n\
+                 dynamicConfigFile=HOME/zoo.cfg.dynamic.100000005\n";
+    let home = Home::new(&format!("dataDir=HOME/data\n{lines}"));
+    home.write("data/myid", "2\n");
+    let three = "server.1=a:1:2;2181\nserver.2=b:1:2;2182\nserver.3=c:1:2;2183";
+    home.write("zoo.cfg.dynamic.100000005", three);
+    let config = home.load(&[]).unwrap();
+    assert_eq!((config.listen.port, config.listen.address), (2182, None));
+    let ensemble = config.ensemble.unwrap();
+    assert_eq!(ensemble.committed.version(), 0x1_0000_0005);
+    assert_eq!(ensemble.last_seen.version(), 0x1_0000_0005);
+    assert!(!ensemble.servers_in_config_file);
+    home.write("zoo.cfg.dynamic.next", &format!("{three}\nversion=200000001\n"));
+    let ensemble = home.load(&[]).unwrap().ensemble.unwrap();
+    assert_eq!(ensemble.last_seen.version(), 0x2_0000_0001);
+    home.write("zoo.cfg.dynamic.next", &format!("{three}\nversion=100000001\n"));
+    let ensemble = home.load(&[]).unwrap().ensemble.unwrap();
+    assert_eq!(ensemble.last_seen.version(), 0x1_0000_0005, "an older one does not count");
 }
 
 #[test]
@@ -280,7 +396,7 @@ fn a_dynamic_file_holds_servers_only() {
     for (text, message) in [
         ("server.1=a:1:2\nversion=5", "dynamic file shouldn't have version inside"),
         ("tickTime=5", "Unrecognised parameter: tickTime"),
-        ("group.1=1", "group.1 asks for an ensemble"),
+        ("server.1=a:1:2\ngroup.1=2", "server 1 is not in a group"),
     ] {
         home.write("dynamic", text);
         let error = home.load(&[]).unwrap_err();

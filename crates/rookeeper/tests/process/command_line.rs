@@ -108,7 +108,7 @@ fn port_and_directory_are_enough() {
 fn a_wrong_configuration_ends_with_code_2_and_leaves_nothing() {
     for (line, message) in [
         ("secureClientPort=2281", "secureClientPort asks for TLS"),
-        ("server.1=a:1:2\nserver.2=b:1:2", "server.2 asks for an ensemble"),
+        ("server.1=a:1:2\nserver.2=b:1:1", "server.2: Client and election port must be"),
         ("enforce.auth.enabled=true", "enforce.auth.enabled asks for enforced authentication"),
         ("snapCount=many", "snapCount: not a number: \"many\""),
     ] {

@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rookeeper_jute::ServerId;
 
 use crate::process::UnknownProcess;
 
-use super::error::{ConfigError, Origin};
+use super::error::ConfigError;
 use super::invocation::Invocation;
-use super::members::{self, Member};
+use super::members::{self, Servers};
 use super::settings::{Setting, Settings};
-use super::{ListenConfig, ServerConfig, SessionConfig, Whitelist, parts, refuse};
+use super::{ListenConfig, ServerConfig, SessionConfig, Whitelist, ensemble, parts, refuse};
 
 /// What reading a configuration needs of the world. The file system is the binary's, and nobody
 /// else asks for names.
@@ -80,11 +80,11 @@ pub fn load(call: &Invocation, outside: &dyn Outside) -> Result<ServerConfig, Co
         }
     };
     refuse::check(&mut settings)?;
-    let place = match call.words.as_slice() {
-        [path] => path.clone(),
-        _ => "command line".to_string(),
+    let (place, config_file) = match call.words.as_slice() {
+        [path] => (path.clone(), Some(PathBuf::from(path))),
+        _ => ("command line".to_string(), None),
     };
-    build(settings, source, &place, outside)
+    build(settings, source, &place, config_file, outside)
 }
 
 /// Java fails without arguments; this server starts with defaults.
@@ -130,7 +130,7 @@ pub(super) fn bounded(path: &Path, outside: &dyn Outside) -> Result<Option<Vec<u
     Ok(bytes)
 }
 
-fn existing(path: &Path, outside: &dyn Outside) -> Result<Vec<u8>, ConfigError> {
+pub(super) fn existing(path: &Path, outside: &dyn Outside) -> Result<Vec<u8>, ConfigError> {
     bounded(path, outside)?.ok_or_else(|| ConfigError::File {
         path: path.to_path_buf(),
         source: io::Error::new(io::ErrorKind::NotFound, "there is no such file"),
@@ -141,15 +141,22 @@ fn build(
     mut settings: Settings,
     source: String,
     place: &str,
+    config_file: Option<PathBuf>,
     outside: &dyn Outside,
 ) -> Result<ServerConfig, ConfigError> {
-    check_ensemble_values(&mut settings)?;
+    ensemble::check_values(&mut settings)?;
     let tree = parts::tree_rules(&mut settings)?;
     let storage = parts::storage(&mut settings, place)?;
     let sessions = sessions(&settings)?;
-    let member = the_one_member(&mut settings, outside)?;
+    let servers = members::read(&mut settings, config_file, place, outside)?;
     let my_id = members::my_id(&storage.data_dir, tree.extended_types_enabled, outside)?;
-    let listen = listen(&mut settings, member.as_ref(), my_id, place, outside)?;
+    let listen = listen(&mut settings, &servers, my_id, place, outside)?;
+    let ensemble = if servers.is_ensemble() {
+        let tick_time_ms = sessions.tick_time_ms;
+        Some(ensemble::read(&mut settings, servers, my_id, tick_time_ms, place, outside)?)
+    } else {
+        None
+    };
     let auth = parts::auth(&mut settings)?;
     let limits = parts::limits(&settings)?;
     let request_throttle = parts::request_throttle(&mut settings)?;
@@ -158,13 +165,15 @@ fn build(
     let read_only_mode_enabled = settings.boolean(read_only, false)?;
     let words = settings.property("4lw.commands.whitelist").map(|setting| setting.value.clone());
     let log_level = log_level(&settings)?;
-    settings.report();
+    settings.report(ensemble.is_some());
+    let session_server_id = ensemble.as_ref().map_or(ServerId(1), |ensemble| ensemble.me);
     let properties = properties(&settings);
     Ok(ServerConfig {
         source,
         notices: settings.notices,
         my_id,
-        session_server_id: ServerId(1),
+        session_server_id,
+        ensemble,
         listen,
         sessions,
         storage,
@@ -180,63 +189,6 @@ fn build(
         process: Arc::new(UnknownProcess),
         properties,
     })
-}
-
-/// Keys of an ensemble that a standalone server accepts still have values of their kind.
-fn check_ensemble_values(settings: &mut Settings) -> Result<(), ConfigError> {
-    for key in ["initLimit", "syncLimit", "connectToLearnerMasterLimit", "observerMasterPort"] {
-        settings.file(key).map(|setting| setting.integer(-INT_MAX..=INT_MAX)).transpose()?;
-    }
-    for key in ["quorumListenOnAllIPs", "syncEnabled", "localSessionsEnabled"] {
-        settings.file(key).map(Setting::strict_boolean).transpose()?;
-    }
-    if let Some(setting) = settings.file("electionAlg")
-        && setting.integer(-INT_MAX..=INT_MAX)? != 3
-    {
-        return Err(setting.refuse("Invalid electionAlg value. Only 3 is supported."));
-    }
-    if let Some(setting) = settings.file("peerType").cloned() {
-        match setting.value.to_lowercase().as_str() {
-            "participant" => {}
-            "observer" => settings.warn(format!(
-                "{}: peerType=observer is ignored: a standalone server has no ensemble to observe",
-                setting.origin
-            )),
-            _ => return Err(setting.refuse(format!("Unrecognised peertype: {}", setting.value))),
-        }
-    }
-    Ok(())
-}
-
-/// The lines `server.N` of the file or of its dynamic file.
-fn the_one_member(
-    settings: &mut Settings,
-    outside: &dyn Outside,
-) -> Result<Option<Member>, ConfigError> {
-    let static_lines: Vec<Setting> =
-        settings.file_entries().filter(|s| s.key.starts_with("server.")).cloned().collect();
-    let Some(dynamic) = settings.file("dynamicConfigFile").cloned() else {
-        return members::standalone(settings, &static_lines);
-    };
-    if let Some(line) = static_lines.first() {
-        return Err(line
-            .refuse(format!("parameter: {} must be in a separate dynamic config file", line.key)));
-    }
-    let mut file = Settings::default();
-    file.add_file(&dynamic.value, &existing(Path::new(&dynamic.value), outside)?)?;
-    for entry in file.file_entries() {
-        if entry.key == "version" {
-            return Err(entry.refuse("dynamic file shouldn't have version inside"));
-        }
-        if entry.key.starts_with("group") || entry.key.starts_with("weight") {
-            return Err(refuse::ensemble(entry));
-        }
-        if !entry.key.starts_with("server.") {
-            return Err(entry.refuse(format!("Unrecognised parameter: {}", entry.key)));
-        }
-    }
-    let lines: Vec<Setting> = file.file_entries().cloned().collect();
-    members::standalone(settings, &lines)
 }
 
 fn sessions(settings: &Settings) -> Result<SessionConfig, ConfigError> {
@@ -271,14 +223,13 @@ fn sessions(settings: &Settings) -> Result<SessionConfig, ConfigError> {
 
 fn listen(
     settings: &mut Settings,
-    member: Option<&Member>,
+    servers: &Servers,
     my_id: Option<ServerId>,
     place: &str,
     outside: &dyn Outside,
 ) -> Result<ListenConfig, ConfigError> {
     let int = -INT_MAX..=INT_MAX;
-    // Without a file myid the only server of the list is taken for this one.
-    let member = member.filter(|member| my_id.is_none_or(|id| id == member.id));
+    let mine = servers.mine(my_id);
     let mut address = settings.file("clientPortAddress").cloned();
     if let Some(setting) = address.take_if(|setting| setting.value.is_empty()) {
         return Err(setting.refuse("no address"));
@@ -287,24 +238,23 @@ fn listen(
     if let (None, Some(setting)) = (port, &address) {
         return Err(setting.refuse("clientPortAddress is set but clientPort is not set"));
     }
-    let of_member = member.and_then(|member| member.client.clone());
+    let of_member = mine.and_then(|(line, _, member)| Some((line, member.client.clone()?)));
     let mut resolved = address.as_ref().map(|s| resolve(s, &s.value, outside)).transpose()?;
     let port =
         match (port.map(|port| u16::try_from(port).expect("checked to be a port")), of_member) {
             (None, None) => return Err(missing(place, "clientPort is not set")),
             (Some(port), None) => port,
-            (given, Some((host, port))) => {
+            (given, Some((line, client))) => {
+                let port = client.port();
                 let differs = given.filter(|&given| given != port);
                 if let (Some(given), Some(setting)) = (differs, settings.file("clientPort")) {
                     return Err(setting.refuse(format!(
-                        "client port {given} is different from client port {port} of server.N"
+                        "client port {given} is different from client port {port} of {}",
+                        line.key
                     )));
                 }
-                if let (None, Some(host)) = (&resolved, &host) {
-                    let line =
-                        settings.file_entries().find(|s| s.key.starts_with("server.")).cloned();
-                    let line = line.unwrap_or_else(|| unknown_line(host));
-                    resolved = Some(resolve(&line, host, outside)?);
+                if resolved.is_none() && !client.is_wildcard() {
+                    resolved = Some(resolve(line, client.host(), outside)?);
                 }
                 port
             }
@@ -328,10 +278,6 @@ fn listen(
         io_threads: threads.map(to_usize).filter(|&threads| threads > 0),
         sessionless_timeout_ms: u32::try_from(sessionless).expect("checked to be an int"),
     })
-}
-
-fn unknown_line(host: &str) -> Setting {
-    Setting { key: "server.N".into(), value: host.into(), origin: Origin::Positional }
 }
 
 fn resolve(setting: &Setting, host: &str, outside: &dyn Outside) -> Result<IpAddr, ConfigError> {

@@ -2,8 +2,8 @@
 //! line, read into one typed [`ServerConfig`].
 //!
 //! A wrong value is refused with file, line and key; a key that asks for something that is not
-//! there yet refuses to start, so that nobody believes to have an ensemble, TLS or SASL; a key
-//! without a meaning outside a JVM is accepted and said.
+//! there yet refuses to start, so that nobody believes to have TLS or SASL; a key without a meaning
+//! outside a JVM is accepted and said.
 //!
 //! # Layout
 //! * [`invocation`]: words and `-D` settings of the command line and the environment
@@ -12,10 +12,12 @@
 //! * `settings`: origins, precedence, typed reading of single values
 //! * `keys`: every known key, and the nearest one to an unknown
 //! * `members`: `server.N` lines, `myid`, the client address among them
+//! * `ensemble`: what a member of an ensemble is told
 //! * `refuse`: keys that ask for what is not there yet
 //! * `properties`: the file format of `java.util.Properties`
 //! * `error`: origins, errors and notices
 
+mod ensemble;
 mod error;
 pub mod invocation;
 mod keys;
@@ -35,6 +37,7 @@ use rookeeper_jute::ServerId;
 
 use crate::process::Process;
 
+pub use ensemble::{EnsembleConfig, PeerLinksConfig};
 pub use error::{ConfigError, Notice, NoticeLevel, Origin};
 pub use invocation::Invocation;
 pub use load::{Outside, load};
@@ -49,8 +52,10 @@ pub struct ServerConfig {
     /// The id of `myid`, where there is one. A standalone server does not need it.
     pub my_id: Option<ServerId>,
     /// The id in the high byte of new sessions; 1 on a standalone server
-    /// (Java: `ZooKeeperServer.createSessionTrackerServerId`).
+    /// (Java: `ZooKeeperServer.createSessionTrackerServerId`), `myid` in an ensemble.
     pub session_server_id: ServerId,
+    /// The ensemble that this server is a member of; `None` stands alone.
+    pub ensemble: Option<EnsembleConfig>,
     /// Ports and sockets of clients.
     pub listen: ListenConfig,
     /// Ticks and session timeouts.

@@ -1,12 +1,9 @@
-//! Keys that ask for an ensemble, TLS, SASL or enforced authentication. A server that starts
-//! without them would stand open or alone where its owner believes otherwise, so it does not
-//! start.
+//! Keys that ask for TLS, SASL or enforced authentication. A server that starts without them would
+//! stand open where its owner believes otherwise, so it does not start.
 
 use super::error::ConfigError;
 use super::settings::{Setting, Settings};
 
-const ENSEMBLE: &str = "an ensemble";
-const ENSEMBLE_ADVICE: &str = "A standalone server has at most one server.N, and no groups.";
 const TLS: &str = "TLS";
 const TLS_ADVICE: &str =
     "Remove the TLS keys, or put a proxy that ends TLS in front of clientPort.";
@@ -53,16 +50,8 @@ pub fn check(settings: &mut Settings) -> Result<(), ConfigError> {
 }
 
 fn is_file_only(name: &str) -> bool {
-    let exact = [
-        "secureClientPort",
-        "secureClientPortAddress",
-        "standaloneEnabled",
-        "reconfigEnabled",
-        "sslQuorum",
-        "portUnification",
-        "oraclePath",
-    ];
-    exact.contains(&name) || ["group", "weight", "quorum.auth."].iter().any(|p| name.starts_with(p))
+    let exact = ["secureClientPort", "secureClientPortAddress", "sslQuorum", "portUnification"];
+    exact.contains(&name) || name.starts_with("quorum.auth.")
 }
 
 fn check_one(settings: &mut Settings, name: &str, setting: &Setting) -> Result<(), ConfigError> {
@@ -79,14 +68,6 @@ fn check_one(settings: &mut Settings, name: &str, setting: &Setting) -> Result<(
             let on = settings.boolean(Some(setting.clone()), false)?;
             refuse_if(on, setting, TLS, TLS_ADVICE)
         }
-        "standaloneEnabled" => {
-            refuse_if(!setting.strict_boolean()?, setting, ENSEMBLE, ENSEMBLE_ADVICE)
-        }
-        "reconfigEnabled" => {
-            let advice = "A standalone server refuses reconfig, as Java's does; remove the key.";
-            refuse_if(setting.strict_boolean()?, setting, "dynamic reconfiguration", advice)
-        }
-        "oraclePath" => Err(not_yet(setting, ENSEMBLE, ENSEMBLE_ADVICE)),
         "quorum.auth.enableSasl"
         | "quorum.auth.serverRequireSasl"
         | "quorum.auth.learnerRequireSasl" => {
@@ -103,9 +84,6 @@ fn check_one(settings: &mut Settings, name: &str, setting: &Setting) -> Result<(
         "enforce.auth.schemes" => Ok(()),
         LOGIN_CONFIG => Err(not_yet(setting, SASL, SASL_ADVICE)),
         _ if name.starts_with("ssl.") => Err(not_yet(setting, TLS, TLS_ADVICE)),
-        _ if name.starts_with("group") || name.starts_with("weight") => {
-            Err(not_yet(setting, ENSEMBLE, ENSEMBLE_ADVICE))
-        }
         _ if name.starts_with("requireClientAuth") => Err(not_yet(setting, SASL, SASL_ADVICE)),
         _ if name.starts_with("authProvider.") => auth_provider(setting),
         _ => Ok(()),
@@ -161,11 +139,6 @@ fn refuse_if(
     if asked { Err(not_yet(setting, asks_for, advice)) } else { Ok(()) }
 }
 
-/// The refusal of a second participant, made where the lines `server.N` are counted.
-pub fn ensemble(setting: &Setting) -> ConfigError {
-    not_yet(setting, ENSEMBLE, ENSEMBLE_ADVICE)
-}
-
 fn not_yet(setting: &Setting, asks_for: &'static str, advice: &'static str) -> ConfigError {
     ConfigError::NotYet {
         origin: setting.origin.clone(),
@@ -200,11 +173,6 @@ mod tests {
                 "authProvider.x509=org.apache.zookeeper.server.auth.X509AuthenticationProvider",
                 "TLS",
             ),
-            ("standaloneEnabled=false", "an ensemble"),
-            ("group.1=1:2:3", "an ensemble"),
-            ("weight.1=1", "an ensemble"),
-            ("oraclePath=/o", "an ensemble"),
-            ("reconfigEnabled=true", "dynamic reconfiguration"),
             ("quorum.auth.enableSasl=true", "SASL"),
             ("sessionRequireClientSASLAuth=true", "SASL"),
             ("requireClientAuthScheme=sasl", "SASL"),
@@ -226,8 +194,9 @@ mod tests {
             "sslQuorum=false",
             "portUnification=False",
             "client.portUnification=false",
-            "standaloneEnabled=true",
-            "reconfigEnabled=false",
+            "standaloneEnabled=false",
+            "reconfigEnabled=true",
+            "group.1=1:2:3",
             "quorum.auth.enableSasl=false",
             "enforce.auth.enabled=false",
             "enforce.auth.schemes=digest",

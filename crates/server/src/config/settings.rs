@@ -255,12 +255,12 @@ impl Settings {
     }
 
     /// Says what becomes of accepted keys that do nothing here, and warns of unknown ones.
-    pub fn report(&mut self) {
+    pub fn report(&mut self, ensemble: bool) {
         let mut said: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut warnings = Vec::new();
         for setting in self.file.values() {
             let known = keys::kind_of(&setting.key);
-            classify(setting, &setting.key, known, &mut said, &mut warnings);
+            classify(setting, &setting.key, known, ensemble, &mut said, &mut warnings);
         }
         for setting in self.properties.values() {
             let unprefixed = setting.key.strip_prefix(PREFIX);
@@ -270,7 +270,7 @@ impl Settings {
                 let (origin, name) = (&setting.origin, &setting.key);
                 warnings.push(format!("{origin}: -D{name} has no effect: {why}"));
             } else if unprefixed.is_some() || kind.is_some() {
-                classify(setting, key, kind, &mut said, &mut warnings);
+                classify(setting, key, kind, ensemble, &mut said, &mut warnings);
             }
         }
         for (why, names) in said {
@@ -285,10 +285,14 @@ impl Settings {
 /// Why a `-D` of a known key is read by nobody, where that is so.
 fn without_effect(prefixed: bool, key: &str, kind: Option<KeyKind>) -> Option<String> {
     match (prefixed, kind?) {
-        (_, KeyKind::File) => Some(format!("{key} is read from the configuration file only")),
+        (_, KeyKind::File | KeyKind::Ensemble) => {
+            Some(format!("{key} is read from the configuration file only"))
+        }
         (true, KeyKind::Bare) => Some(format!("the property is {key}")),
         // Java reads this one under both names.
-        (false, KeyKind::Property) if key != "fsync.warningthresholdms" => {
+        (false, KeyKind::Property | KeyKind::EnsembleProperty)
+            if key != "fsync.warningthresholdms" =>
+        {
             Some(format!("the property is {PREFIX}{key}"))
         }
         _ => None,
@@ -299,11 +303,14 @@ fn classify(
     setting: &Setting,
     key: &str,
     kind: Option<KeyKind>,
+    ensemble: bool,
     said: &mut BTreeMap<String, Vec<String>>,
     warnings: &mut Vec<String>,
 ) {
     let why = match kind {
-        Some(KeyKind::Ensemble) => "for an ensemble only".to_string(),
+        Some(KeyKind::Ensemble | KeyKind::EnsembleProperty) if !ensemble => {
+            "for an ensemble only".to_string()
+        }
         Some(KeyKind::Jvm) => "for a Java server only".to_string(),
         Some(KeyKind::Absent(feature)) => format!("{feature} is not there yet"),
         Some(_) => return,
@@ -429,7 +436,7 @@ mod tests {
         ] {
             settings.add_property(name, "5", Origin::Argument);
         }
-        settings.report();
+        settings.report(false);
         let texts: Vec<&str> = settings.notices.iter().map(|notice| notice.text.as_str()).collect();
         assert_eq!(
             texts,
@@ -454,7 +461,7 @@ mod tests {
             .unwrap();
         settings.add_property("zookeeper.tickTime", "5", Origin::Argument);
         settings.add_property("java.awt.headless", "true", Origin::Argument);
-        settings.report();
+        settings.report(false);
         let texts: Vec<&str> = settings.notices.iter().map(|notice| notice.text.as_str()).collect();
         assert_eq!(
             texts,
