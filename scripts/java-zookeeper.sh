@@ -21,6 +21,7 @@
 # The admin server is off and the heap is small unless told otherwise.
 #
 # Environment
+#   ZOOKEEPER_VERSION  which release (default 3.9.5); each is kept beside the others
 #   ROOKEEPER_TOOLS    where fetched tools live (default: .tools in the checkout), so that several
 #                      checkouts can share one copy
 #   JAVA_HOME          the Java to use; else `java` of the PATH
@@ -32,7 +33,7 @@
 # they are missing.
 set -euo pipefail
 
-version=3.9.5
+version=${ZOOKEEPER_VERSION:-3.9.5}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=${ROOKEEPER_TOOLS:-$here/.tools}
 home=$tools/zookeeper-$version
@@ -67,6 +68,15 @@ need_java() {
     "$(java_command)" -version >/dev/null 2>&1 || apt_install default-jre-headless
 }
 
+# What a release needs besides its published dependencies: since 3.8 it logs by Logback, 3.9 by the
+# 1.3 that goes with version 2 of SLF4J. Earlier ones get Logback too, for one format of the log.
+logback_version() {
+    case $version in
+        3.[5-8].*) echo 1.2.13 ;;
+        *) echo 1.3.15 ;;
+    esac
+}
+
 write_pom() {
     cat >"$1/pom.xml" <<POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -82,7 +92,7 @@ write_pom() {
       <version>$version</version>
     </dependency>
     <!-- Needed at run time, and left out of the published dependencies of the artifact above. -->
-    <dependency><groupId>ch.qos.logback</groupId><artifactId>logback-classic</artifactId><version>1.3.15</version></dependency>
+    <dependency><groupId>ch.qos.logback</groupId><artifactId>logback-classic</artifactId><version>$(logback_version)</version></dependency>
     <dependency><groupId>io.dropwizard.metrics</groupId><artifactId>metrics-core</artifactId><version>4.1.12.1</version></dependency>
     <dependency><groupId>org.xerial.snappy</groupId><artifactId>snappy-java</artifactId><version>1.1.10.5</version></dependency>
     <dependency><groupId>org.eclipse.jetty</groupId><artifactId>jetty-server</artifactId><version>9.4.58.v20250814</version></dependency>
@@ -154,7 +164,7 @@ case $command in
         config=$1
         shift
         exec "$(java_command)" "-Xmx${JAVA_HEAP:-512m}" "${flags[@]}" \
-            -Dzookeeper.admin.enableServer=false "$@" -cp "$(classpath)" \
+            -Dzookeeper.admin.enableServer=false -Dzookeeper.jmx.log4j.disable=true "$@" -cp "$(classpath)" \
             org.apache.zookeeper.server.quorum.QuorumPeerMain "$config"
         ;;
     cli)

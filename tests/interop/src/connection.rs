@@ -27,7 +27,12 @@ impl Connection {
     /// Connects to the loopback address.
     pub fn open(port: u16) -> std::io::Result<Connection> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
+        Connection::open_at(address, Duration::from_secs(10))
+    }
+
+    /// Connects to any address, within this time.
+    pub fn open_at(address: SocketAddr, patience: Duration) -> std::io::Result<Connection> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
         // Fails where the server has closed the connection already, which the first read will tell.
         let _ = stream.set_nodelay(true);
         stream.set_write_timeout(Some(Duration::from_secs(20)))?;

@@ -47,9 +47,11 @@
 //! - [`random`], [`values`], [`operations`], [`generate`]: seeded scenarios
 //! - [`script`]: scenarios written by hand
 //! - [`oracle`]: two sides compared, and the minimiser
+//! - [`ensemble`]: members of both kinds in one ensemble, load, faults
 
 pub mod connection;
 pub mod decode;
+pub mod ensemble;
 pub mod generate;
 pub mod operations;
 pub mod oracle;

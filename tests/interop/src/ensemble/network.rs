@@ -1,0 +1,166 @@
+//! Where members live: on the loopback address with free ports, or each in a network namespace of
+//! its own, so that single paths between members can be cut.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The three ports of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// Where clients connect.
+    pub client: u16,
+    /// Where learners connect.
+    pub quorum: u16,
+    /// Where elections are held.
+    pub election: u16,
+}
+
+/// The addresses of an ensemble.
+#[derive(Debug)]
+pub enum Network {
+    /// Everything on 127.0.0.1.
+    Loopback(Vec<Ports>),
+    /// A namespace a member, joined by a bridge.
+    Namespaces(Namespaces),
+}
+
+/// Network namespaces of one ensemble; they are removed when this is dropped.
+#[derive(Debug)]
+pub struct Namespaces {
+    tag: String,
+    subnet: u8,
+    count: usize,
+}
+
+/// Ports that no system gives to outgoing connections by default (Linux starts at 32768), so that
+/// none is taken between the choice and the server's start. Processes start at different places.
+fn free_port() -> u16 {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..COUNT {
+        let at = NEXT.fetch_add(1, Ordering::Relaxed);
+        let start = std::process::id().wrapping_mul(7919);
+        let port = FIRST + start.wrapping_add(at) % COUNT;
+        let port = u16::try_from(port).expect("below 32768");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port of the loopback address is free");
+}
+
+fn ip(arguments: &str) -> Result<(), String> {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .map_err(|error| format!("ip: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+impl Network {
+    /// Free ports of the loopback address for `count` members.
+    pub fn loopback(count: usize) -> Network {
+        let ports = || Ports { client: free_port(), quorum: free_port(), election: free_port() };
+        Network::Loopback((0..count).map(|_| ports()).collect())
+    }
+
+    /// A namespace for each of `count` members.
+    ///
+    /// # Errors
+    /// Where the machine does not allow it, in words: the caller skips by name.
+    pub fn namespaces(count: usize) -> Result<Network, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("rk{}x{number}", std::process::id() % 100_000);
+        let subnet = u8::try_from((std::process::id() + number * 37) % 250).expect("below 250");
+        let namespaces = Namespaces { tag, subnet, count };
+        namespaces.make()?;
+        Ok(Network::Namespaces(namespaces))
+    }
+
+    /// The address of a member.
+    pub fn host(&self, index: usize) -> IpAddr {
+        match self {
+            Network::Loopback(_) => Ipv4Addr::LOCALHOST.into(),
+            Network::Namespaces(namespaces) => namespaces.host(index).into(),
+        }
+    }
+
+    /// The ports of a member.
+    pub fn ports(&self, index: usize) -> Ports {
+        match self {
+            Network::Loopback(ports) => ports[index],
+            Network::Namespaces(_) => Ports { client: 2181, quorum: 2888, election: 3888 },
+        }
+    }
+
+    /// Where clients of a member connect.
+    pub fn client_address(&self, index: usize) -> SocketAddr {
+        SocketAddr::new(self.host(index), self.ports(index).client)
+    }
+
+    /// Words before a member's command.
+    pub fn prefix(&self, index: usize) -> Vec<String> {
+        match self {
+            Network::Loopback(_) => Vec::new(),
+            Network::Namespaces(namespaces) => {
+                ["ip", "netns", "exec", &namespaces.name(index)].map(str::to_owned).to_vec()
+            }
+        }
+    }
+
+    /// Cuts (or restores) what member `from` sends to member `to`; one direction alone.
+    ///
+    /// # Panics
+    /// On the loopback address, where no path can be cut.
+    pub fn cut(&self, from: usize, to: usize, cut: bool) {
+        let Network::Namespaces(namespaces) = self else {
+            panic!("paths can be cut between network namespaces only");
+        };
+        let verb = if cut { "replace" } else { "del" };
+        let (name, host) = (namespaces.name(from), namespaces.host(to));
+        ip(&format!("netns exec {name} ip route {verb} blackhole {host}/32"))
+            .unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
+impl Namespaces {
+    fn name(&self, index: usize) -> String {
+        format!("{}n{index}", self.tag)
+    }
+
+    fn host(&self, index: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, 213, self.subnet, u8::try_from(index + 2).expect("few members"))
+    }
+
+    fn make(&self) -> Result<(), String> {
+        let (tag, subnet) = (&self.tag, self.subnet);
+        ip(&format!("link add {tag} type bridge"))?;
+        ip(&format!("addr add 10.213.{subnet}.1/24 dev {tag}"))?;
+        ip(&format!("link set {tag} up"))?;
+        for index in 0..self.count {
+            let (name, host) = (self.name(index), self.host(index));
+            ip(&format!("netns add {name}"))?;
+            ip(&format!("link add {name} type veth peer name eth0 netns {name}"))?;
+            ip(&format!("link set {name} master {tag} up"))?;
+            ip(&format!("netns exec {name} ip addr add {host}/24 dev eth0"))?;
+            ip(&format!("netns exec {name} ip link set eth0 up"))?;
+            ip(&format!("netns exec {name} ip link set lo up"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for index in 0..self.count {
+            let _ = ip(&format!("netns del {}", self.name(index)));
+        }
+        let _ = ip(&format!("link del {}", self.tag));
+    }
+}
