@@ -46,6 +46,7 @@ pub use auth::{AccessControl, AuthFailure, AuthProvider, ConnectionInfo, Identit
 pub use changes::{Change, ChangeKind, ChangeLog};
 pub use loader::{LoadError, TreeLoader};
 pub use owners::OwnerKind;
+pub use prepare::reconfig::DecideReconfig;
 pub use prepare::{Outstanding, PrepareConfig, Prepared, WriteRequest};
 pub use query::{Answer, ReadRequest, WatchKind, WatchWanted};
 pub use quota::{QuotaExceeded, QuotaRoots};

@@ -36,6 +36,8 @@ pub struct Applied<'t> {
     pub path: Option<Cow<'t, str>>,
     /// The znode's Stat afterwards, where the reply has one.
     pub stat: Option<Stat>,
+    /// The configuration that a reconfig left, for its reply.
+    pub config: Option<&'t [u8]>,
     /// The parts of a multi, in order.
     pub parts: Vec<AppliedPart<'t>>,
     /// Whether the tree's digest is not the one that the transaction or a loaded snapshot says.
@@ -97,12 +99,17 @@ impl Tree {
         changes: &mut ChangeLog,
     ) -> Result<Applied<'t>, ApplyError> {
         let Decoded { header, record, digest } = record::decode(txn)?;
+        let config = match &record {
+            Record::SetData { op: OpCode::Reconfig, data, .. } => *data,
+            _ => None,
+        };
         let mut applied = match record {
             Record::Multi(parts) => self.apply_multi(header, parts, changes),
             record => {
                 let part = self.apply_one(&header, record, changes);
                 let AppliedPart { err, path, stat, .. } = part;
-                Applied { header, err, path, stat, parts: Vec::new(), digest_mismatch: false }
+                let parts = Vec::new();
+                Applied { header, err, path, stat, config, parts, digest_mismatch: false }
             }
         };
         self.last_processed_zxid = self.last_processed_zxid.max(header.zxid);
@@ -168,6 +175,7 @@ impl Tree {
             err: err.unwrap_or(ErrorCode::Ok),
             path: None,
             stat: None,
+            config: None,
             parts,
             digest_mismatch: false,
         }

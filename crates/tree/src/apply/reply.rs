@@ -26,6 +26,10 @@ impl Applied<'_> {
                 stat(self.stat).encode(out);
             }
             OpCode::SetData | OpCode::SetAcl => stat(self.stat).encode(out),
+            OpCode::Reconfig => {
+                self.config.encode(out);
+                stat(self.stat).encode(out);
+            }
             _ => {}
         }
     }

@@ -17,12 +17,13 @@
 //! - [`request`]: requests as decoded
 //! - [`pending`]: what was prepared and not yet applied
 //! - [`step`]: the preparation of one request
-//! - [`create`], [`change`], [`session`], [`multi`]: the operations
+//! - [`create`], [`change`], [`session`], [`reconfig`], [`multi`]: the operations
 
 pub mod change;
 pub mod create;
 pub mod multi;
 pub mod pending;
+pub mod reconfig;
 pub mod request;
 pub mod session;
 pub mod step;
@@ -35,6 +36,7 @@ use crate::auth::{AccessControl, Identity};
 use crate::quota::QuotaExceeded;
 use crate::tree::Tree;
 use pending::PendingChanges;
+use reconfig::DecideReconfig;
 use step::Step;
 
 /// What the leader is told once about building transactions.
@@ -118,9 +120,33 @@ impl Outstanding {
         request: &WriteRequest<'_>,
         out: &mut Vec<u8>,
     ) -> Prepared {
+        self.prepare_with(tree, access, request, None, out)
+    }
+
+    /// The same for a reconfig where this server leads an ensemble: `decide` is asked for the new
+    /// configuration, and what it gives becomes the data of its znode.
+    pub fn prepare_reconfig(
+        &mut self,
+        tree: &Tree,
+        access: &AccessControl,
+        request: &WriteRequest<'_>,
+        decide: DecideReconfig<'_>,
+        out: &mut Vec<u8>,
+    ) -> Prepared {
+        self.prepare_with(tree, access, request, Some(decide), out)
+    }
+
+    fn prepare_with(
+        &mut self,
+        tree: &Tree,
+        access: &AccessControl,
+        request: &WriteRequest<'_>,
+        decide: Option<DecideReconfig<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Prepared {
         let start = out.len();
         let mut step = Step::new(&self.config, &mut self.pending, tree, access, request, start);
-        let result = step.run(out);
+        let result = step.run(decide, out);
         let mut prepared = step.prepared;
         if let Err(failure) = result {
             out.truncate(start);

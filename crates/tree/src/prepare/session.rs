@@ -1,8 +1,8 @@
-//! createSession, closeSession, and reconfig on a server that stands alone.
+//! createSession and closeSession.
 
 use rookeeper_jute::txn::CreateSessionTxn;
 use rookeeper_jute::wire::encode_vector_len;
-use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId};
+use rookeeper_jute::{Encode, OpCode, SessionId};
 
 use super::create::list_len;
 use super::encode_header;
@@ -70,21 +70,5 @@ impl Step<'_> {
             count += 1;
         }
         out[count_at..count_at + 4].copy_from_slice(&count.to_be_bytes());
-    }
-
-    /// Why there is no reconfiguration: it is disabled, or this server has no ensemble.
-    pub(super) fn reconfig(&self) -> Failure {
-        let request: Result<rookeeper_jute::proto::ReconfigRequest<'_>, _> =
-            reader(self.request.body).read();
-        if request.is_err() {
-            return Failure::Unreadable;
-        }
-        if !self.config.reconfig_enabled {
-            return ErrorCode::ReconfigDisabled.into();
-        }
-        match self.request.session_check {
-            Err(code) => code.into(),
-            Ok(()) => ErrorCode::Unimplemented.into(),
-        }
     }
 }

@@ -4,6 +4,7 @@ use rookeeper_jute::txn::TxnDigest;
 use rookeeper_jute::{DecodeError, Encode, ErrorCode, OpCode};
 
 use super::pending::{NodeState, PendingAcl, PendingChanges};
+use super::reconfig::DecideReconfig;
 use super::request::Write;
 use super::{PrepareConfig, Prepared, WriteRequest, encode_header};
 use crate::acls::AclList;
@@ -102,13 +103,17 @@ impl<'s> Step<'s> {
     ///
     /// # Errors
     /// What becomes of the request instead.
-    pub fn run(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub fn run(
+        &mut self,
+        decide: Option<DecideReconfig<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let op = self.request.op;
         match op {
             OpCode::Multi => self.multi(out)?,
             OpCode::CreateSession => self.create_session(out)?,
             OpCode::CloseSession => self.close_session(out),
-            OpCode::Reconfig => return Err(self.reconfig()),
+            OpCode::Reconfig => self.reconfig(decide, out)?,
             OpCode::Create
             | OpCode::Create2
             | OpCode::CreateTtl

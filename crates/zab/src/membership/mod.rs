@@ -2,6 +2,7 @@
 //! version (Java: `QuorumVerifier` and the text that it writes).
 
 mod address;
+mod change;
 mod member;
 mod order;
 mod properties;
@@ -14,6 +15,7 @@ use rookeeper_jute::ServerId;
 use crate::quorum::{GroupLine, Hierarchy, QuorumRule};
 
 pub use address::Address;
+pub use change::Change;
 pub use member::{Member, PeerAddress, Role};
 
 /// Why a text is no configuration.
@@ -56,6 +58,12 @@ pub enum MembershipError {
     /// quorums that do not intersect.)
     #[error("weights must not be negative, nor their sum above 2^63")]
     BadWeight,
+    /// One server would listen where another one does.
+    #[error("another server has one of the addresses of {0}")]
+    AddressTaken(Box<str>),
+    /// An increment to a configuration that has groups.
+    #[error("a configuration with groups can only be replaced as a whole")]
+    NotMajority,
     /// Nobody votes, or one alone beside observers.
     #[error("too few participants")]
     TooFewParticipants,
