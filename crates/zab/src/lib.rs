@@ -14,12 +14,14 @@
 //! - [`segment`]: transactions on their way to log and peers
 //! - [`outgoing`]: what a leader has for a learner, for drivers to write
 //! - [`wire`]: packets of the quorum port: reading them from a stream, writing them
+//! - [`leader`]: from a won election to commits: epoch, synchronisation, broadcast
 //! - [`learner`]: a follower or observer: epoch, history, proposals of its leader
 //! - [`sync`]: a leader's proven history, and what brings a learner to it: DIFF, TRUNC or SNAP
 #![forbid(unsafe_code)]
 
 pub mod election;
 pub mod forward;
+pub mod leader;
 pub mod learner;
 pub mod links;
 pub mod membership;
