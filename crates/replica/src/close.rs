@@ -34,6 +34,8 @@ pub enum CloseReason {
     OutputFull,
     /// A request waited too long before the pipeline and was dropped.
     RequestDropped,
+    /// A request was lost on its way to the leader.
+    RequestLost,
     /// A four-letter word was answered.
     FourLetterWord,
     /// The server does not serve: it is shutting down or its disk is full.
@@ -59,6 +61,7 @@ impl CloseReason {
             CloseReason::Sessionless => "connection_expired",
             CloseReason::OutputFull => "output_full",
             CloseReason::RequestDropped => "request_dropped",
+            CloseReason::RequestLost => "request_lost",
             CloseReason::FourLetterWord => "info_probe",
             CloseReason::NotServing => "server_shutdown",
         }

@@ -155,8 +155,13 @@ pub(crate) enum DeliveryKind {
     },
     /// Send the frame, if there is one, and close.
     Close(CloseReason),
-    /// The server does not serve any longer: close every connection.
-    CloseAll(CloseReason),
+    /// The server does not serve any longer: close every connection that asked for a session.
+    CloseAll {
+        /// Why.
+        reason: CloseReason,
+        /// Whether no later connection may ask for one either; otherwise the core refuses those.
+        for_good: bool,
+    },
 }
 
 /// A one-shot watch that a read left.

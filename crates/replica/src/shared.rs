@@ -84,6 +84,13 @@ impl Shared {
         }
     }
 
+    /// Puts another tree in place of this one: the log was cut, or a snapshot of the leader's was
+    /// installed. All clients were told to close before. What shards and core count by goes on.
+    pub fn replace_tree(&mut self, tree: Tree) {
+        self.tree = tree;
+        self.digests = DigestLog::default();
+    }
+
     /// How many shards there are.
     pub fn shards(&self) -> u16 {
         u16::try_from(self.views.len()).expect("made with that many")

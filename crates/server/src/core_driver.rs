@@ -165,6 +165,7 @@ impl CoreDriver {
                 | CoreEffect::Revalidated { .. }
                 | CoreEffect::Reconfigured { .. }
                 | CoreEffect::EpochExhausted
+                | CoreEffect::ProposalUnreadable(_)
                 | CoreEffect::Retired { .. } => {
                     unreachable!("a core that stands alone asks nothing of peers")
                 }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rookeeper_jute::Zxid;
-use rookeeper_replica::{CoreInput, CoreRole, CoreStart};
+use rookeeper_replica::{CoreInput, CoreStart};
 use rookeeper_store::{Disk, RealDisk, Store, StoreError};
 use rookeeper_tree::Tree;
 
@@ -146,9 +146,9 @@ fn recover(
         "data loaded"
     );
     let start = CoreStart {
-        role: CoreRole::Alone,
         txns_since_snapshot: recovered.txns,
         bytes_since_snapshot: recovered.txns_len,
+        ..CoreStart::default()
     };
     Ok((tree, start))
 }

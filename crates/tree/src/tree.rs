@@ -89,6 +89,12 @@ impl Tree {
         self.last_processed_zxid
     }
 
+    /// Takes the start of an epoch for the last transaction, as a new leader does (Java:
+    /// `Leader.startZkServer`); nothing else changes. A start that is past is ignored.
+    pub fn begin_epoch(&mut self, start: Zxid) {
+        self.last_processed_zxid = self.last_processed_zxid.max(start);
+    }
+
     /// The digest, version 2, as Java computes it; 0 where digests are disabled.
     pub fn digest(&self) -> i64 {
         self.znodes.digest()

@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 
 use rookeeper_jute::proto::ConnectResponse;
-use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId, Xid};
+use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId, Xid, Zxid};
 use rookeeper_tree::{Identity, WriteRequest};
 
 use super::pipeline::{Connected, Item, ReadItem, Reply, RequestReply};
-use super::{Core, CoreEffect, State, password};
+use super::sessions::Owner;
+use super::{Core, CoreEffect, CoreRole, password};
 use crate::close::CloseReason;
 use crate::ids::{ConnectionKey, Now, SessionKey};
 use crate::message::{
@@ -16,6 +17,9 @@ use crate::message::{
 };
 use crate::reply;
 use crate::shared::Shared;
+
+/// The last counter that an epoch uses (Java: `Leader.propose` gives up at the one after it).
+const COUNTER_LAST: u32 = u32::MAX - 1;
 
 /// What shards asked for and is not taken up yet, in order.
 #[derive(Debug, Default)]
@@ -88,7 +92,7 @@ impl Core {
             self.admit_some(now, shared, effects);
             self.append(effects);
             self.answer_ready(shared);
-            if self.backlog.len() == 0 || self.must_stall(shared) {
+            if (self.backlog.len() == 0 && self.forwarded.is_empty()) || self.must_stall(shared) {
                 return;
             }
         }
@@ -96,6 +100,10 @@ impl Core {
 
     fn admit_some(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
         while !self.must_stall(shared) {
+            if let Some((learner, request)) = self.forwarded.pop_front() {
+                self.forwarded_request(now, learner, &request, shared, effects);
+                continue;
+            }
             let Some((submission, bytes)) = self.backlog.next() else { return };
             let Submission { connection, received_us, kind } = submission;
             match kind {
@@ -118,11 +126,15 @@ impl Core {
         self.config.request_throttle_max_requests > 0
     }
 
-    /// Whether requests wait before the pipeline: it is full, or a running snapshot is too far
-    /// behind.
+    /// Whether requests wait before the pipeline: it is full, a running snapshot is too far behind,
+    /// or the epoch has no zxids left. What is refused anyway does not wait.
     fn must_stall(&self, shared: &Shared) -> bool {
+        if !self.is_open() {
+            return false;
+        }
         let limit = self.config.request_throttle_max_requests;
-        (limit > 0 && self.pipeline.len() >= limit)
+        (limit > 0 && self.pipeline.len() + self.learning.queued() >= limit)
+            || self.exhausted
             || (self.snapshots.running
                 && shared.tree.snapshot_backlog_len() > self.config.snapshot_backlog_bytes_max)
     }
@@ -145,7 +157,6 @@ impl Core {
             op: request.op,
             received_us,
             travels: request.read,
-            error: None,
             bytes: body.len(),
             large: request.large,
         };
@@ -160,28 +171,32 @@ impl Core {
         if self.is_too_old(now, &reply) {
             self.throttled_ops += 1;
             let item = Item::Refused(Box::new(reply), ErrorCode::ThrottledOp);
-            return self.pipeline.push_back(item);
+            return self.in_turn(session, item);
         }
         if reply.travels || request.op == OpCode::Sync {
-            self.pipeline.push_back(Item::Read(Box::new(ReadItem {
-                reply,
-                session,
-                body: body.into(),
-                identities: request.identities,
-            })));
-            return;
+            let is_sync = !reply.travels;
+            let identities = request.identities;
+            let read = Box::new(ReadItem { reply, session, body: body.into(), identities });
+            return match self.role {
+                CoreRole::Leading { .. } if is_sync => self.sync(read, effects),
+                CoreRole::Learning { .. } if is_sync => self.forward_sync(read, effects),
+                _ => self.in_turn(session, Item::Read(read)),
+            };
         }
         if request.op == OpCode::CloseSession {
             self.sessions.set_closing(request.session);
         }
-        let write = Write {
-            session,
-            cxid: request.xid,
-            op: request.op,
-            body,
-            identities: &request.identities,
-        };
+        let identities = &request.identities;
+        let write = Write { session, cxid: request.xid, op: request.op, body, identities };
+        if self.is_learning() {
+            return self.forward_write(&write, reply, effects);
+        }
         self.write(now, write, Reply::Request(reply), shared, effects);
+    }
+
+    /// Puts what waits for no transaction behind all that its session asked for before.
+    fn in_turn(&mut self, session: SessionId, item: Item) {
+        if self.is_learning() { self.behind(session, item) } else { self.pipeline.push_back(item) }
     }
 
     /// Whether the server still takes up requests of this connection.
@@ -194,7 +209,7 @@ impl Core {
     ) -> bool {
         let connection = reply.connection;
         let position = shared.changes.position();
-        if self.state != State::Serving {
+        if !self.is_open() {
             self.outbox.close(connection, position, CloseReason::NotServing);
             return false;
         }
@@ -234,39 +249,54 @@ impl Core {
         &mut self,
         now: Now,
         write: Write<'_>,
-        mut reply: Reply,
+        reply: Reply,
         shared: &Shared,
         effects: &mut Vec<CoreEffect>,
     ) {
+        match self.prepare(now, &write, Ok(()), shared, effects) {
+            Ok((zxid, len)) => self.into_pipeline(zxid, len, reply, effects),
+            Err(err) => {
+                let Reply::Request(reply) = reply else {
+                    unreachable!("what the server itself asks for can be decoded");
+                };
+                self.pipeline.push_back(Item::Refused(Box::new(reply), err));
+            }
+        }
+    }
+
+    /// Appends the transaction that a write becomes to the segment that is being built; returns its
+    /// zxid and length, or why there is none.
+    pub(super) fn prepare(
+        &mut self,
+        now: Now,
+        write: &Write<'_>,
+        session_check: Result<(), ErrorCode>,
+        shared: &Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) -> Result<(Zxid, usize), ErrorCode> {
         let zxid = self.prepared.next();
-        let request = WriteRequest {
-            session: write.session,
-            cxid: write.cxid,
-            op: write.op,
-            body: write.body,
-            identities: write.identities,
-            zxid,
-            time_ms: now.wall_ms,
-            session_check: Ok(()),
-        };
+        let request = write.request(now, zxid, session_check);
         let out = self.building.bytes_mut();
         let before = out.len();
         let prepared = self.outstanding.prepare(&shared.tree, &self.access, &request, out);
         if out.len() == before {
-            let err = prepared.error.expect("a write without a transaction has an error");
-            let Reply::Request(reply) = reply else {
-                unreachable!("what the server itself asks for can be decoded");
-            };
-            return self.pipeline.push_back(Item::Refused(Box::new(reply), err));
+            return Err(prepared.error.expect("a write without a transaction has an error"));
         }
-        self.prepared = zxid;
-        let len = self.building.end_record(zxid);
         if let Some(quota) = prepared.quota_exceeded {
             effects.push(CoreEffect::QuotaExceeded(quota));
         }
-        if let Reply::Request(reply) = &mut reply {
-            reply.error = prepared.error;
-        }
+        self.prepared = zxid;
+        Ok((zxid, self.building.end_record(zxid)))
+    }
+
+    /// Puts a transaction that was just appended to the segment into the pipeline.
+    pub(super) fn into_pipeline(
+        &mut self,
+        zxid: Zxid,
+        len: usize,
+        reply: Reply,
+        effects: &mut Vec<CoreEffect>,
+    ) {
         self.pipeline.push_back(Item::Txn { zxid, reply });
         if self.snapshots.appended(len, &mut self.lot) {
             self.append(effects);
@@ -274,6 +304,11 @@ impl Core {
             self.begin_snapshot(effects);
         } else if self.building.bytes_len() >= self.config.segment_bytes {
             self.append(effects);
+        }
+        if zxid.counter() == COUNTER_LAST && matches!(self.role, CoreRole::Leading { .. }) {
+            self.exhausted = true;
+            self.append(effects);
+            effects.push(CoreEffect::EpochExhausted);
         }
     }
 
@@ -314,7 +349,7 @@ impl Core {
         let now_ms = now.monotonic_ms();
         let position = shared.changes.position();
         let resume = connect.session_id != SessionId(0);
-        let refusal = if self.state != State::Serving {
+        let refusal = if !self.is_open() {
             Some(CloseReason::NotServing)
         } else if !self.throttle.admit(resume, now_ms, &mut self.lot) {
             Some(CloseReason::ConnectionThrottled)
@@ -335,29 +370,36 @@ impl Core {
             Connected { connection, session, session_id, timeout_ms, read_only, created_us }
         };
         if !resume {
-            let (key, id) = self.sessions.create(timeout_ms, connection, now_ms);
+            let sessions = shared.tree.sessions();
+            let is_taken = |id| sessions.contains(id);
+            let (key, id) = self.sessions.create(timeout_ms, connection, now_ms, is_taken);
             let body = timeout_ms.to_bytes();
             let write = Write::own(id, OpCode::CreateSession, &body);
             let reply = Reply::Connect(Box::new(connected(key, id)));
+            if self.is_learning() {
+                return self.forward_own(&write, reply, effects);
+            }
             return self.write(now, write, reply, shared, effects);
         }
         let id = connect.session_id;
-        if let Some(before) = self.sessions.owner(id) {
+        if let Some(before) = self.sessions.connection(id) {
             self.outbox.close(before, position, CloseReason::ClientReconnect);
         }
-        let knows_password = connect.password == Some(password(id));
-        let resumed = match knows_password {
-            true => self.sessions.resume(id, connection, timeout_ms, now_ms),
-            false => Err(()),
-        };
-        match resumed {
+        if connect.password != Some(password(id)) {
+            return self.refuse_session(connection, position, connect.read_only, shared);
+        }
+        if self.is_learning() {
+            let resumed = connected(SessionKey::NONE, id);
+            return self.ask_to_resume(resumed, effects);
+        }
+        match self.sessions.resume(id, Owner::Here(connection), timeout_ms, now_ms) {
             Ok(key) => self.pipeline.push_back(Item::Resumed(Box::new(connected(key, id)))),
             Err(()) => self.refuse_session(connection, position, connect.read_only, shared),
         }
     }
 
     /// Tells a client that its session is no more, and closes (Java: `finishSessionInit`).
-    fn refuse_session(
+    pub(super) fn refuse_session(
         &mut self,
         connection: ConnectionKey,
         position: u64,
@@ -379,17 +421,36 @@ impl Core {
 
 /// A write before it is prepared.
 #[derive(Debug, Clone, Copy)]
-struct Write<'a> {
-    session: SessionId,
-    cxid: Xid,
-    op: OpCode,
-    body: &'a [u8],
-    identities: &'a [Identity],
+pub(super) struct Write<'a> {
+    pub(super) session: SessionId,
+    pub(super) cxid: Xid,
+    pub(super) op: OpCode,
+    pub(super) body: &'a [u8],
+    pub(super) identities: &'a [Identity],
 }
 
 impl<'a> Write<'a> {
     /// One that the server asks for by itself.
     fn own(session: SessionId, op: OpCode, body: &'a [u8]) -> Self {
         Write { session, cxid: Xid(0), op, body, identities: &[] }
+    }
+
+    /// As the tree takes it up.
+    pub(super) fn request(
+        &self,
+        now: Now,
+        zxid: Zxid,
+        session_check: Result<(), ErrorCode>,
+    ) -> WriteRequest<'a> {
+        WriteRequest {
+            session: self.session,
+            cxid: self.cxid,
+            op: self.op,
+            body: self.body,
+            identities: self.identities,
+            zxid,
+            time_ms: now.wall_ms,
+            session_check,
+        }
     }
 }

@@ -28,6 +28,9 @@ impl Core {
         shared: &mut Shared,
         effects: &mut Vec<CoreEffect>,
     ) -> ApplyProgress {
+        if let Some(epoch) = self.begin_epoch.take() {
+            shared.tree.begin_epoch(epoch);
+        }
         shared.trim_changes();
         let start = shared.changes.position();
         if shared.changes_are_full() {
@@ -60,14 +63,15 @@ impl Core {
             return ApplyProgress::More;
         }
         self.applying = false;
-        self.halt_when_drained(effects);
+        self.end_when_drained(effects);
         ApplyProgress::Done
     }
 
     /// Whether the next step of the pipeline waits for nothing any longer.
     pub(super) fn can_go_on(&self) -> bool {
         match self.pipeline.front() {
-            Some(Item::Txn { zxid, .. }) => *zxid <= self.commit.committed(),
+            Some(Item::Txn { zxid, .. }) => *zxid <= self.commit.ready(),
+            Some(Item::Sync { ticket, .. }) => *ticket <= self.syncs_done,
             Some(_) => true,
             None => false,
         }
@@ -79,6 +83,7 @@ impl Core {
         while self.outbox.bytes_len() < SLICE_REPLY_BYTES_MAX {
             match self.pipeline.front() {
                 None | Some(Item::Txn { .. }) => return,
+                Some(Item::Sync { ticket, .. }) if *ticket > self.syncs_done => return,
                 Some(_) => {}
             }
             let item = self.pipeline.pop_front().expect("looked at before");
@@ -88,7 +93,7 @@ impl Core {
 
     fn answer(&mut self, item: Item, shared: &Shared) {
         match item {
-            Item::Read(read) => self.answer_read(&read, shared),
+            Item::Read(read) | Item::Sync { read, .. } => self.answer_read(&read, shared),
             Item::Refused(reply, err) => {
                 let zxid = shared.tree.last_processed_zxid();
                 let position = shared.changes.position();
@@ -125,7 +130,13 @@ impl Core {
                 reply.release(shared);
                 self.answer_write(&reply, &applied, position);
             }
-            Reply::Connect(connected) => self.connected(&connected, shared),
+            Reply::Connect(connected) if applied.err == ErrorCode::Ok => {
+                self.connected(&connected, shared);
+            }
+            Reply::Connect(connected) => {
+                let Connected { connection, read_only, .. } = *connected;
+                self.refuse_session(connection, position, read_only, shared);
+            }
             Reply::None => {}
         }
         if applied.header.txn_type == OpCode::CloseSession.to_i32() {
@@ -134,16 +145,12 @@ impl Core {
     }
 
     fn answer_write(&mut self, reply: &RequestReply, applied: &Applied<'_>, position: u64) {
-        match reply.error {
-            Some(ErrorCode::SessionMoved) => {
-                self.outbox.close(reply.connection, position, CloseReason::ClientReconnect);
-            }
-            Some(err) => self.reply(reply, applied.header.zxid, err, position, None),
-            None => {
-                let err = applied.reply_error();
-                self.reply(reply, applied.header.zxid, err, position, Some(applied));
-            }
+        // Inside a multi too: the client talks to another server meanwhile, and must not take this
+        // for the fate of its request.
+        if applied.err == ErrorCode::SessionMoved {
+            return self.outbox.close(reply.connection, position, CloseReason::ClientReconnect);
         }
+        self.reply(reply, applied.header.zxid, applied.reply_error(), position, Some(applied));
     }
 
     fn reply(

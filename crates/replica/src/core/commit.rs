@@ -6,11 +6,15 @@ use rookeeper_jute::Zxid;
 #[derive(Debug)]
 pub(super) struct Commit {
     durable: Zxid,
+    committed: Zxid,
+    /// Whether what this server has made durable is committed by that alone.
+    alone: bool,
 }
 
 impl Commit {
-    pub(super) fn new(recovered: Zxid) -> Self {
-        Commit { durable: recovered }
+    /// All that was recovered is durable, and part of the history that the role starts with.
+    pub(super) fn new(recovered: Zxid, alone: bool) -> Self {
+        Commit { durable: recovered, committed: recovered, alone }
     }
 
     /// This server's log is durable up to `zxid`.
@@ -19,9 +23,47 @@ impl Commit {
         self.durable = zxid;
     }
 
+    /// A quorum has made all transactions up to `zxid` durable.
+    pub(super) fn committed(&mut self, zxid: Zxid) {
+        self.committed = self.committed.max(zxid);
+    }
+
+    /// The role ends: what is logged is history, whoever has it beside this server.
+    pub(super) fn retire(&mut self) {
+        self.alone = true;
+    }
+
     /// The last transaction that may be applied. A server that stands alone is a quorum of one:
     /// what it has made durable is committed.
-    pub(super) fn committed(&self) -> Zxid {
-        self.durable
+    #[inline]
+    pub(super) fn ready(&self) -> Zxid {
+        if self.alone { self.durable } else { self.durable.min(self.committed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_applied_once_it_is_durable_here_and_committed() {
+        let mut commit = Commit::new(Zxid(5), false);
+        commit.durable(Zxid(9));
+        assert_eq!(commit.ready(), Zxid(5));
+        commit.committed(Zxid(7));
+        assert_eq!(commit.ready(), Zxid(7));
+        commit.committed(Zxid(12));
+        assert_eq!(commit.ready(), Zxid(9));
+        commit.durable(Zxid(14));
+        assert_eq!(commit.ready(), Zxid(12));
+        commit.retire();
+        assert_eq!(commit.ready(), Zxid(14));
+    }
+
+    #[test]
+    fn a_server_that_stands_alone_is_a_quorum() {
+        let mut commit = Commit::new(Zxid(5), true);
+        commit.durable(Zxid(6));
+        assert_eq!(commit.ready(), Zxid(6));
     }
 }

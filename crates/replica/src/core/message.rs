@@ -165,6 +165,9 @@ pub enum CoreEffect {
         /// The new configuration's text, as it will stand in `/zookeeper/config`.
         membership: Vec<u8>,
     },
+    /// Learning: the leader proposed a transaction that cannot be read; nothing of its segment was
+    /// appended, and nothing more is taken from this leader. The link is to be ended.
+    ProposalUnreadable(Zxid),
     /// Leading: the zxids of this epoch are used up; no write is taken up any more. A new epoch is
     /// needed.
     EpochExhausted,

@@ -8,6 +8,9 @@
 //! - `pipeline`: what is between taking up a request and answering it
 //! - `apply`: committed transactions into the tree, and the answers
 //! - `commit`: up to where transactions are durable and committed
+//! - `leading`: what a leader does for its learners: their requests, sessions and syncs
+//! - `learning`: what a learner does for its clients: requests forwarded, and matched again
+//! - `retire`: the end of a role
 //! - `sessions`: who is alive, and until when
 //! - `password`: session passwords
 //! - `throttle`: connects paid from a bucket of tokens
@@ -21,12 +24,15 @@ mod admit;
 mod apply;
 mod clean_up;
 mod commit;
+mod leading;
+mod learning;
 mod lot;
 mod message;
 mod outbox;
 mod password;
 mod pipeline;
 mod report;
+mod retire;
 mod sessions;
 mod snapshots;
 mod throttle;
@@ -34,10 +40,11 @@ mod throttle;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use rookeeper_jute::Zxid;
+use rookeeper_jute::{SessionId, Zxid};
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_tree::{AccessControl, ApplyError, Outstanding};
-use rookeeper_zab::SegmentBuilder;
+use rookeeper_zab::links::ConnectionId;
+use rookeeper_zab::{Forward, SegmentBuilder};
 
 use crate::close::CloseReason;
 use crate::config::CoreConfig;
@@ -47,6 +54,7 @@ use crate::shared::Shared;
 use admit::Backlog;
 use clean_up::CleanUp;
 use commit::Commit;
+use learning::Learning;
 use lot::Lot;
 pub use message::{CoreEffect, CoreInput, CoreRole};
 use outbox::Outbox;
@@ -83,7 +91,8 @@ pub enum ApplyProgress {
     Done,
 }
 
-/// What recovery left behind for the schedule of snapshots, and what the core is from now on.
+/// What recovery, or the core before ([`Core::successor`]), left behind, and what the core is from
+/// now on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CoreStart {
     /// The part that this server plays.
@@ -92,6 +101,13 @@ pub struct CoreStart {
     pub txns_since_snapshot: u64,
     /// Their bytes in the log.
     pub bytes_since_snapshot: u64,
+    /// A snapshot is being written; [`CoreInput::SnapshotEnded`] is still to come.
+    pub snapshot_running: bool,
+    /// The first session id that the core before did not give.
+    pub next_session: Option<SessionId>,
+    /// The last transaction of the log, where the tree is ahead of it by the start of an epoch in
+    /// which nothing was logged. To be `None` after the tree was loaded anew.
+    pub last_logged: Option<Zxid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +115,10 @@ enum State {
     Serving,
     /// Asked to shut down; what was taken up is still answered.
     Draining,
+    /// The role has ended; what is logged is still applied.
+    Retiring,
+    /// The role has ended, and there is nothing left to do for it.
+    Retired,
     Halted,
 }
 
@@ -108,6 +128,9 @@ pub struct Core {
     config: CoreConfig,
     access: Arc<AccessControl>,
     state: State,
+    role: CoreRole,
+    /// Whether the role lets clients in.
+    open: bool,
     outstanding: Outstanding,
     sessions: Sessions,
     lot: Lot,
@@ -124,7 +147,20 @@ pub struct Core {
     segments: Segments,
     /// The last transaction that was prepared.
     prepared: Zxid,
+    /// The last transaction logged before `prepared` became the start of an epoch.
+    logged_before: Zxid,
     commit: Commit,
+    /// The epoch's start, until the tree has been told.
+    begin_epoch: Option<Zxid>,
+    /// The epoch has no zxids left.
+    exhausted: bool,
+    /// Learners' requests that are not taken up yet.
+    forwarded: VecDeque<(ConnectionId, Forward)>,
+    learning: Learning,
+    /// How many syncs were numbered.
+    syncs_asked: u64,
+    /// All syncs up to this one may be answered.
+    syncs_done: u64,
     /// The driver was asked to apply and has not finished.
     applying: bool,
     outbox: Outbox,
@@ -148,27 +184,43 @@ impl Core {
         start: CoreStart,
     ) -> Self {
         let now_ms = now.monotonic_ms();
-        let mut sessions = Sessions::new(config.tick_time_ms, config.server_id, now.wall_ms);
-        for (id, timeout_ms) in shared.tree.sessions().iter() {
-            sessions.track(id, timeout_ms, now_ms);
-        }
+        let role = start.role;
+        let sessions = sessions(now, &config, &start, shared);
         let mut lot = Lot::new(config.seed);
-        let snapshots = Snapshots::new(
+        let mut snapshots = Snapshots::new(
             config.snap_count,
             config.snap_size_limit_bytes,
             start.txns_since_snapshot,
             start.bytes_since_snapshot,
             &mut lot,
         );
-        let zxid = shared.tree.last_processed_zxid();
+        snapshots.running = start.snapshot_running;
+        let recovered = shared.tree.last_processed_zxid();
+        let epoch = match role {
+            CoreRole::Leading { epoch } => {
+                let start = Zxid(epoch << 32);
+                assert!(start > recovered, "an epoch is later than all that was logged before it");
+                Some(start)
+            }
+            _ => None,
+        };
         Core {
             throttle: ConnectionThrottle::new(config.connection_throttle.clone(), now_ms),
             clean_up: CleanUp::new(&config, now),
             heard_up_to_ms: vec![now_ms; usize::from(shared.shards())],
             outbox: Outbox::new(shared.shards()),
             outstanding: Outstanding::new(prepare),
-            commit: Commit::new(zxid),
-            prepared: zxid,
+            commit: Commit::new(recovered, role == CoreRole::Alone),
+            prepared: epoch.unwrap_or(recovered),
+            logged_before: start.last_logged.unwrap_or(recovered),
+            begin_epoch: epoch,
+            exhausted: false,
+            forwarded: VecDeque::new(),
+            learning: Learning::default(),
+            syncs_asked: 0,
+            syncs_done: 0,
+            role,
+            open: matches!(role, CoreRole::Alone | CoreRole::Leading { .. }),
             config,
             access,
             state: State::Serving,
@@ -209,40 +261,65 @@ impl Core {
             CoreInput::DiskFailed => return self.halt(HaltReason::DiskFailed, effects),
             CoreInput::DiskFull => {
                 let position = shared.changes.position();
-                self.outbox.close_all(position, CloseReason::NotServing);
+                self.outbox.close_all(position, CloseReason::NotServing, true);
                 self.outbox.flush(None, effects);
                 return self.halt(HaltReason::DiskFull, effects);
             }
             CoreInput::SnapshotEnded => self.snapshots.running = false,
+            CoreInput::TakeSnapshot if self.is_learning() => self.snapshot_due(effects),
             CoreInput::TakeSnapshot => self.begin_snapshot(effects),
             CoreInput::Tick => self.tick(now, shared, effects),
             CoreInput::Shutdown => self.state = State::Draining,
-            CoreInput::Proposals(_)
-            | CoreInput::Committed(_)
-            | CoreInput::Serve
-            | CoreInput::Forwarded { .. }
-            | CoreInput::Touched { .. }
-            | CoreInput::Revalidate { .. }
-            | CoreInput::LearnerGone(_)
-            | CoreInput::SyncConfirmed(_)
-            | CoreInput::Revalidated { .. }
-            | CoreInput::SyncDone
-            | CoreInput::TouchesWanted
-            | CoreInput::Retire => unreachable!("a server that stands alone has no peers"),
+            CoreInput::Retire => self.retire(shared),
+            input => self.told_by_peers(now, input, shared, effects),
         }
         self.admit(now, shared, effects);
         self.outbox.flush(None, effects);
         self.ask_to_apply(effects);
-        self.halt_when_drained(effects);
+        self.end_when_drained(effects);
+    }
+
+    /// What only members of an ensemble are told; when the role has ended, it means nothing.
+    fn told_by_peers(
+        &mut self,
+        now: Now,
+        input: CoreInput,
+        shared: &Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) {
+        if matches!(self.state, State::Retiring | State::Retired) {
+            return;
+        }
+        match (self.role, input) {
+            (CoreRole::Leading { .. }, input) => self.told_as_leader(now, input, shared, effects),
+            (CoreRole::Learning { .. }, input) => self.told_as_learner(now, input, shared, effects),
+            (CoreRole::Alone | CoreRole::Waiting, input) => {
+                unreachable!("a server without a leader was told {input:?}")
+            }
+        }
+    }
+
+    /// Whether requests of clients are taken up.
+    fn is_open(&self) -> bool {
+        self.open && self.state == State::Serving
+    }
+
+    fn is_learning(&self) -> bool {
+        matches!(self.role, CoreRole::Learning { .. })
     }
 
     fn tick(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
-        if self.state != State::Serving {
+        let keeps_sessions = matches!(self.role, CoreRole::Alone | CoreRole::Leading { .. });
+        if self.state != State::Serving || !keeps_sessions || self.exhausted {
             return;
         }
         let heard = &self.heard_up_to_ms;
         let expired = self.sessions.expire(now.monotonic_ms(), |owner| heard[owner.shard.index()]);
         for &session in &expired {
+            if self.exhausted {
+                // The next leader expires it.
+                break;
+            }
             self.sessions_expired += 1;
             self.close_session(now, session, shared, effects);
         }
@@ -250,6 +327,9 @@ impl Core {
             effects.push(CoreEffect::SessionsExpired(expired));
         }
         for path in self.clean_up.due(now, &shared.tree) {
+            if self.exhausted {
+                break;
+            }
             self.delete_container(now, &path, shared, effects);
         }
     }
@@ -272,7 +352,7 @@ impl Core {
     }
 
     fn ask_to_apply(&mut self, effects: &mut Vec<CoreEffect>) {
-        if !self.applying && self.can_go_on() {
+        if !self.applying && (self.can_go_on() || self.begin_epoch.is_some()) {
             self.applying = true;
             effects.push(CoreEffect::Apply);
         }
@@ -282,10 +362,21 @@ impl Core {
         self.state = State::Halted;
         effects.push(CoreEffect::Halted(reason));
     }
+}
 
-    fn halt_when_drained(&mut self, effects: &mut Vec<CoreEffect>) {
-        if self.state == State::Draining && self.pipeline.is_empty() {
-            self.halt(HaltReason::Shutdown, effects);
-        }
+/// The sessions that a core starts with.
+fn sessions(now: Now, config: &CoreConfig, start: &CoreStart, shared: &Shared) -> Sessions {
+    let mut sessions = Sessions::new(config.tick_time_ms, config.server_id, now.wall_ms);
+    if let Some(next) = start.next_session {
+        sessions.continue_ids(next);
     }
+    match start.role {
+        CoreRole::Alone | CoreRole::Leading { .. } => {
+            for (id, timeout_ms) in shared.tree.sessions().iter() {
+                sessions.track(id, timeout_ms, now.monotonic_ms());
+            }
+        }
+        CoreRole::Waiting | CoreRole::Learning { .. } => sessions.do_not_expire(),
+    }
+    sessions
 }

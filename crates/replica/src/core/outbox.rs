@@ -51,12 +51,13 @@ impl Outbox {
         self.push(connection, position, DeliveryKind::Close(reason), |_| {});
     }
 
-    /// Closes every connection of every shard.
-    pub(super) fn close_all(&mut self, position: u64, reason: CloseReason) {
+    /// Closes every connection of every shard that asked for a session; `for_good` where none may
+    /// ask for one later either.
+    pub(super) fn close_all(&mut self, position: u64, reason: CloseReason, for_good: bool) {
         for batch in &mut self.batches {
             let connection =
                 ConnectionKey { index: u32::MAX, generation: u32::MAX, shard: batch.shard };
-            let kind = DeliveryKind::CloseAll(reason);
+            let kind = DeliveryKind::CloseAll { reason, for_good };
             batch.entries.push(Delivery { connection, position, frame: 0..0, kind });
         }
     }

@@ -15,9 +15,11 @@ use crate::shared::Shared;
 pub(super) enum Item {
     /// A transaction, prepared and on its way to the log.
     Txn { zxid: Zxid, reply: Reply },
-    /// A request that is answered from the tree: a sync, or a read that travels with the write
-    /// after it.
+    /// A request that is answered from the tree: the sync of a server that stands alone, or a read
+    /// that travels with the write after it.
     Read(Box<ReadItem>),
+    /// A sync, to be answered once this server's view is known to be the latest.
+    Sync { ticket: u64, read: Box<ReadItem> },
     /// A request that is answered with an error and changes nothing.
     Refused(Box<RequestReply>, ErrorCode),
     /// A session resumed on a new connection, which may rely on all that was asked before.
@@ -44,8 +46,6 @@ pub(super) struct RequestReply {
     pub(super) received_us: u64,
     /// Whether it is a read that travels with a write, and counts for nothing in the load.
     pub(super) travels: bool,
-    /// What the reply says where it is not the transaction's own result.
-    pub(super) error: Option<ErrorCode>,
     /// What it counts for in the load.
     pub(super) bytes: usize,
     pub(super) large: bool,
@@ -56,6 +56,29 @@ impl RequestReply {
     pub(super) fn release(&self, shared: &Shared) {
         if !self.travels {
             shared.load.remove(self.bytes, self.large);
+        }
+    }
+}
+
+impl Reply {
+    /// Nobody will be told: what waited counts no longer.
+    pub(super) fn release(&self, shared: &Shared) {
+        match self {
+            Reply::None => {}
+            Reply::Request(reply) => reply.release(shared),
+            Reply::Connect(_) => shared.load.remove(0, false),
+        }
+    }
+}
+
+impl Item {
+    /// Nobody will be told: what waited counts no longer.
+    pub(super) fn release(&self, shared: &Shared) {
+        match self {
+            Item::Txn { reply, .. } => reply.release(shared),
+            Item::Read(read) | Item::Sync { read, .. } => read.reply.release(shared),
+            Item::Refused(reply, _) => reply.release(shared),
+            Item::Resumed(_) => shared.load.remove(0, false),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rookeeper_jute::{SessionId, Zxid};
 
-use super::{Core, State};
+use super::Core;
 
 /// The core's figures at a moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct CoreReport {
     pub backlog: usize,
     /// Steps in the pipeline.
     pub pipeline: usize,
+    /// Requests that wait for the leader.
+    pub forwarded: usize,
     /// Changes prepared and not applied.
     pub outstanding_changes: usize,
     /// The last transaction prepared.
@@ -43,13 +45,14 @@ impl Core {
     /// The figures now.
     pub fn report(&self) -> CoreReport {
         CoreReport {
-            serving: self.state == State::Serving,
+            serving: self.is_open(),
             sessions: self.sessions.len(),
             backlog: self.backlog.len(),
             pipeline: self.pipeline.len(),
+            forwarded: self.learning.queued(),
             outstanding_changes: self.outstanding.len(),
             last_prepared: self.prepared,
-            committed: self.commit.committed(),
+            committed: self.commit.ready(),
             digest_mismatches: self.digest_mismatches,
             sessions_expired: self.sessions_expired,
             snapshots_begun: self.snapshots_begun,

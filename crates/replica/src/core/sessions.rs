@@ -4,12 +4,37 @@
 //! A session expires at the end of the tick in which its timeout ends. A touch only notes the new
 //! end; a session stands in the bucket of an earlier end until that bucket is due, and moves on
 //! then. So a touch costs a store, however many sessions there are.
+//!
+//! A learner keeps only the sessions that are connected to it, and tells the leader which it heard
+//! of (Java: `LearnerSessionTracker`); none of them expires there.
 
 use std::collections::BTreeMap;
 
-use rookeeper_jute::SessionId;
+use rookeeper_jute::{ErrorCode, SessionId};
+use rookeeper_zab::links::ConnectionId;
 
 use crate::ids::{ConnectionKey, SessionKey};
+
+/// Where a session is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Nowhere that this server knows of: whoever speaks for it first owns it.
+    Nobody,
+    /// To this server.
+    Here(ConnectionKey),
+    /// To the learner behind this link.
+    Learner(ConnectionId),
+}
+
+impl Owner {
+    /// The connection of a session that is connected here.
+    pub(super) fn connection(self) -> Option<ConnectionKey> {
+        match self {
+            Owner::Here(connection) => Some(connection),
+            Owner::Nobody | Owner::Learner(_) => None,
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Session {
@@ -19,7 +44,9 @@ struct Session {
     timeout_ms: i32,
     /// Closed or expired already, but for the transaction that says so.
     closing: bool,
-    owner: Option<ConnectionKey>,
+    owner: Owner,
+    /// Heard of since the last [`Sessions::take_touches`]; learners only.
+    touched: bool,
     /// The end of the tick in which it expires, by the monotonic clock.
     expires_ms: u64,
     /// The bucket that it stands in: of that end or an earlier one. Entries for it in other buckets
@@ -31,6 +58,10 @@ struct Session {
 #[derive(Debug)]
 pub(super) struct Sessions {
     tick_ms: u64,
+    /// Whether sessions expire here: not on a learner.
+    expires: bool,
+    /// Sessions heard of, on a learner.
+    touches: Vec<(SessionKey, SessionId, i32)>,
     places: Vec<Session>,
     free: Vec<u32>,
     by_id: BTreeMap<SessionId, u32>,
@@ -51,6 +82,8 @@ impl Sessions {
     pub(super) fn new(tick_ms: u32, server_id: i64, wall_ms: i64) -> Self {
         Sessions {
             tick_ms: u64::from(tick_ms.max(1)),
+            expires: true,
+            touches: Vec::new(),
             places: Vec::new(),
             free: Vec::new(),
             by_id: BTreeMap::new(),
@@ -59,25 +92,57 @@ impl Sessions {
         }
     }
 
+    /// From now on no session expires here; those that are heard of are taken note of.
+    pub(super) fn do_not_expire(&mut self) {
+        self.expires = false;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// A new session.
+    /// The id that the next new session gets.
+    pub(super) fn next_id(&self) -> SessionId {
+        SessionId(self.next_id)
+    }
+
+    /// Goes on with the ids of an earlier table of this server.
+    pub(super) fn continue_ids(&mut self, next: SessionId) {
+        self.next_id = next.0;
+    }
+
+    /// A new session. `is_taken` says which ids are in use elsewhere.
     pub(super) fn create(
         &mut self,
         timeout_ms: i32,
         owner: ConnectionKey,
         now_ms: u64,
+        is_taken: impl Fn(SessionId) -> bool,
     ) -> (SessionKey, SessionId) {
-        while self.by_id.contains_key(&SessionId(self.next_id)) {
-            self.next_id = self.next_id.wrapping_add(1);
+        let taken = |id: SessionId| self.by_id.contains_key(&id) || is_taken(id);
+        let mut id = SessionId(self.next_id);
+        while taken(id) {
+            id = SessionId(id.0.wrapping_add(1));
         }
-        let id = SessionId(self.next_id);
-        self.next_id = self.next_id.wrapping_add(1);
+        self.next_id = id.0.wrapping_add(1);
         let key = self.track(id, timeout_ms, now_ms);
-        self.places[key.index as usize].owner = Some(owner);
+        self.places[key.index as usize].owner = Owner::Here(owner);
         (key, id)
+    }
+
+    /// A session that a learner made; where it is known already, it belongs to the learner now.
+    pub(super) fn created_at(
+        &mut self,
+        learner: ConnectionId,
+        id: SessionId,
+        timeout_ms: i32,
+        now_ms: u64,
+    ) {
+        if self.find(id).is_none() {
+            self.track(id, timeout_ms, now_ms);
+        }
+        // A session that is closing stays with whoever had it.
+        let _ = self.resume(id, Owner::Learner(learner), timeout_ms, now_ms);
     }
 
     /// Takes up a session with its full timeout (after a start, every session of the tree).
@@ -88,7 +153,8 @@ impl Sessions {
             id: Some(id),
             timeout_ms,
             closing: false,
-            owner: None,
+            owner: Owner::Nobody,
+            touched: false,
             expires_ms,
             bucket_ms: expires_ms,
         };
@@ -106,7 +172,9 @@ impl Sessions {
         let before = self.by_id.insert(id, index);
         assert!(before.is_none(), "a session is tracked once");
         let key = SessionKey { index, generation: self.places[index as usize].generation };
-        self.buckets.entry(expires_ms).or_default().push(key);
+        if self.expires {
+            self.buckets.entry(expires_ms).or_default().push(key);
+        }
         key
     }
 
@@ -132,7 +200,28 @@ impl Sessions {
     #[inline]
     pub(super) fn check(&self, key: SessionKey, connection: ConnectionKey) -> Option<SessionId> {
         let session = self.get(key)?;
-        (!session.closing && session.owner == Some(connection)).then_some(session.id)?
+        (!session.closing && session.owner == Owner::Here(connection)).then_some(session.id)?
+    }
+
+    /// Whether a learner may ask for something in a session's name (Java:
+    /// `SessionTrackerImpl.checkSession`); a session that nobody owns becomes the learner's.
+    ///
+    /// # Errors
+    /// SessionExpired or SessionMoved.
+    pub(super) fn check_learner(
+        &mut self,
+        id: SessionId,
+        learner: ConnectionId,
+    ) -> Result<(), ErrorCode> {
+        let key = self.find(id).ok_or(ErrorCode::SessionExpired)?;
+        let session = self.get_mut(key).ok_or(ErrorCode::SessionExpired)?;
+        if session.closing {
+            return Err(ErrorCode::SessionExpired);
+        }
+        if session.owner == Owner::Nobody {
+            session.owner = Owner::Learner(learner);
+        }
+        if session.owner == Owner::Learner(learner) { Ok(()) } else { Err(ErrorCode::SessionMoved) }
     }
 
     /// The negotiated timeout of a session.
@@ -144,6 +233,7 @@ impl Sessions {
     #[inline]
     pub(super) fn touch(&mut self, key: SessionKey, at_ms: u64) -> bool {
         let tick_ms = self.tick_ms;
+        let expires = self.expires;
         let Some(session) = self.get_mut(key) else { return false };
         if session.closing {
             return false;
@@ -152,46 +242,77 @@ impl Sessions {
         if expires_ms > session.expires_ms {
             session.expires_ms = expires_ms;
         }
+        if !expires && !std::mem::replace(&mut session.touched, true) {
+            let touch = session.id.map(|id| (key, id, session.timeout_ms));
+            self.touches.extend(touch);
+        }
         true
     }
 
-    /// Connects a session to another connection, with a timeout of its own; returns the connection
-    /// before, or `Err` where the session is unknown, closed or expired.
+    /// A learner heard of a session; unknown and closed ones are none of its business any longer.
+    pub(super) fn touch_from_learner(&mut self, id: SessionId, timeout_ms: i32, now_ms: u64) {
+        let tick_ms = self.tick_ms;
+        let Some(session) = self.find(id).and_then(|key| self.get_mut(key)) else { return };
+        let expires_ms = round_up(tick_ms, now_ms, timeout_ms);
+        if expires_ms > session.expires_ms {
+            session.expires_ms = expires_ms;
+        }
+    }
+
+    /// The sessions heard of since the last call, with their timeouts in milliseconds.
+    pub(super) fn take_touches(&mut self) -> Vec<(SessionId, i32)> {
+        let touches = std::mem::take(&mut self.touches);
+        for (key, _, _) in &touches {
+            if let Some(session) = self.get_mut(*key) {
+                session.touched = false;
+            }
+        }
+        touches.into_iter().map(|(_, id, timeout_ms)| (id, timeout_ms)).collect()
+    }
+
+    /// Connects a session elsewhere, with a timeout of its own; `Err` where the session is unknown,
+    /// closed or expired.
     pub(super) fn resume(
         &mut self,
         id: SessionId,
-        owner: ConnectionKey,
+        owner: Owner,
         timeout_ms: i32,
         now_ms: u64,
     ) -> Result<SessionKey, ()> {
         let key = self.find(id).ok_or(())?;
-        let tick_ms = self.tick_ms;
+        let (tick_ms, expires) = (self.tick_ms, self.expires);
         let session = self.get_mut(key).ok_or(())?;
         if session.closing {
             return Err(());
         }
-        session.owner = Some(owner);
+        session.owner = owner;
         session.timeout_ms = timeout_ms;
         let expires_ms = round_up(tick_ms, now_ms, timeout_ms);
         session.expires_ms = expires_ms;
-        if expires_ms < session.bucket_ms {
+        if expires_ms < session.bucket_ms && expires {
             session.bucket_ms = expires_ms;
             self.buckets.entry(expires_ms).or_default().push(key);
         }
         Ok(key)
     }
 
-    /// Where a session is connected.
-    pub(super) fn owner(&self, id: SessionId) -> Option<ConnectionKey> {
-        self.get(self.find(id)?)?.owner
+    /// Where a session is connected, if that is here.
+    pub(super) fn connection(&self, id: SessionId) -> Option<ConnectionKey> {
+        self.get(self.find(id)?)?.owner.connection()
     }
 
     /// A connection is gone.
     pub(super) fn disconnected(&mut self, key: SessionKey, connection: ConnectionKey) {
-        if let Some(session) = self.get_mut(key)
-            && session.owner == Some(connection)
+        let Some(session) = self.get_mut(key) else { return };
+        if session.owner != Owner::Here(connection) {
+            return;
+        }
+        session.owner = Owner::Nobody;
+        let id = session.id;
+        if !self.expires
+            && let Some(id) = id
         {
-            session.owner = None;
+            self.remove(id);
         }
     }
 
@@ -202,13 +323,14 @@ impl Sessions {
         }
     }
 
-    /// The transaction that closes a session was applied; returns where it was connected.
+    /// The transaction that closes a session was applied; returns where it was connected
+    /// here.
     pub(super) fn remove(&mut self, id: SessionId) -> Option<ConnectionKey> {
         let index = self.by_id.remove(&id)?;
         let session = &mut self.places[index as usize];
         session.id = None;
         self.free.push(index);
-        session.owner.take()
+        std::mem::replace(&mut session.owner, Owner::Nobody).connection()
     }
 
     /// The sessions that have expired, in the order of their ends; from now on they are closing.
@@ -237,7 +359,10 @@ impl Sessions {
                     later.push((session.expires_ms, key));
                     continue;
                 }
-                let unheard = session.owner.is_some_and(|owner| heard_up_to_ms(owner) < bucket_ms);
+                let unheard = session
+                    .owner
+                    .connection()
+                    .is_some_and(|owner| heard_up_to_ms(owner) < bucket_ms);
                 if unheard && now_ms < bucket_ms + tick_ms {
                     later.push((bucket_ms, key));
                     continue;
@@ -282,6 +407,10 @@ mod tests {
         ConnectionKey { index, generation: 0, shard: ShardId(0) }
     }
 
+    fn free(_: SessionId) -> bool {
+        false
+    }
+
     #[test]
     fn ids_carry_the_server_and_the_time() {
         let id = first_id(3, 0x0000_0198_1234_5678);
@@ -294,7 +423,7 @@ mod tests {
     fn a_session_expires_at_the_end_of_its_tick_and_not_while_it_is_touched() {
         let mut sessions = Sessions::new(1000, 1, 0);
         let heard = |_| u64::MAX;
-        let (key, id) = sessions.create(4500, connection(0), 100);
+        let (key, id) = sessions.create(4500, connection(0), 100, free);
         assert_eq!(sessions.expire(4999, heard), []);
         assert!(sessions.touch(key, 4999));
         assert_eq!(sessions.expire(5000, heard), [], "touched in time");
@@ -309,11 +438,11 @@ mod tests {
     #[test]
     fn a_session_whose_touches_are_not_known_yet_is_kept_a_tick_longer() {
         let mut sessions = Sessions::new(1000, 1, 0);
-        let (_, id) = sessions.create(2000, connection(0), 0);
+        let (_, id) = sessions.create(2000, connection(0), 0, free);
         assert_eq!(sessions.expire(3000, |_| 2999), []);
         assert_eq!(sessions.expire(3999, |_| 2999), []);
         assert_eq!(sessions.expire(4000, |_| 2999), [id]);
-        let (_, id) = sessions.create(2000, connection(0), 4000);
+        let (_, id) = sessions.create(2000, connection(0), 4000, free);
         assert_eq!(sessions.expire(7000, |_| 7000), [id]);
     }
 
@@ -321,12 +450,56 @@ mod tests {
     fn a_resumed_session_takes_the_timeout_of_its_new_connection() {
         let mut sessions = Sessions::new(1000, 1, 0);
         let heard = |_| u64::MAX;
-        let (key, id) = sessions.create(30_000, connection(0), 0);
+        let (key, id) = sessions.create(30_000, connection(0), 0, free);
         assert_eq!(sessions.check(key, connection(0)), Some(id));
-        assert_eq!(sessions.resume(id, connection(1), 2000, 0), Ok(key));
+        assert_eq!(sessions.resume(id, Owner::Here(connection(1)), 2000, 0), Ok(key));
         assert_eq!(sessions.check(key, connection(0)), None, "it moved");
         assert_eq!(sessions.check(key, connection(1)), Some(id));
         assert_eq!(sessions.expire(3000, heard), [id]);
-        assert_eq!(sessions.resume(id, connection(2), 2000, 3000), Err(()));
+        assert_eq!(sessions.resume(id, Owner::Here(connection(2)), 2000, 3000), Err(()));
+    }
+
+    #[test]
+    fn a_learner_speaks_for_the_sessions_that_it_owns_or_that_nobody_does() {
+        let mut sessions = Sessions::new(1000, 1, 0);
+        let (one, two) = (ConnectionId(1), ConnectionId(2));
+        let id = SessionId(7);
+        assert_eq!(sessions.check_learner(id, one), Err(ErrorCode::SessionExpired));
+        sessions.created_at(one, id, 4000, 0);
+        assert_eq!(sessions.check_learner(id, one), Ok(()));
+        assert_eq!(sessions.check_learner(id, two), Err(ErrorCode::SessionMoved));
+        assert!(sessions.resume(id, Owner::Learner(two), 4000, 0).is_ok());
+        assert_eq!(sessions.check_learner(id, one), Err(ErrorCode::SessionMoved));
+        sessions.touch_from_learner(id, 4000, 3000);
+        assert_eq!(sessions.expire(7999, |_| 0), []);
+        assert_eq!(sessions.expire(8000, |_| 0), [id]);
+        assert_eq!(sessions.check_learner(id, two), Err(ErrorCode::SessionExpired), "closing");
+        let orphan = SessionId(8);
+        sessions.track(orphan, 4000, 8000);
+        assert_eq!(sessions.check_learner(orphan, one), Ok(()), "of an epoch before");
+        assert_eq!(sessions.check_learner(orphan, two), Err(ErrorCode::SessionMoved));
+    }
+
+    #[test]
+    fn a_learner_tells_each_session_once_and_lets_none_expire() {
+        let mut sessions = Sessions::new(1000, 1, 0);
+        sessions.do_not_expire();
+        let (key, id) = sessions.create(4000, connection(0), 0, free);
+        assert!(sessions.touch(key, 10) && sessions.touch(key, 20));
+        assert_eq!(sessions.take_touches(), [(id, 4000)]);
+        assert_eq!(sessions.take_touches(), []);
+        assert!(sessions.touch(key, 30));
+        sessions.disconnected(key, connection(0));
+        assert_eq!(sessions.len(), 0, "it is connected nowhere here");
+        assert_eq!(sessions.take_touches(), [(id, 4000)], "but was heard of");
+        assert_eq!(sessions.expire(1_000_000, |_| 0), []);
+    }
+
+    #[test]
+    fn an_id_in_use_elsewhere_is_not_given_again() {
+        let mut sessions = Sessions::new(1000, 1, 0);
+        let next = sessions.next_id();
+        let (_, id) = sessions.create(4000, connection(0), 0, |id| id == next);
+        assert_eq!(id, SessionId(next.0 + 1));
     }
 }

@@ -56,6 +56,11 @@ impl Snapshots {
         due
     }
 
+    /// Transactions and bytes of log since the last roll for a snapshot.
+    pub(super) fn since(&self) -> (u64, u64) {
+        (self.txns, self.bytes)
+    }
+
     fn draw(&mut self, lot: &mut Lot) {
         self.txns_max = self.snap_count / 2 + lot.below(self.snap_count / 2);
         self.bytes_max = self.size_limit / 2 + lot.below(self.size_limit / 2);

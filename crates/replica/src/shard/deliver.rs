@@ -34,7 +34,8 @@ impl Shard {
         let entries = std::mem::take(&mut batch.entries);
         for delivery in entries {
             self.catch_up_events_to(delivery.position, shared, effects);
-            if let DeliveryKind::CloseAll(reason) = delivery.kind {
+            if let DeliveryKind::CloseAll { reason, for_good } = delivery.kind {
+                self.serving &= !for_good;
                 self.close_all(reason, effects);
                 continue;
             }
@@ -84,7 +85,7 @@ impl Shard {
                 }
                 self.close(index, *reason, effects);
             }
-            DeliveryKind::CloseAll(_) => unreachable!("handled for all connections at once"),
+            DeliveryKind::CloseAll { .. } => unreachable!("handled for all connections at once"),
         }
     }
 
@@ -151,7 +152,6 @@ impl Shard {
     /// The server does not serve any longer: every connection but those that ask four-letter words
     /// is closed.
     fn close_all(&mut self, reason: CloseReason, effects: &mut ShardEffects) {
-        self.serving = false;
         for index in 0..self.connections.places_len() {
             if !matches!(
                 self.connections[index].phase,

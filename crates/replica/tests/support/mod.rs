@@ -480,6 +480,7 @@ impl World {
                 | CoreEffect::Revalidated { .. }
                 | CoreEffect::Reconfigured { .. }
                 | CoreEffect::EpochExhausted
+                | CoreEffect::ProposalUnreadable(_)
                 | CoreEffect::Retired { .. } => {
                     unreachable!("a core that stands alone asks nothing of peers")
                 }

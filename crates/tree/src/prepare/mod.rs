@@ -155,8 +155,7 @@ impl Outstanding {
                 return prepared;
             }
             prepared.error = None;
-            encode_header(request, OpCode::Error, out);
-            ErrorTxn { err: failure.code().to_i32() }.encode(out);
+            encode_error(request, failure.code(), out);
         }
         prepared
     }
@@ -181,6 +180,30 @@ impl Outstanding {
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
+}
+
+/// Appends the transaction that says why a request does nothing; it takes the request's zxid.
+pub fn encode_error(request: &WriteRequest<'_>, err: ErrorCode, out: &mut Vec<u8>) {
+    encode_header(request, OpCode::Error, out);
+    ErrorTxn { err: err.to_i32() }.encode(out);
+}
+
+/// Whether the body of a write can be decoded, before it is passed on to whoever prepares it.
+///
+/// # Errors
+/// What the client is told otherwise.
+pub fn check_body(op: OpCode, body: &[u8]) -> Result<(), ErrorCode> {
+    use rookeeper_jute::proto::ReconfigRequest;
+    let checked = match op {
+        OpCode::Multi => request::decode_multi(body).map(drop),
+        OpCode::Reconfig => {
+            let decoded = request::reader(body).read::<ReconfigRequest<'_>>();
+            decoded.map(drop).map_err(step::Failure::from)
+        }
+        OpCode::CloseSession => Ok(()),
+        _ => request::Write::decode(op, body).map(drop),
+    };
+    checked.map_err(step::Failure::code)
 }
 
 /// Appends the header that stands before the transaction of `request`.
