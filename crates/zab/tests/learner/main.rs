@@ -1,0 +1,7 @@
+//! The learner: transcripts, Java's recorded streams, and leaders that send anything.
+
+mod replay;
+mod rules;
+mod snapshot;
+mod support;
+mod untrusted;
