@@ -37,7 +37,8 @@ pub enum Outgoing {
     Snapshot {
         /// The earliest zxid that the log continues from: an older snapshot is of no use.
         base: Zxid,
-        /// The last zxid to send; a later snapshot is none.
+        /// The last zxid to send. A later snapshot is of no use, but for one whose counter is 0:
+        /// that is what this server had when it began to lead.
         through: Zxid,
     },
 }

@@ -1,6 +1,460 @@
 //! A leader: it makes its history the ensemble's, and orders everything that follows (Java:
 //! `Leader`, `LearnerHandler`).
+//!
+//! The order of things, each a quorum's agreement: an epoch that nobody of a quorum has accepted
+//! before (discovery); no voter of a quorum has more than this server (ACKEPOCH); a quorum has
+//! this server's history on disk (NEWLEADER); and then each proposal. A server that comes later
+//! goes the same way alone.
+//!
+//! What differs from Java, within the protocol: discovery and ACKEPOCH need quorums of a pending
+//! configuration too; a voter that is ahead ends this leadership at once; pings begin with
+//! NEWLEADER, so that learners do not give up while the others synchronise; a sync, this server's
+//! own clients' included, waits until a quorum has answered a ping that was sent after it, so that
+//! a deposed leader answers none (ZOOKEEPER-1675); a voter's acknowledgements count without gaps
+//! only, and no longer once it synchronises anew.
+//!
+//! # Layout
+//! - `types`: what it is told and what it asks for
+//! - `link`: one learner's connection
+//! - `discovery`: epoch, NEWLEADER, the beginning of the epoch
+//! - `synchronise`: the history for a learner
+//! - `proposals`: acknowledgements and quorums
+//! - `broadcast`: proposals, commits, reconfigurations
+//! - `tenure`: pings, silence, syncs, the end
 
+mod broadcast;
+mod discovery;
+mod link;
+mod proposals;
+mod synchronise;
+mod tenure;
 mod types;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rookeeper_jute::quorum::{PacketType, QuorumPacket};
+use rookeeper_jute::wire::Encode;
+use rookeeper_jute::{Reader, ServerId, SessionId, Zxid};
+
+use crate::links::ConnectionId;
+use crate::membership::Membership;
+use crate::quorum::{Ensemble, Oracle, Tally};
+use crate::sync::LogIndex;
+use crate::wire;
+
+use link::{Link, LinkPhase};
+use proposals::Proposals;
+use tenure::{Stopping, Sync};
 pub use types::{LeaderConfig, LeaderEffect, LeaderEnd, LeaderInput, LinkEnd};
+
+/// How far this server has come as a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Before [`LeaderInput::Start`].
+    Idle,
+    /// A quorum has to arrive.
+    Discovery,
+    /// The epoch is being written.
+    Accepting,
+    /// A quorum has to acknowledge the epoch.
+    EpochAcks,
+    /// A quorum has to take over the history.
+    Synchronising,
+    /// Proposals.
+    Broadcasting,
+    /// The end.
+    Over,
+}
+
+/// What operators see of one learner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LearnerReport {
+    /// Its connection.
+    pub connection: ConnectionId,
+    /// Who it is; 0 where it has not said so.
+    pub server: ServerId,
+    /// It came as an observer.
+    pub observer: bool,
+    /// It gets what is proposed and committed (Java: a forwarding follower).
+    pub forwarding: bool,
+    /// It serves clients.
+    pub up: bool,
+}
+
+/// What operators see of a leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderReport {
+    /// The epoch, once it is certain.
+    pub epoch: Option<i64>,
+    /// It may propose.
+    pub established: bool,
+    /// The last proposal.
+    pub proposed: Zxid,
+    /// The last commit.
+    pub committed: Zxid,
+    /// Syncs that wait (Java: `pending_syncs`).
+    pub pending_syncs: usize,
+    /// The learners.
+    pub learners: Vec<LearnerReport>,
+}
+
+/// A leader.
+#[derive(Debug)]
+pub struct Leader {
+    config: LeaderConfig,
+    ensemble: Ensemble,
+    oracle: Oracle,
+    /// Everything in this server's log, or on its way there.
+    history: LogIndex,
+    /// What of it is committed: what was there at the beginning, and what was since.
+    committed_history: LogIndex,
+    phase: Phase,
+    started_ms: u64,
+    phase_ends_ms: u64,
+    epoch: i64,
+    arrived: Tally,
+    epoch_acks: Tally,
+    new_leader_acks: Tally,
+    current_written: bool,
+    links: BTreeMap<ConnectionId, Link>,
+    proposals: Proposals,
+    pending: Option<(Zxid, Arc<Membership>)>,
+    /// Another server leads after the last commit; this one waits for its followers to leave.
+    successor: Option<(ServerId, u64)>,
+    /// Learners whose history could not be read from disk.
+    snapshot_next: BTreeSet<ServerId>,
+    half_tick_at_ms: u64,
+    whole_tick: bool,
+    round: u64,
+    syncs: VecDeque<Sync>,
+    stopping: Option<Stopping>,
+}
+
+impl Leader {
+    /// A server that has won an election. `history` is what it can prove to have, up to the end
+    /// of its log.
+    ///
+    /// # Panics
+    /// If the history goes beyond `config.last_zxid`.
+    pub fn new(config: LeaderConfig, history: LogIndex, now_ms: u64) -> Leader {
+        assert!(history.last() <= config.last_zxid, "the log holds the history");
+        let ensemble = config.ensemble.clone();
+        let tally = Tally::new(&ensemble);
+        Leader {
+            ensemble,
+            oracle: config.oracle,
+            committed_history: history.clone(),
+            history,
+            phase: Phase::Idle,
+            started_ms: now_ms,
+            phase_ends_ms: now_ms,
+            epoch: config.accepted_epoch.max(config.current_epoch).saturating_add(1),
+            arrived: tally.clone(),
+            epoch_acks: tally.clone(),
+            new_leader_acks: tally,
+            current_written: false,
+            links: BTreeMap::new(),
+            proposals: Proposals::new(config.me, config.last_zxid),
+            pending: None,
+            successor: None,
+            snapshot_next: BTreeSet::new(),
+            half_tick_at_ms: now_ms,
+            whole_tick: false,
+            round: 0,
+            syncs: VecDeque::new(),
+            stopping: None,
+            config,
+        }
+    }
+
+    /// Takes one input at the monotonic time `now_ms`.
+    pub fn step(&mut self, now_ms: u64, input: LeaderInput<'_>, effects: &mut Vec<LeaderEffect>) {
+        if self.phase == Phase::Over {
+            if let LeaderInput::Accepted(connection) = input {
+                effects.push(LeaderEffect::Close { connection, reason: LinkEnd::LeaderEnded });
+            }
+            return;
+        }
+        match input {
+            LeaderInput::Start => self.start(now_ms, effects),
+            LeaderInput::Accepted(connection) => self.accepted(now_ms, connection),
+            LeaderInput::Received { connection, bytes } => {
+                self.received(now_ms, connection, bytes, effects);
+            }
+            LeaderInput::Written(connection) => self.written(now_ms, connection),
+            LeaderInput::Closed(connection) => {
+                self.forget(connection, effects);
+                self.conclude(now_ms, effects);
+            }
+            LeaderInput::Tick => self.tick(now_ms, effects),
+            LeaderInput::EpochWritten(kind) => self.epoch_written(now_ms, kind, effects),
+            LeaderInput::Proposed(segment) => self.propose(now_ms, &segment, effects),
+            LeaderInput::Durable(zxid) => {
+                self.proposals.durable_through(zxid);
+                self.advance(now_ms, effects);
+            }
+            LeaderInput::SyncWanted { ticket, connection } => {
+                self.sync_wanted(ticket, connection, effects);
+            }
+            LeaderInput::Revalidated { connection, session, valid } => {
+                self.revalidated(connection, session, valid, effects);
+            }
+            LeaderInput::HistoryFailed(connection) => {
+                if let Some(link) = self.links.get(&connection) {
+                    self.snapshot_next.insert(link.server);
+                    self.close(connection, LinkEnd::HistoryFailed, effects);
+                }
+            }
+            LeaderInput::Reconfigured { zxid, membership } => {
+                self.reconfigured(zxid, membership, effects);
+            }
+            LeaderInput::Oracle(oracle) => {
+                self.oracle = oracle;
+                self.try_epoch(effects);
+                self.try_synchronise(now_ms, effects);
+                self.try_establish(now_ms, effects);
+                self.advance(now_ms, effects);
+            }
+            LeaderInput::VoterLooks(server) => self.voter_looks(now_ms, server, effects),
+            LeaderInput::Stop => self.stop(now_ms, effects),
+        }
+    }
+
+    /// When [`LeaderInput::Tick`] is due, in monotonic milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        (!matches!(self.phase, Phase::Idle | Phase::Over)).then_some(self.half_tick_at_ms)
+    }
+
+    /// Everything in this server's log or on its way there: its history once it leads no longer.
+    pub fn history(&self) -> &LogIndex {
+        &self.history
+    }
+
+    /// The configurations that decide.
+    pub fn ensemble(&self) -> &Ensemble {
+        &self.ensemble
+    }
+
+    /// Whether a quorum of a configuration, this server included where it votes there, follows
+    /// and was heard of in time (Java: `Leader.isQuorumSynced`, asked before a reconfiguration).
+    pub fn is_quorum_synced(&self, now_ms: u64, membership: &Membership) -> bool {
+        let followers = self
+            .links
+            .values()
+            .filter(|link| link.phase.forwards() && link.counts() && now_ms <= link.heard_until_ms);
+        let servers = followers.map(|link| link.server);
+        membership.contains_quorum(servers.chain([self.config.me]))
+    }
+
+    /// What operators see.
+    pub fn report(&self) -> LeaderReport {
+        let certain = !matches!(self.phase, Phase::Idle | Phase::Discovery | Phase::Accepting);
+        let learner = |(connection, link): (&ConnectionId, &Link)| LearnerReport {
+            connection: *connection,
+            server: link.server,
+            observer: link.observer,
+            forwarding: link.phase.forwards(),
+            up: link.phase == LinkPhase::UpToDate,
+        };
+        LeaderReport {
+            epoch: certain.then_some(self.epoch),
+            established: self.phase == Phase::Broadcasting && self.successor.is_none(),
+            proposed: self.proposals.proposed(),
+            committed: self.proposals.committed(),
+            pending_syncs: self.syncs.len(),
+            learners: self.links.iter().map(learner).collect(),
+        }
+    }
+
+    fn init_limit_ms(&self) -> u64 {
+        u64::from(self.config.init_limit).saturating_mul(self.config.tick_time_ms)
+    }
+
+    fn sync_limit_ms(&self) -> u64 {
+        u64::from(self.config.sync_limit).saturating_mul(self.config.tick_time_ms)
+    }
+
+    /// The epoch's counter 0, which stands for the epoch in packets.
+    fn epoch_zxid(&self) -> Zxid {
+        wire::epoch_zxid(self.epoch)
+    }
+
+    fn accepted(&mut self, now_ms: u64, connection: ConnectionId) {
+        let silent_at_ms = now_ms.saturating_add(self.init_limit_ms());
+        let heard_until_ms = silent_at_ms.saturating_add(self.sync_limit_ms());
+        let link = Link::new(self.config.packet_len_max, heard_until_ms, silent_at_ms);
+        self.links.insert(connection, link);
+    }
+
+    /// The driver is still busy with what this learner waits for.
+    fn written(&mut self, now_ms: u64, connection: ConnectionId) {
+        let silent_at_ms = now_ms.saturating_add(self.init_limit_ms());
+        if let Some(link) = self.links.get_mut(&connection)
+            && link.phase == LinkPhase::NewLeader
+        {
+            link.silent_at_ms = Some(silent_at_ms);
+            link.heard_until_ms = link.heard_until_ms.max(silent_at_ms);
+        }
+    }
+
+    fn received(
+        &mut self,
+        now_ms: u64,
+        connection: ConnectionId,
+        bytes: &[u8],
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        let Some(mut reader) = link.reader.take() else { return };
+        reader.push(bytes);
+        loop {
+            let handled = match reader.next_packet() {
+                Ok(Some(packet)) => self.packet(now_ms, connection, &packet, effects),
+                Ok(None) => break,
+                Err(error) => Err(LinkEnd::BadPacket(error)),
+            };
+            if let Err(reason) = handled {
+                self.close(connection, reason, effects);
+            }
+            if !self.links.contains_key(&connection) {
+                break;
+            }
+        }
+        if let Some(link) = self.links.get_mut(&connection) {
+            link.reader = Some(reader);
+        }
+        self.advance(now_ms, effects);
+    }
+
+    fn packet(
+        &mut self,
+        now_ms: u64,
+        connection: ConnectionId,
+        packet: &QuorumPacket<'_>,
+        effects: &mut Vec<LeaderEffect>,
+    ) -> Result<(), LinkEnd> {
+        let sync_limit_ms = self.sync_limit_ms();
+        let Some(link) = self.links.get_mut(&connection) else { return Ok(()) };
+        let packet_type = PacketType::from_i32(packet.packet_type);
+        if link.phase == LinkPhase::UpToDate {
+            link.heard_until_ms = now_ms.saturating_add(sync_limit_ms);
+            link.silent_at_ms = Some(link.heard_until_ms);
+        }
+        match (link.phase, packet_type) {
+            (LinkPhase::Info, _) => {
+                let introduction = link::introduction(packet)?;
+                self.introduced(now_ms, connection, introduction, effects)
+            }
+            (LinkPhase::AckEpoch, Some(PacketType::AckEpoch)) => {
+                let mut data = Reader::new(packet.data.unwrap_or_default());
+                let epoch: i32 = data.read().map_err(wire::PacketError::from)?;
+                self.epoch_acked(now_ms, connection, epoch, packet.zxid, effects)
+            }
+            (phase, Some(PacketType::Ack)) if phase.forwards() => {
+                self.acked(now_ms, connection, packet.zxid, effects)
+            }
+            (LinkPhase::Acked, Some(PacketType::Ping)) => Ok(()),
+            (LinkPhase::UpToDate, Some(packet_type)) => {
+                self.served(connection, packet_type, packet, effects)
+            }
+            // Java shrugs at types that it does not know.
+            (LinkPhase::UpToDate, None) => Ok(()),
+            _ => Err(LinkEnd::OutOfTurn(packet.packet_type)),
+        }
+    }
+
+    /// A packet of a learner that serves clients.
+    fn served(
+        &mut self,
+        connection: ConnectionId,
+        packet_type: PacketType,
+        packet: &QuorumPacket<'_>,
+        effects: &mut Vec<LeaderEffect>,
+    ) -> Result<(), LinkEnd> {
+        let Some(link) = self.links.get_mut(&connection) else { return Ok(()) };
+        let data = packet.data.unwrap_or_default();
+        match packet_type {
+            PacketType::Ping => {
+                if let Some((round, zxid)) = link.pings.pop_front() {
+                    if zxid != packet.zxid {
+                        return Err(LinkEnd::WrongPing);
+                    }
+                    link.answered = round;
+                }
+                let sessions = wire::read_touches(data)?;
+                if !sessions.is_empty() {
+                    effects.push(LeaderEffect::Touched { connection, sessions });
+                }
+            }
+            PacketType::Revalidate => {
+                let mut reader = Reader::new(data);
+                let session: SessionId = reader.read().map_err(wire::PacketError::from)?;
+                let timeout_ms: i32 = reader.read().map_err(wire::PacketError::from)?;
+                effects.push(LeaderEffect::Revalidate { connection, session, timeout_ms });
+            }
+            PacketType::Request => {
+                let request = wire::read_request(packet)?;
+                let learner = link.server;
+                effects.push(LeaderEffect::Forwarded { connection, learner, request });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn revalidated(
+        &mut self,
+        connection: ConnectionId,
+        session: SessionId,
+        valid: bool,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        if self.links.get(&connection).is_some_and(|link| link.phase == LinkPhase::UpToDate) {
+            let mut data = session.to_bytes();
+            valid.encode(&mut data);
+            effects.push(link::packet(connection, PacketType::Revalidate, Zxid::NONE, Some(&data)));
+        }
+    }
+
+    /// Closes a connection from this side.
+    fn close(
+        &mut self,
+        connection: ConnectionId,
+        reason: LinkEnd,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        self.forget(connection, effects);
+        effects.push(LeaderEffect::Close { connection, reason });
+    }
+
+    fn forget(&mut self, connection: ConnectionId, effects: &mut Vec<LeaderEffect>) {
+        if let Some(link) = self.links.remove(&connection)
+            && link.phase == LinkPhase::UpToDate
+        {
+            effects.push(LeaderEffect::LearnerGone(connection));
+        }
+    }
+
+    fn close_all(&mut self, reason: LinkEnd, effects: &mut Vec<LeaderEffect>) {
+        let connections: Vec<ConnectionId> = self.links.keys().copied().collect();
+        for connection in connections {
+            self.close(connection, reason, effects);
+        }
+        self.phase = Phase::Over;
+    }
+
+    fn abandon(&mut self, end: LeaderEnd, effects: &mut Vec<LeaderEffect>) {
+        self.close_all(LinkEnd::LeaderEnded, effects);
+        effects.push(LeaderEffect::Abandon(end));
+    }
+
+    fn voter_looks(&mut self, now_ms: u64, server: ServerId, effects: &mut Vec<LeaderEffect>) {
+        let waits = matches!(self.phase, Phase::Discovery);
+        let waited_ms = now_ms.saturating_sub(self.started_ms);
+        let too_long = self.config.epoch_wait_ms_max.is_some_and(|max_ms| waited_ms > max_ms);
+        if waits && too_long && self.config.supporters.contains(&server) {
+            self.abandon(LeaderEnd::VoterLeft(server), effects);
+        }
+    }
+}

@@ -272,6 +272,9 @@ impl LinkEnd {
 /// Why a server leads no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeaderEnd {
+    /// Epochs end at 2^31.
+    #[error("there is no epoch after the accepted one")]
+    EpochsExhausted,
     /// No quorum arrived within `initLimit`.
     #[error("timeout while waiting for epoch from quorum")]
     EpochTimeout,
@@ -293,7 +296,4 @@ pub enum LeaderEnd {
     /// A reconfiguration made another server the leader.
     #[error("a reconfiguration made server {0} the leader")]
     NotDesignated(ServerId),
-    /// It was told to stop and has.
-    #[error("the leader was told to stop")]
-    Stopped,
 }

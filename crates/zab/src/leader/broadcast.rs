@@ -1,0 +1,204 @@
+//! Proposals, their commits, and configurations among them (Java: `Leader.propose`,
+//! `Leader.tryToCommit`).
+
+use std::sync::Arc;
+
+use rookeeper_jute::quorum::PacketType;
+use rookeeper_jute::{ServerId, Zxid};
+
+use super::link::{self, Link, LinkPhase};
+use super::types::LeaderEffect;
+use super::{Leader, Phase};
+use crate::links::ConnectionId;
+use crate::membership::Membership;
+use crate::outgoing::{Outgoing, RecordsKind};
+use crate::quorum::Ensemble;
+use crate::segment::Segment;
+use crate::wire;
+
+/// Bytes that a record has in the log besides its transaction: checksum, length, end mark.
+const RECORD_OVERHEAD: u64 = 13;
+
+impl Leader {
+    pub(super) fn propose(
+        &mut self,
+        now_ms: u64,
+        segment: &Arc<Segment>,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        assert!(self.phase == Phase::Broadcasting, "an established leader proposes");
+        if segment.is_empty() {
+            return;
+        }
+        self.proposals.propose(segment);
+        for (zxid, txn) in segment.records() {
+            self.history.append(zxid, txn.len() as u64 + RECORD_OVERHEAD);
+        }
+        for (connection, link) in &mut self.links {
+            if link.phase.forwards() && !link.observer {
+                link.owes(segment.last_zxid(), now_ms);
+                link.sent = segment.last_zxid();
+                let (segment, range) = (segment.clone(), 0..segment.len());
+                let item = Outgoing::Records { segment, range, kind: RecordsKind::Proposal };
+                effects.push(LeaderEffect::Send { connection: *connection, item });
+            }
+        }
+        self.advance(now_ms, effects);
+    }
+
+    /// A configuration is about to be proposed: from its transaction on, quorums of it are needed
+    /// too.
+    pub(super) fn reconfigured(
+        &mut self,
+        zxid: Zxid,
+        membership: Arc<Membership>,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        let committed = self.ensemble.committed().clone();
+        assert!(membership.version() > committed.version(), "configurations go forward");
+        assert!(self.pending.is_none(), "there is one reconfiguration at a time");
+        self.ensemble = Ensemble::with_last_seen(committed, membership.clone());
+        let deciding = self.ensemble.deciding().cloned().collect();
+        self.proposals.decide_from(zxid, deciding);
+        self.pending = Some((zxid, membership.clone()));
+        effects.push(LeaderEffect::LastSeen(membership));
+    }
+
+    /// Commits what can be, and does what had to wait for it.
+    pub(super) fn advance(&mut self, now_ms: u64, effects: &mut Vec<LeaderEffect>) {
+        if self.phase != Phase::Broadcasting {
+            return;
+        }
+        while self.successor.is_none() {
+            let agreed = self.proposals.agreed(self.oracle);
+            if agreed == self.proposals.committed() {
+                break;
+            }
+            let reconfiguration = self.pending.as_ref().map(|(zxid, _)| *zxid);
+            match reconfiguration.filter(|zxid| *zxid <= agreed) {
+                Some(zxid) if zxid == self.proposals.committed().next() => {
+                    self.commit_reconfiguration(now_ms, zxid, effects);
+                }
+                Some(zxid) => self.commit(Zxid(zxid.0 - 1), effects),
+                None => self.commit(agreed, effects),
+            }
+        }
+        self.proposals.release();
+        self.confirm_syncs(effects);
+        self.conclude(now_ms, effects);
+    }
+
+    /// COMMIT to followers, INFORM to observers, then this server's own.
+    fn commit(&mut self, through: Zxid, effects: &mut Vec<LeaderEffect>) {
+        let before = self.proposals.committed();
+        let mut commits = Vec::new();
+        for zxid in self.proposals.commit(through, self.oracle) {
+            wire::packet(PacketType::Commit, Zxid(zxid), None, &mut commits);
+        }
+        self.for_learners(effects, |_, link, send| {
+            if link.observer {
+                for (segment, range) in self.proposals.records(before, through) {
+                    let (segment, kind) = (segment.clone(), RecordsKind::Inform);
+                    send(Outgoing::Records { segment, range, kind });
+                }
+            } else {
+                assert!(link.sent >= through, "no commit goes before its proposal");
+                send(Outgoing::Bytes(commits.clone()));
+            }
+        });
+        self.committed(before, through, effects);
+    }
+
+    fn committed(&mut self, before: Zxid, through: Zxid, effects: &mut Vec<LeaderEffect>) {
+        for (segment, range) in self.proposals.records(before, through) {
+            for at in range {
+                let len = segment.record(at).len() as u64 + RECORD_OVERHEAD;
+                self.committed_history.append(segment.zxid(at), len);
+            }
+        }
+        assert!(self.committed_history.last() == through, "what is committed was proposed");
+        effects.push(LeaderEffect::Commit(through));
+    }
+
+    fn for_learners(
+        &self,
+        effects: &mut Vec<LeaderEffect>,
+        mut each: impl FnMut(ConnectionId, &Link, &mut dyn FnMut(Outgoing)),
+    ) {
+        for (connection, link) in self.links.iter().filter(|(_, link)| link.phase.forwards()) {
+            let connection = *connection;
+            let mut send = |item| effects.push(LeaderEffect::Send { connection, item });
+            each(connection, link, &mut send);
+        }
+    }
+
+    /// Commits a configuration: who leads from now on is told with it.
+    fn commit_reconfiguration(&mut self, now_ms: u64, zxid: Zxid, effects: &mut Vec<LeaderEffect>) {
+        let Some((_, membership)) = self.pending.take() else { return };
+        let before = self.proposals.committed();
+        let designated = self.designated(&membership);
+        self.proposals.commit(zxid, self.oracle);
+        let (mut commit, mut inform) = (Vec::new(), Vec::new());
+        wire::commit_and_activate(zxid, designated, &mut commit);
+        for (segment, range) in self.proposals.records(before, zxid) {
+            wire::inform_and_activate(zxid, designated, segment.record(range.start), &mut inform);
+        }
+        self.for_learners(effects, |_, link, send| {
+            assert!(link.observer || link.sent >= zxid, "no commit goes before its proposal");
+            send(Outgoing::Bytes(if link.observer { inform.clone() } else { commit.clone() }));
+        });
+        self.committed(before, zxid, effects);
+        self.ensemble.adopt(membership.clone());
+        let deciding = self.ensemble.deciding().cloned().collect();
+        self.proposals.decide_from(self.proposals.proposed().next(), deciding);
+        effects.push(LeaderEffect::Activate { zxid, membership, designated });
+        if designated != self.config.me {
+            self.hand_over(now_ms, designated);
+        }
+    }
+
+    /// Who leads under a configuration: this server, where it votes there and stays where it is;
+    /// else the voter there that has acknowledged most, which loses the fewest proposals (Java:
+    /// `Leader.getDesignatedLeader`).
+    pub(super) fn designated(&self, membership: &Membership) -> ServerId {
+        let me = self.config.me;
+        let quorum_addresses = |membership: &Membership| -> Option<Vec<_>> {
+            let member = membership.member(me)?;
+            Some(member.addresses.iter().map(|address| address.quorum.clone()).collect())
+        };
+        let stays = quorum_addresses(membership) == quorum_addresses(self.ensemble.committed());
+        if membership.is_voter(me) && stays {
+            return me;
+        }
+        let up = |id: &ServerId| {
+            *id != me && self.links.values().any(|link| link.counts() && link.server == *id)
+        };
+        let candidates = membership.voters().filter(up);
+        let most =
+            candidates.max_by_key(|id| (self.proposals.acknowledged(*id), std::cmp::Reverse(*id)));
+        most.unwrap_or(me)
+    }
+
+    /// Another server leads from now on.
+    pub(super) fn hand_over(&mut self, now_ms: u64, successor: ServerId) {
+        let until_ms = now_ms.saturating_add(self.config.tick_time_ms);
+        self.successor = Some((successor, until_ms));
+    }
+
+    /// Whether followers are left that have not gone to the next leader.
+    pub(super) fn is_followed(&self) -> bool {
+        self.links.values().any(|link| link.phase == LinkPhase::UpToDate && link.counts())
+    }
+
+    /// PING, which learners that serve answer in order.
+    pub(super) fn ping(&mut self, connection: ConnectionId, effects: &mut Vec<LeaderEffect>) {
+        let (round, zxid) = (self.round, self.proposals.proposed().max(self.epoch_zxid()));
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        if link.phase == LinkPhase::UpToDate {
+            link.pings.push_back((round, zxid));
+        }
+        if link.phase.forwards() {
+            effects.push(link::packet(connection, PacketType::Ping, zxid, None));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The connection to one learner, from its first packet on.
+
+use std::collections::VecDeque;
+
+use rookeeper_jute::quorum::PacketType;
+use rookeeper_jute::{ServerId, Zxid};
+
+use super::types::{LeaderEffect, LinkEnd};
+use crate::links::ConnectionId;
+use crate::outgoing::Outgoing;
+use crate::sync::SyncStep;
+use crate::wire::{self, PacketReader};
+
+/// How far a learner has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkPhase {
+    /// It has to say who it is.
+    Info,
+    /// It waits for the epoch.
+    Epoch,
+    /// It has to acknowledge the epoch.
+    AckEpoch,
+    /// It waits for the history; its last zxid.
+    History(Zxid),
+    /// It was sent the history and NEWLEADER, and has to acknowledge that.
+    NewLeader,
+    /// It waits for the quorum.
+    Acked,
+    /// It serves.
+    UpToDate,
+}
+
+impl LinkPhase {
+    /// What is proposed and committed is sent to it (Java: `startForwarding`).
+    pub(super) fn forwards(self) -> bool {
+        matches!(self, LinkPhase::NewLeader | LinkPhase::Acked | LinkPhase::UpToDate)
+    }
+}
+
+/// One proposal that a learner has not acknowledged, and the last one after it (Java:
+/// `LearnerHandler.SyncLimitCheck`, which looks at every proposal's age by these samples).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owed {
+    zxid: Zxid,
+    since_ms: u64,
+}
+
+/// A learner.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Away while its packets are handled.
+    pub(super) reader: Option<PacketReader>,
+    pub(super) phase: LinkPhase,
+    /// Who it is, once it has said so.
+    pub(super) server: ServerId,
+    /// It came with OBSERVERINFO.
+    pub(super) observer: bool,
+    /// It counts as one of the quorum until then.
+    pub(super) heard_until_ms: u64,
+    /// It has to say something by then.
+    pub(super) silent_at_ms: Option<u64>,
+    /// The last proposal that was sent to it, or the committed one it began with.
+    pub(super) sent: Zxid,
+    /// How it is brought up to date, while it is.
+    pub(super) syncing: Option<SyncStep>,
+    /// Rounds and zxids of pings that it has to answer, in this order.
+    pub(super) pings: VecDeque<(u64, Zxid)>,
+    /// The last round that it answered.
+    pub(super) answered: u64,
+    owed: Option<Owed>,
+    owed_next: Option<Owed>,
+}
+
+impl Link {
+    pub(super) fn new(packet_len_max: usize, heard_until_ms: u64, silent_at_ms: u64) -> Link {
+        Link {
+            reader: Some(PacketReader::new(packet_len_max)),
+            phase: LinkPhase::Info,
+            server: ServerId(0),
+            observer: false,
+            heard_until_ms,
+            silent_at_ms: Some(silent_at_ms),
+            sent: Zxid::ZERO,
+            syncing: None,
+            pings: VecDeque::new(),
+            answered: 0,
+            owed: None,
+            owed_next: None,
+        }
+    }
+
+    /// Takes part in quorums as far as its server votes.
+    pub(super) fn counts(&self) -> bool {
+        !self.observer && !matches!(self.phase, LinkPhase::Info)
+    }
+
+    /// Proposals up to this one were sent.
+    pub(super) fn owes(&mut self, zxid: Zxid, now_ms: u64) {
+        if matches!(self.phase, LinkPhase::Acked | LinkPhase::UpToDate) && !self.observer {
+            let owed = Some(Owed { zxid, since_ms: now_ms });
+            if self.owed.is_none() {
+                self.owed = owed;
+            } else {
+                self.owed_next = owed;
+            }
+        }
+    }
+
+    /// It has acknowledged everything up to here.
+    pub(super) fn paid(&mut self, through: Zxid) {
+        while self.owed.is_some_and(|owed| owed.zxid <= through) {
+            self.owed = self.owed_next.take();
+        }
+    }
+
+    /// Whether one proposal is not acknowledged for so long.
+    pub(super) fn owes_since(&self, now_ms: u64, age_ms_max: u64) -> bool {
+        self.owed.is_some_and(|owed| now_ms.saturating_sub(owed.since_ms) >= age_ms_max)
+    }
+}
+
+/// Packets for a connection.
+pub(super) fn bytes(connection: ConnectionId, bytes: Vec<u8>) -> LeaderEffect {
+    LeaderEffect::Send { connection, item: Outgoing::Bytes(bytes) }
+}
+
+/// One packet for a connection.
+pub(super) fn packet(
+    connection: ConnectionId,
+    packet_type: PacketType,
+    zxid: Zxid,
+    data: Option<&[u8]>,
+) -> LeaderEffect {
+    let mut out = Vec::new();
+    wire::packet(packet_type, zxid, data, &mut out);
+    bytes(connection, out)
+}
+
+/// What a learner says of itself, as far as it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Introduction {
+    pub(super) server: ServerId,
+    pub(super) observer: bool,
+    pub(super) accepted_epoch: i64,
+    /// Absent from learners before ZooKeeper 3.5.
+    pub(super) config_version: Option<i64>,
+}
+
+/// Reads FOLLOWERINFO or OBSERVERINFO. Learners from before 3.4, which have no epochs, are
+/// refused.
+pub(super) fn introduction(
+    packet: &rookeeper_jute::quorum::QuorumPacket<'_>,
+) -> Result<Introduction, LinkEnd> {
+    let observer = match PacketType::from_i32(packet.packet_type) {
+        Some(PacketType::FollowerInfo) => false,
+        Some(PacketType::ObserverInfo) => true,
+        _ => return Err(LinkEnd::OutOfTurn(packet.packet_type)),
+    };
+    let data = packet.data.unwrap_or_default();
+    let mut reader = rookeeper_jute::Reader::new(data);
+    let old = |_| LinkEnd::OldProtocol;
+    let server = reader.read().map_err(old)?;
+    let version: i32 = reader.read().map_err(old)?;
+    if version < wire::PROTOCOL_VERSION {
+        return Err(LinkEnd::OldProtocol);
+    }
+    let config_version = reader.read().ok();
+    let accepted_epoch = packet.zxid.0 >> 32;
+    if !(0..i64::from(i32::MAX)).contains(&accepted_epoch) {
+        return Err(LinkEnd::BadEpoch);
+    }
+    Ok(Introduction { server, observer, accepted_epoch, config_version })
+}

@@ -1,0 +1,105 @@
+//! The history for one learner: DIFF, TRUNC or SNAP, from disk and from memory, and NEWLEADER
+//! (Java: `LearnerHandler.syncFollower`, `Leader.startForwarding`).
+
+use rookeeper_jute::quorum::PacketType;
+
+use super::Leader;
+use super::link::{self, LinkPhase};
+use super::types::{LeaderEffect, LinkEnd};
+use crate::links::ConnectionId;
+use crate::outgoing::{Outgoing, RecordsKind};
+use crate::sync::{SyncPlan, SyncRules, SyncStep, choose};
+
+impl Leader {
+    /// Sends a learner that waits for it everything up to NEWLEADER; what is proposed and
+    /// committed from now on follows.
+    pub(super) fn synchronise(
+        &mut self,
+        now_ms: u64,
+        connection: ConnectionId,
+        effects: &mut Vec<LeaderEffect>,
+    ) -> Result<(), LinkEnd> {
+        let silent_at_ms = now_ms.saturating_add(self.init_limit_ms());
+        let Some(link) = self.links.get(&connection) else { return Ok(()) };
+        let LinkPhase::History(peer) = link.phase else { return Ok(()) };
+        let (server, observer) = (link.server, link.observer);
+        let proposed = self.proposals.proposed();
+        let force_snapshot =
+            self.config.sync.force_snapshot || self.snapshot_next.contains(&server);
+        let rules = SyncRules { force_snapshot, ..self.config.sync };
+        let plan = choose(peer, &self.committed_history, self.proposals.committed(), &rules);
+        if observer && !self.admits(plan.step) {
+            return Err(LinkEnd::TooManySyncs);
+        }
+        self.send_history(connection, observer, plan, effects);
+        let text = self.ensemble.last_seen().to_string();
+        let zxid = self.epoch_zxid();
+        effects.push(link::packet(connection, PacketType::NewLeader, zxid, Some(text.as_bytes())));
+        if !observer {
+            self.proposals.restart(server);
+        }
+        if let Some(link) = self.links.get_mut(&connection) {
+            (link.phase, link.syncing) = (LinkPhase::NewLeader, Some(plan.step));
+            (link.silent_at_ms, link.sent) = (Some(silent_at_ms), proposed);
+        }
+        Ok(())
+    }
+
+    /// Whether one more observer may synchronise. Voters always may, but count.
+    fn admits(&self, step: SyncStep) -> bool {
+        let snap = step == SyncStep::Snap;
+        let same = self.links.values().filter_map(|link| link.syncing);
+        let under_way = same.filter(|step| (*step == SyncStep::Snap) == snap).count();
+        let max = if snap { self.config.snap_syncs_max } else { self.config.diff_syncs_max };
+        under_way < max
+    }
+
+    /// What is committed and on this server's disk comes from there, what is committed since from
+    /// memory, and to a voter then what is not committed yet.
+    fn send_history(
+        &self,
+        connection: ConnectionId,
+        observer: bool,
+        plan: SyncPlan,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        let committed = self.committed_history.last();
+        let on_disk = committed.min(self.proposals.durable());
+        let mut send = |item| effects.push(LeaderEffect::Send { connection, item });
+        let op = |packet_type| {
+            let mut out = Vec::new();
+            crate::wire::packet(packet_type, plan.zxid, None, &mut out);
+            Outgoing::Bytes(out)
+        };
+        let in_memory_after = match plan.step {
+            SyncStep::Snap => {
+                let base = self.committed_history.base();
+                send(Outgoing::Snapshot { base, through: on_disk });
+                on_disk
+            }
+            SyncStep::Diff => {
+                send(op(PacketType::Diff));
+                plan.after.max(on_disk)
+            }
+            SyncStep::Trunc => {
+                send(op(PacketType::Trunc));
+                plan.after.max(on_disk)
+            }
+        };
+        if plan.step != SyncStep::Snap && plan.after < on_disk {
+            send(Outgoing::History { after: plan.after, through: on_disk });
+        }
+        let kinds = [
+            (in_memory_after, committed, RecordsKind::ProposalAndCommit),
+            (committed.max(in_memory_after), self.proposals.proposed(), RecordsKind::Proposal),
+        ];
+        for (after, through, kind) in kinds {
+            if observer && kind == RecordsKind::Proposal {
+                continue;
+            }
+            for (segment, range) in self.proposals.records(after, through) {
+                send(Outgoing::Records { segment: segment.clone(), range, kind });
+            }
+        }
+    }
+}
