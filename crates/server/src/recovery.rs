@@ -162,7 +162,11 @@ impl ProgressLine {
         self.last = Instant::now();
         self.shown = true;
         let line = match progress {
-            RecoveryProgress::Snapshot { znodes, bytes, file_len } => {
+            RecoveryProgress::Snapshot { znodes, of: Some(of), .. } => {
+                let percent = (100 * znodes).checked_div(of).unwrap_or(100).min(100);
+                format!("loading the snapshot: {znodes} of {of} znodes, {percent} %")
+            }
+            RecoveryProgress::Snapshot { znodes, of: None, bytes, file_len } => {
                 let percent = (100 * bytes).checked_div(file_len).unwrap_or(100).min(100);
                 format!("loading the snapshot: {znodes} znodes, {percent} %")
             }

@@ -97,9 +97,9 @@ impl Server {
             StartError::Listen { address: format!("{host}:{}", options.port), source }
         })?;
         let local_address = listener.local_addr().map_err(StartError::Threads)?;
-        let mut store = Store::open(disk, assemble::store_config(&config))?;
+        let store = Store::open(disk, assemble::store_config(&config))?;
         let measures = Arc::new(Measures::default());
-        let (tree, start) = recover(&config, &mut store, &measures)?;
+        let (tree, start) = recover(&config, &store, &measures)?;
         let last_zxid = tree.last_processed_zxid();
         let data_dir = config.storage.data_dir.clone();
         let parts = Parts::new(config, local_address, tree, start, store, measures);
@@ -119,7 +119,7 @@ impl Server {
 /// one is written before anything else: a log alone would be refused at the next start.
 fn recover(
     config: &ServerConfig,
-    store: &mut Store,
+    store: &Store,
     measures: &Measures,
 ) -> Result<(Tree, CoreStart), StartError> {
     let begun = Instant::now();

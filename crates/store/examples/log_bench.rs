@@ -133,7 +133,7 @@ fn writer_flushes(dir: &Path, len: usize) -> Result<f64, Failure> {
 }
 
 fn open(dir: &Path) -> Result<(Store, Counter), StoreError> {
-    let mut store = Store::open(Arc::new(RealDisk), StoreConfig::new(dir))?;
+    let store = Store::open(Arc::new(RealDisk), StoreConfig::new(dir))?;
     let mut counter = Counter::default();
     if store.recover(&mut counter)?.write_initial_snapshot {
         write_snapshot(&store, Zxid::ZERO, 0)?;

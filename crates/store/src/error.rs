@@ -190,10 +190,69 @@ pub enum StoreError {
         /// Its beginning.
         content: String,
     },
-    /// A truncation point that the logs do not have.
+    /// A member's files say that it has transactions of an epoch that it never joined
+    /// (Java: `QuorumPeer.loadDataBase`).
     #[error(
-        "transaction {zxid} is in none of the logs of {}, so they cannot be truncated to it; \
-         this server has to take a snapshot of the leader's", directory.display()
+        "{}: the current epoch, {current}, is older than the last zxid, {last}, and the accepted \
+         epoch, {accepted}, does not reach it: restore the epoch files, or, if other servers have \
+         everything, move version-2 away and let this one take a snapshot", directory.display()
+    )]
+    EpochBehindLog {
+        /// Where the files are.
+        directory: PathBuf,
+        /// The current epoch.
+        current: i64,
+        /// The accepted epoch.
+        accepted: i64,
+        /// The last transaction.
+        last: Zxid,
+    },
+    /// A member's epoch files contradict each other (Java: `QuorumPeer.loadDataBase`).
+    #[error(
+        "{}: the accepted epoch, {accepted}, is less than the current epoch, {current}: restore \
+         acceptedEpoch from a backup, or write the current epoch into it", directory.display()
+    )]
+    EpochsContradict {
+        /// Where the files are.
+        directory: PathBuf,
+        /// The current epoch.
+        current: i64,
+        /// The accepted epoch.
+        accepted: i64,
+    },
+    /// The note of an unfinished change of history cannot be read.
+    #[error(
+        "{}: the note of an unfinished change of history is damaged ({reason}): if other servers \
+         have everything, move version-2 away and let this one take a snapshot", path.display()
+    )]
+    SwitchDamaged {
+        /// The note.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The history was changed meanwhile: what was begun is void.
+    #[error("the snapshot at {zxid} is of a history that was changed meanwhile")]
+    Superseded {
+        /// The snapshot's.
+        zxid: Zxid,
+    },
+    /// The logs do not reach as far as was asked.
+    #[error(
+        "the logs of {} end at {reached}, and {through} was to be read", directory.display()
+    )]
+    HistoryEnds {
+        /// Where the logs are.
+        directory: PathBuf,
+        /// The last transaction that is there.
+        reached: Zxid,
+        /// The one that was to come.
+        through: Zxid,
+    },
+    /// A truncation point that this history is not proved to have.
+    #[error(
+        "transaction {zxid} is not proved to be in the history of {}, so it cannot be truncated to \
+         it; this server has to take a snapshot of the leader's", directory.display()
     )]
     TruncationPointMissing {
         /// Where the logs are.

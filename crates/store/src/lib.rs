@@ -15,6 +15,8 @@
 //! - [`log`]: the transaction log: reader, writer, torn tail or damage, truncation
 //! - [`snapshot`]: snapshot reader and writer, plain, gzip and snappy
 //! - [`recovery`]: newest valid snapshot and all later transactions, into a [`RecoverySink`]
+//! - [`install`]: a leader's snapshot and log in the place of our own history
+//! - `switch`: changes of the history that are made wholly or not at all
 //! - [`purge`]: removal of old files
 //! - [`epoch`]: epoch files
 //! - [`names`]: names of files
@@ -25,20 +27,23 @@ pub mod config;
 pub mod disk;
 pub mod epoch;
 pub mod error;
+pub mod install;
 pub mod log;
 pub mod names;
 pub mod purge;
 pub mod recovery;
 pub mod snapshot;
 pub mod store;
+mod switch;
 mod window;
 
 pub use config::{Compression, StoreConfig};
 pub use disk::{Disk, DiskFile, RealDisk, SimulatedDisk};
-pub use epoch::EpochFile;
+pub use epoch::{EpochFile, Epochs};
 pub use error::StoreError;
-pub use log::{LogCursor, LogWriter, Preparer};
+pub use install::Install;
+pub use log::{History, LogCursor, LogWriter, Preparer};
 pub use purge::Purged;
 pub use recovery::{LoadedSnapshot, Recovered, RecoveryProgress, RecoverySink, Repair};
-pub use snapshot::{SnapshotDigest, SnapshotInfo, SnapshotWriter};
+pub use snapshot::{SnapshotBody, SnapshotDigest, SnapshotInfo, SnapshotWriter};
 pub use store::{FreeSpace, Sizes, Store};

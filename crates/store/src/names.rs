@@ -17,6 +17,14 @@ pub const NEXT_LOG_FILE: &str = "next-log.tmp";
 /// Names of unfinished snapshots start so; neither Java nor we take them for snapshots.
 pub const NEXT_SNAPSHOT_PREFIX: &str = "next-snapshot.";
 
+/// Files of a history that is to take another's place start so until it does, followed by the name
+/// that they get then; neither Java nor we take them for logs or snapshots.
+pub const STAGED_PREFIX: &str = "staged-";
+/// Says beside the snapshots that the history is being switched, and how.
+pub const SWITCH_FILE: &str = "switch.rookeeper";
+/// What is known of our own snapshots, beside their [`VERSION_DIR`].
+pub const SNAPSHOT_INDEX_FILE: &str = "snapshots.rookeeper";
+
 /// `log.<zxid of the first transaction in hexadecimal>`.
 pub fn log_name(first: Zxid) -> String {
     format!("log.{:x}", first.0)

@@ -9,11 +9,13 @@ use rookeeper_jute::Zxid;
 use crate::config::StoreConfig;
 use crate::disk::{Disk, DiskLock};
 use crate::error::StoreError;
-use crate::log::{LogCursor, LogWriter, ZERO_AHEAD_LEN};
+use crate::install::Install;
+use crate::log::writer::Prepared;
+use crate::log::{History, LogCursor, LogWriter, ZERO_AHEAD_LEN};
 use crate::names::{LOCK_FILE, NEXT_LOG_FILE, NEXT_SNAPSHOT_PREFIX, QUARANTINE_DIR, VERSION_DIR};
 use crate::purge::Purged;
-use crate::recovery::{Recovered, RecoverySink};
-use crate::snapshot::{SnapshotInfo, SnapshotWriter};
+use crate::recovery::{Recovered, RecoverySink, Repair};
+use crate::snapshot::{SnapshotBody, SnapshotIndex, SnapshotInfo, SnapshotWriter};
 
 /// What the store, its log writer and its snapshot writers share.
 pub(crate) struct Shared {
@@ -22,17 +24,47 @@ pub(crate) struct Shared {
     pub(crate) snapshot_dir: PathBuf,
     pub(crate) log_dir: PathBuf,
     pub(crate) state: Mutex<SharedState>,
+    /// The next log's file, if it was made ahead of its need.
+    pub(crate) next_log: Mutex<Option<Prepared>>,
+    /// Held by whoever gives logs and snapshots their names or takes them away.
+    files: Mutex<()>,
 }
 
 #[derive(Default)]
 pub(crate) struct SharedState {
+    /// The last transaction, once recovery has found it.
+    pub(crate) last: Option<Zxid>,
     /// The last snapshot written or loaded.
     pub(crate) last_snapshot: Option<SnapshotInfo>,
     /// Snapshots known to be valid, by name, with length and time of change.
     pub(crate) verified: BTreeMap<String, (u64, i64)>,
+    /// What is known of our own snapshots.
+    pub(crate) index: SnapshotIndex,
+    /// Snapshots of this history that hold the tree at exactly their zxid.
+    pub(crate) exact: BTreeMap<Zxid, String>,
+    /// Snapshots of later trees hold nothing of transactions after their own.
+    pub(crate) whole_at: Zxid,
+    /// Counts changes of the history: what was begun before one is void after it.
+    pub(crate) generation: u64,
+    /// Whether another history is being staged.
+    pub(crate) installing: bool,
+    /// What the next recovery has to report beside its own.
+    pub(crate) repairs: Vec<Repair>,
 }
 
 impl Shared {
+    fn new(disk: Arc<dyn Disk>, config: StoreConfig) -> Shared {
+        let snapshot_dir = config.data_dir.join(VERSION_DIR);
+        let log_dir = config.data_log_dir.join(VERSION_DIR);
+        let (state, next_log, files) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Shared { disk, config, snapshot_dir, log_dir, state, next_log, files }
+    }
+
+    /// Keeps others from naming and removing logs and snapshots.
+    pub(crate) fn files(&self) -> MutexGuard<'_, ()> {
+        self.files.lock().expect("no code panics while it holds the files' names")
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, SharedState> {
         self.state.lock().expect("no code panics while it holds the store's state")
     }
@@ -79,24 +111,24 @@ pub struct Sizes {
 /// An opened and locked data directory.
 pub struct Store {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) last: Option<Zxid>,
     _locks: Vec<Box<dyn DiskLock>>,
 }
 
 impl Store {
     /// Opens the directories of `config`: creates and checks them as Java does
-    /// (`FileTxnSnapLog`), locks them against other servers, and removes unfinished files.
+    /// (`FileTxnSnapLog`), locks them against other servers, completes a change of history that was
+    /// interrupted, and removes unfinished files.
     ///
     /// # Errors
-    /// A directory is missing, not writable, locked, or holds the other's files.
+    /// A directory is missing, not writable, locked, or holds the other's files;
+    /// [`StoreError::SwitchDamaged`].
     pub fn open(disk: Arc<dyn Disk>, config: StoreConfig) -> Result<Store, StoreError> {
-        let snapshot_dir = config.data_dir.join(VERSION_DIR);
-        let log_dir = config.data_log_dir.join(VERSION_DIR);
-        let shared = Shared { disk, config, snapshot_dir, log_dir, state: Mutex::default() };
+        let shared = Shared::new(disk, config);
         for dir in [&shared.log_dir, &shared.snapshot_dir] {
             prepare_dir(&shared, dir)?;
         }
         let locks = lock(&shared)?;
+        crate::switch::resume(&shared)?;
         let snapshot_names = shared.list(&shared.snapshot_dir)?;
         let log_names = shared.list(&shared.log_dir)?;
         if shared.log_dir != shared.snapshot_dir {
@@ -110,40 +142,54 @@ impl Store {
             }
         }
         remove_unfinished(&shared, &snapshot_names, &log_names)?;
-        Ok(Store { shared: Arc::new(shared), last: None, _locks: locks })
+        shared.state().index = SnapshotIndex::read(&shared)?;
+        Ok(Store { shared: Arc::new(shared), _locks: locks })
     }
 
     /// Reads the newest valid snapshot and all later transactions into `sink`, repairs a torn
-    /// tail, and makes durable what was read.
+    /// tail, and makes durable what was read. No writer of the log may be open.
     ///
     /// # Errors
     /// Anything that would lose an acknowledged transaction; nothing is changed then.
-    pub fn recover(&mut self, sink: &mut dyn RecoverySink) -> Result<Recovered, StoreError> {
+    pub fn recover(&self, sink: &mut dyn RecoverySink) -> Result<Recovered, StoreError> {
         let recovered = crate::recovery::recover(&self.shared, sink)?;
-        self.last = Some(recovered.last_zxid);
+        self.shared.state().last = Some(recovered.last_zxid);
         Ok(recovered)
     }
 
-    /// The writer of the log; its first append starts a new file.
+    /// The writer of the log after what was recovered; its first append starts a new file.
     ///
     /// # Panics
     /// Before [`Store::recover`], and where recovery asked for an initial snapshot that was not
     /// written yet: a log without any snapshot is refused at the next start.
     pub fn log_writer(&self) -> LogWriter {
-        let last = self.last.expect("recovery comes before writing");
+        let last = self.shared.state().last.expect("recovery comes before writing");
+        self.log_writer_at(last)
+    }
+
+    /// The writer of the log after `last`: what was recovered, or the beginning of an epoch that
+    /// has no transaction yet. Its first append, which starts a new file, is the transaction after
+    /// that one or the first of a later epoch.
+    ///
+    /// # Panics
+    /// As [`Store::log_writer`] does, and where `last` lies before what was recovered.
+    pub fn log_writer_at(&self, last: Zxid) -> LogWriter {
         let state = self.shared.state();
+        let recovered = state.last.expect("recovery comes before writing");
+        assert!(last >= recovered, "the log goes on after {last}, and {recovered} is in it");
         assert!(
             state.last_snapshot.is_some() || self.shared.config.trust_empty_snapshot,
             "the initial snapshot comes before the log"
         );
         drop(state);
-        LogWriter::new(self.shared.clone(), last.max(Zxid::ZERO))
+        LogWriter::new(self.shared.clone(), last.max(Zxid::ZERO), false)
     }
 
     /// A writer of the snapshot at `zxid`.
     ///
     /// # Errors
-    /// The operating system's.
+    /// [`StoreError::Superseded`] while another history is being installed; the operating
+    /// system's.
     pub fn snapshot_writer(&self, zxid: Zxid) -> Result<SnapshotWriter, StoreError> {
         SnapshotWriter::create(self.shared.clone(), zxid)
     }
@@ -156,13 +202,45 @@ impl Store {
         LogCursor::open(self.shared.clone(), from)
     }
 
-    /// Removes everything after `zxid` from logs and snapshots; what is removed is kept in the
-    /// quarantine directory. No writer may be open, and recovery has to follow.
+    /// Reads the history after `after` up to and including `through`, proved to have no gap. The
+    /// caller knows that it is durable so far, and that `after` is of this history.
     ///
     /// # Errors
-    /// [`StoreError::TruncationPointMissing`] if no log has `zxid`; the operating system's.
-    pub fn truncate(&mut self, zxid: Zxid) -> Result<(), StoreError> {
-        self.last = None;
+    /// The operating system's.
+    pub fn history(&self, after: Zxid, through: Zxid) -> Result<History, StoreError> {
+        History::open(self.shared.clone(), after, through)
+    }
+
+    /// The newest snapshot at or after `base` that is known to hold the tree at exactly its zxid,
+    /// which Java's and those that a leader sent do not; `None` where there is none (any more).
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn exact_snapshot(&self, base: Zxid) -> Result<Option<SnapshotBody>, StoreError> {
+        SnapshotBody::open(&self.shared, base)
+    }
+
+    /// Begins to put a leader's snapshot at `zxid`, and what follows it, in the place of this
+    /// history. Nothing of it is touched before [`Install::commit`]. The log writer has to be
+    /// closed; snapshots that are being written are given up.
+    ///
+    /// # Errors
+    /// The operating system's.
+    ///
+    /// # Panics
+    /// While there is another one.
+    pub fn begin_install(&self, zxid: Zxid) -> Result<Install, StoreError> {
+        Install::begin(self.shared.clone(), zxid)
+    }
+
+    /// Removes everything after `zxid` from logs and snapshots, wholly or (at the next start)
+    /// wholly not; what is removed is kept in the quarantine directory. No writer may be open, and
+    /// recovery has to follow.
+    ///
+    /// # Errors
+    /// [`StoreError::TruncationPointMissing`] if `zxid` is not proved to stand in this history;
+    /// nothing is changed then. The operating system's.
+    pub fn truncate(&self, zxid: Zxid) -> Result<(), StoreError> {
         crate::log::truncate::truncate(&self.shared, zxid)
     }
 

@@ -219,7 +219,7 @@ fn the_log_is_read_back_from_any_transaction_across_files() {
 #[test]
 fn a_truncated_history_ends_there_and_the_rest_is_kept_aside() {
     let disk = SimulatedDisk::new();
-    let (mut store, _, recording) = start(&disk, config()).unwrap();
+    let (store, _, recording) = start(&disk, config()).unwrap();
     let mut model = Model::of(&recording);
     model.save(&store).unwrap();
     let mut log = store.log_writer();
@@ -258,12 +258,12 @@ fn a_truncated_history_ends_there_and_the_rest_is_kept_aside() {
 fn an_interrupted_truncation_leaves_a_readable_directory_and_can_be_repeated() {
     for point in 1.. {
         let disk = SimulatedDisk::new();
-        let mut store = filled(&disk, 6, &[2, 5]);
+        let store = filled(&disk, 6, &[2, 5]);
         disk.lose_power_at(disk.operations() + point);
         let done = store.truncate(Zxid(3)).is_ok();
         for seed in 0..30 {
             let after = disk.after_power_loss(&mut rookeeper_store::disk::Chooser::Random(seed));
-            let (mut store, recovered, _) =
+            let (store, recovered, _) =
                 start(&after, config()).unwrap_or_else(|error| panic!("{point} {seed}: {error}"));
             assert!((3..=6).contains(&recovered.last_zxid.0));
             assert!(!done || recovered.last_zxid == Zxid(3), "{point} {seed}");
@@ -280,11 +280,13 @@ fn an_interrupted_truncation_leaves_a_readable_directory_and_can_be_repeated() {
 #[test]
 fn a_truncation_to_what_is_not_there_is_refused() {
     let disk = SimulatedDisk::new();
-    let mut store = filled(&disk, 3, &[]);
-    for zxid in [0, 4] {
-        let error = store.truncate(Zxid(zxid)).err().unwrap();
+    let store = filled(&disk, 3, &[]);
+    let before = disk.dump();
+    for zxid in [Zxid(4), Zxid::new(1, 0), Zxid::new(1, 3)] {
+        let error = store.truncate(zxid).err().unwrap();
         assert!(matches!(error, StoreError::TruncationPointMissing { .. }), "{error}");
     }
+    assert_eq!(disk.dump(), before);
 }
 
 #[test]
@@ -338,7 +340,8 @@ fn sizes_and_room_are_told() {
     let sum: usize =
         names(&disk).iter().map(|name| disk.contents(&in_version_2(name)).unwrap().len()).sum();
     assert_eq!((sizes.log_dir, sizes.snapshot_dir), (sum as u64, sum as u64));
-    disk.set_capacity(Some(sum as u64 + 1000));
+    let used: usize = disk.dump().values().map(Vec::len).sum();
+    disk.set_capacity(Some(used as u64 + 1000));
     assert_eq!(store.free_space().unwrap().log_dir, 1000);
     let dir = tempfile::tempdir().unwrap();
     let real = Store::open(Arc::new(RealDisk), StoreConfig::new(dir.path())).unwrap();
@@ -351,7 +354,7 @@ fn a_real_disk_keeps_what_a_simulated_one_keeps() {
     let config = || StoreConfig::new(dir.path());
     let mut model = Model::default();
     for round in 0..3 {
-        let mut store = Store::open(Arc::new(RealDisk), config()).unwrap();
+        let store = Store::open(Arc::new(RealDisk), config()).unwrap();
         let mut recording = Recording::default();
         let recovered = store.recover(&mut recording).unwrap();
         assert!(Model::of(&recording) == model, "round {round}");
@@ -432,7 +435,7 @@ impl Drop for End<'_> {
 #[test]
 fn the_next_log_may_be_prepared_at_any_moment_of_a_roll() {
     let disk = SimulatedDisk::new();
-    let mut store = Store::open(Arc::new(SlowRename(disk.clone())), config()).unwrap();
+    let store = Store::open(Arc::new(SlowRename(disk.clone())), config()).unwrap();
     store.recover(&mut Recording::default()).unwrap();
     let mut model = Model::default();
     model.save(&store).unwrap();

@@ -32,12 +32,14 @@ pub struct LogCursor {
     reader: Option<SegmentReader<Box<dyn DiskFile>>>,
     from: Zxid,
     last: Option<Zxid>,
+    /// Where the transaction that it stands on begins.
+    offset: u64,
 }
 
 impl LogCursor {
     pub(crate) fn open(shared: Arc<Shared>, from: Zxid) -> Result<Self, StoreError> {
         let left = logs_after(&shared, from)?.into_iter().map(|(_, path)| path).collect();
-        Ok(LogCursor { shared, left, reader: None, from, last: None })
+        Ok(LogCursor { shared, left, reader: None, from, last: None, offset: 0 })
     }
 
     /// Moves to the next transaction; [`LogCursor::payload`] lends its bytes. `None` at the end
@@ -68,7 +70,7 @@ impl LogCursor {
                 let (path, found) = (reader.path().to_path_buf(), header.zxid);
                 return Err(StoreError::LogGap { path, offset, last, found });
             }
-            self.last = Some(header.zxid);
+            (self.last, self.offset) = (Some(header.zxid), offset);
             return Ok(Some(header));
         }
     }
@@ -76,6 +78,12 @@ impl LogCursor {
     /// Header, transaction and optional digest of the transaction that the cursor stands on.
     pub fn payload(&self) -> &[u8] {
         self.reader.as_ref().map_or(&[], |reader| reader.payload())
+    }
+
+    /// The file and offset of that transaction.
+    pub(crate) fn place(&self) -> (PathBuf, u64) {
+        let path = self.reader.as_ref().map(|reader| reader.path().to_path_buf());
+        (path.unwrap_or_else(|| self.shared.log_dir.clone()), self.offset)
     }
 }
 

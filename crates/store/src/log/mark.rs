@@ -7,8 +7,8 @@
 
 use std::io;
 
-use rookeeper_jute::Decode;
 use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC};
+use rookeeper_jute::{Decode, Zxid};
 
 use crate::disk::DiskFile;
 use crate::window::READ_LEN;
@@ -19,11 +19,27 @@ pub(crate) const MARK_LEN: usize = 32;
 /// Stands where a record has its checksum, whose upper half would be zero.
 const MAGIC: [u8; 8] = *b"RookMark";
 
-/// The database id in the header of our logs; Java writes 0 and looks at it nowhere.
-pub(crate) const SYNCED_DBID: i64 = 0x526f_6f6b;
+/// The lower half of the database id in the header of our logs; Java writes 0 and looks at it
+/// nowhere. The upper half is a [`link`] to the transaction before the log's first one.
+const SYNCED_DBID: i64 = 0x526f_6f6b;
 
-/// The database id where nothing is synced (`forceSync=no`): a power loss may have torn any write.
-pub(crate) const UNSYNCED_DBID: i64 = SYNCED_DBID + 1;
+/// The same where nothing is synced (`forceSync=no`): a power loss may have torn any write.
+const UNSYNCED_DBID: i64 = SYNCED_DBID + 1;
+
+const DBID_MASK: i64 = 0xffff_ffff;
+
+/// What the header of a log says of the transaction before its first one: 31 bits that hardly any
+/// other transaction has, never 0, which stands for a log that does not say.
+pub(crate) fn link(previous: Zxid) -> u32 {
+    let mixed = (previous.0 as u64 ^ 0x526f_6f6b).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 34) as u32 | 1
+}
+
+/// The database id of a log of ours; a link of 0 says nothing.
+pub(crate) fn dbid(synced: bool, link: u32) -> i64 {
+    let lower = if synced { SYNCED_DBID } else { UNSYNCED_DBID };
+    (i64::from(link) << 32) | lower
+}
 
 /// What is known of the writes of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +55,20 @@ pub(crate) enum Writes {
 impl Writes {
     /// What the header of a log says.
     pub(crate) fn of(file: &dyn DiskFile) -> io::Result<Writes> {
+        Ok(Writes::and_link(file)?.0)
+    }
+
+    /// What the header of a log says, with its link; 0 for none.
+    pub(crate) fn and_link(file: &dyn DiskFile) -> io::Result<(Writes, u32)> {
         let mut header = [0; FILE_HEADER_LEN];
         let len = file.read_at(0, &mut header)?;
         let header = FileHeader::from_bytes(&header[..len]);
-        let dbid = header.ok().filter(|header| header.magic == LOG_MAGIC).map(|it| it.dbid);
-        Ok(match dbid {
-            Some(SYNCED_DBID) => Writes::Synced,
-            Some(UNSYNCED_DBID) => Writes::Unsynced,
-            _ => Writes::Unmarked,
+        let dbid = header.ok().filter(|header| header.magic == LOG_MAGIC).map_or(0, |it| it.dbid);
+        let link = (dbid >> 32) as u32;
+        Ok(match dbid & DBID_MASK {
+            SYNCED_DBID => (Writes::Synced, link),
+            UNSYNCED_DBID => (Writes::Unsynced, link),
+            _ => (Writes::Unmarked, 0),
         })
     }
 }

@@ -6,6 +6,7 @@
 //! of ours has a mark between its last record and the zeros while it is open (`mark`).
 
 pub(crate) mod cursor;
+mod history;
 pub(crate) mod mark;
 pub(crate) mod repair;
 pub(crate) mod segment;
@@ -17,6 +18,7 @@ use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Encode, Zxid};
 
 pub use cursor::LogCursor;
+pub use history::History;
 pub use repair::{Tail, judge_tail};
 pub use segment::{Bad, SegmentReader, Step};
 pub use writer::{LogWriter, Preparer};

@@ -1,56 +1,156 @@
 //! Removes the end of the history, for a member of an ensemble whose last transactions were never
 //! committed. What is removed is kept in the quarantine directory.
 //!
-//! The order keeps the directory readable at every step: newer snapshots go first, then logs from
-//! the newest on, then the log that holds the point is cut. Interrupted, it is repeated.
+//! The point must be proved to stand in this history: a snapshot that holds nothing later
+//! (ZOOKEEPER-4837: one with a later name, or a fuzzy one of Java's, would bring back what is cut
+//! off), and from it on logs without a gap. A note makes the removal certain before it begins
+//! ([`crate::switch`]); interrupted, it is repeated.
 
 use std::path::{Path, PathBuf};
 
 use rookeeper_jute::Zxid;
 
 use super::cursor::logs_after;
+use super::follows;
 use super::segment::{SegmentReader, Step, first_nonzero};
 use super::writer::cut;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
-use crate::names::snapshots;
+use crate::names::{logs, snapshot_compression, snapshots};
+use crate::recovery::open_snapshot;
+use crate::snapshot::{Nowhere, load};
 use crate::store::Shared;
+use crate::switch::marker::{Change, Marker};
 use crate::window::READ_LEN;
 
 pub(crate) fn truncate(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
-    let logs: Vec<PathBuf> = logs_after(shared, zxid)?.into_iter().map(|(_, path)| path).collect();
-    let (point, later) = logs.split_first().ok_or_else(|| missing(shared, zxid))?;
-    let end = end_of(shared, point, zxid)?.ok_or_else(|| missing(shared, zxid))?;
+    let _files = shared.files();
+    {
+        let mut state = shared.state();
+        assert!(!state.installing, "one change of history at a time");
+        state.last = None;
+        state.generation += 1;
+    }
+    if !has_point(shared, zxid)? {
+        return Err(StoreError::TruncationPointMissing { directory: shared.log_dir.clone(), zxid });
+    }
+    let marker = Marker::of(shared, Change::Truncate { zxid })?;
+    marker.write(shared)?;
+    crate::switch::complete(shared, &marker)?;
+    let mut state = shared.state();
+    state.exact.retain(|at, _| *at <= zxid);
+    state.last_snapshot = None;
+    Ok(())
+}
+
+/// Whether the history goes through `zxid`, from a snapshot on that holds nothing later.
+fn has_point(shared: &Shared, zxid: Zxid) -> Result<bool, StoreError> {
+    let all = snapshots(&shared.list(&shared.snapshot_dir)?);
+    let mut followed = false;
+    for (snapshot, name) in all.iter().filter(|(snapshot, _)| *snapshot <= zxid) {
+        if !ends_by(shared, *snapshot, name, zxid, followed)? {
+            // A damaged one says nothing; of a fuzzy one it is known that it was finished before
+            // the next one was begun.
+            followed |= open_snapshot(shared, *snapshot, name).is_ok();
+            continue;
+        }
+        return goes_through(shared, *snapshot, zxid);
+    }
+    Ok(false)
+}
+
+/// Whether a snapshot can be read and holds nothing of transactions after `zxid`. Java's hold what
+/// was applied while they were written: the digest section says up to where, but for one
+/// transaction that was just being applied; and one that is followed by another was finished
+/// before that one's zxid.
+fn ends_by(
+    shared: &Shared,
+    snapshot: Zxid,
+    name: &str,
+    zxid: Zxid,
+    followed: bool,
+) -> Result<bool, StoreError> {
+    let (info, path, file) = match open_snapshot(shared, snapshot, name) {
+        Ok(opened) => opened,
+        Err(StoreError::SnapshotDamaged { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let (compression, len_max) = (snapshot_compression(name), shared.config.record_len_max);
+    let digest = match load(&*file, &path, compression, len_max, &mut Nowhere) {
+        Ok(loaded) => loaded.digest,
+        Err(StoreError::SnapshotDamaged { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let whole_at = shared.state().index.entry(&info).map(|entry| entry.whole_at);
+    Ok(match (whole_at, digest) {
+        (Some(whole_at), _) => whole_at <= zxid,
+        (None, Some(digest)) => followed || digest.zxid < zxid,
+        (None, None) => followed,
+    })
+}
+
+/// Whether the logs lead from a snapshot to `zxid` without a gap. One with the counter 0 is no
+/// transaction: the history goes through it where the first of its epoch follows.
+fn goes_through(shared: &Shared, snapshot: Zxid, zxid: Zxid) -> Result<bool, StoreError> {
+    let mut last = snapshot;
+    for (_, path) in logs_after(shared, snapshot)? {
+        let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
+        let mut reader = SegmentReader::open(file, &path)?;
+        while let Step::Txn { header, .. } = reader.step()? {
+            if header.zxid <= last {
+                continue;
+            }
+            if last == zxid {
+                return Ok(true);
+            }
+            if !follows(last, header.zxid) {
+                return Ok(false);
+            }
+            if header.zxid > zxid {
+                return Ok(zxid.counter() == 0 && header.zxid == zxid.next());
+            }
+            last = header.zxid;
+        }
+    }
+    Ok(last == zxid)
+}
+
+/// Removes everything after `zxid`; the order does not matter, since an interrupted removal is
+/// repeated, but at each step what is there can be read.
+pub(crate) fn cut_after(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
     for (snapshot, name) in snapshots(&shared.list(&shared.snapshot_dir)?) {
         if snapshot > zxid {
             set_aside(shared, &shared.snapshot_dir, &name)?;
         }
     }
-    for path in later.iter().rev() {
-        let name = path.file_name().expect("the path was joined to a name").to_string_lossy();
-        set_aside(shared, &shared.log_dir, &name)?;
+    let all = logs(&shared.list(&shared.log_dir)?);
+    for (_, name) in all.iter().rev().filter(|(first, _)| *first > zxid) {
+        set_aside(shared, &shared.log_dir, name)?;
     }
-    let file = shared.disk.open_for_write(point).map_err(StoreError::io("open", point))?;
-    let len = file.file_len().map_err(StoreError::io("read", point))?;
-    keep_copy(shared, &*file, point, end, len)?;
-    cut(&*file, point, end, true)
-}
-
-fn missing(shared: &Shared, zxid: Zxid) -> StoreError {
-    StoreError::TruncationPointMissing { directory: shared.log_dir.clone(), zxid }
-}
-
-/// Where the record of `zxid` ends.
-fn end_of(shared: &Shared, path: &Path, zxid: Zxid) -> Result<Option<u64>, StoreError> {
-    let file = shared.disk.open(path).map_err(StoreError::io("open", path))?;
-    let mut reader = SegmentReader::open(file, path)?;
-    while let Step::Txn { offset, header } = reader.step()? {
-        if header.zxid == zxid {
-            let record_len = reader.payload().len() + super::RECORD_OVERHEAD;
-            return Ok(Some(offset + record_len as u64));
+    // Only logs that recovery reads from the oldest snapshot on may hold what is later.
+    for (first, path) in logs_after(shared, zxid)? {
+        if first <= zxid {
+            cut_log(shared, &path, zxid)?;
         }
     }
-    Ok(None)
+    Ok(())
+}
+
+/// Cuts off a log what stands behind the last transaction that is not after `zxid`.
+fn cut_log(shared: &Shared, path: &Path, zxid: Zxid) -> Result<(), StoreError> {
+    let file = shared.disk.open_for_write(path).map_err(StoreError::io("open", path))?;
+    let mut reader = SegmentReader::open(&*file, path)?;
+    let end = loop {
+        match reader.step()? {
+            Step::Txn { offset, header } if header.zxid > zxid => break offset,
+            Step::Txn { .. } => {}
+            Step::End { offset } => break offset,
+            Step::Bad(bad) => break bad.offset,
+        }
+    };
+    let len = file.file_len().map_err(StoreError::io("read", path))?;
+    keep_copy(shared, &*file, path, end, len)?;
+    cut(&*file, path, end, true)
 }
 
 /// Moves a file of `dir` into the quarantine directory, durably.

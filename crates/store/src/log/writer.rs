@@ -7,16 +7,16 @@
 //! last record is cut off, so a file that ends with a record was closed in order.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, MutexGuard};
 
 use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC, VERSION};
 use rookeeper_jute::{Encode, Zxid};
 
-use super::mark::{MARK_LEN, Mark, SYNCED_DBID, UNSYNCED_DBID};
-use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record};
+use super::mark::{MARK_LEN, Mark, dbid, link};
+use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record, follows};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
-use crate::names::{NEXT_LOG_FILE, log_name};
+use crate::names::{NEXT_LOG_FILE, STAGED_PREFIX, log_name};
 use crate::store::Shared;
 
 /// Longer flushes are appended without zeroing ahead: measured, zeros cost more than they save
@@ -24,7 +24,7 @@ use crate::store::Shared;
 const ZERO_AHEAD_FLUSH_MAX: usize = 256 << 10;
 
 /// A file that is ready to become a log.
-struct Prepared {
+pub(crate) struct Prepared {
     file: Box<dyn DiskFile>,
     /// How far it is zeroed.
     zeroed: u64,
@@ -34,12 +34,12 @@ struct Prepared {
 #[derive(Clone)]
 pub struct Preparer {
     shared: Arc<Shared>,
-    slot: Arc<Mutex<Option<Prepared>>>,
 }
 
 impl Preparer {
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Prepared>> {
-        self.slot.lock().expect("no code panics while it holds the slot")
+    /// There is one such file a store, whichever writer takes it.
+    fn slot(&self) -> MutexGuard<'_, Option<Prepared>> {
+        self.shared.next_log.lock().expect("no code panics while it holds the slot")
     }
 
     /// Makes the next log's file if there is none; `false` if it was there already.
@@ -59,9 +59,7 @@ impl Preparer {
         let path = self.path();
         let file = self.shared.disk.create(&path).map_err(StoreError::io("create", &path))?;
         let synced = self.shared.config.force_sync;
-        let dbid = if synced { SYNCED_DBID } else { UNSYNCED_DBID };
-        let mut head = Vec::with_capacity(FILE_HEADER_LEN);
-        FileHeader { magic: LOG_MAGIC, version: VERSION, dbid }.encode(&mut head);
+        let head = header(synced, 0);
         file.write_at(0, &head).map_err(StoreError::io("write", &path))?;
         let zeroed = zero_ahead(&*file, head.len() as u64, self.shared.zero_ahead_len())
             .map_err(StoreError::io("write", &path))?;
@@ -75,9 +73,10 @@ impl Preparer {
         self.shared.log_dir.join(NEXT_LOG_FILE)
     }
 
-    /// Gives the prepared file, or one made now, the name of a log. The slot is held meanwhile:
-    /// the name of the next log must not be created anew before this one has left it.
-    fn take_as(&self, path: &Path) -> Result<Prepared, StoreError> {
+    /// Gives the prepared file, or one made now, the name of a log and the link to what comes
+    /// before it, which becomes durable with the first flush or stays unsaid. The slot is held
+    /// meanwhile: the name of the next log must not be created anew before this one has left it.
+    fn take_as(&self, path: &Path, previous: Zxid) -> Result<Prepared, StoreError> {
         let mut slot = self.slot();
         let prepared = match slot.take() {
             Some(prepared) => prepared,
@@ -85,6 +84,8 @@ impl Preparer {
         };
         let renamed = self.shared.disk.rename(&self.path(), path);
         renamed.map_err(StoreError::io("rename to", path))?;
+        let head = header(self.shared.config.force_sync, link(previous));
+        prepared.file.write_at(0, &head).map_err(StoreError::io("write", path))?;
         Ok(prepared)
     }
 
@@ -95,6 +96,10 @@ impl Preparer {
         }
         Ok(())
     }
+}
+
+fn header(synced: bool, link: u32) -> Vec<u8> {
+    FileHeader { magic: LOG_MAGIC, version: VERSION, dbid: dbid(synced, link) }.to_bytes()
 }
 
 /// Writes `len` zeros at `offset`; how far the file is zeroed then. A full disk ends the zeros
@@ -135,26 +140,52 @@ pub struct LogWriter {
     /// Records not yet written.
     buffer: Vec<u8>,
     first_buffered: Option<Zxid>,
+    /// The transaction before the first one in the buffer.
+    before_buffered: Zxid,
     last: Zxid,
     durable: Zxid,
     written_len: u64,
     poisoned: Option<PathBuf>,
+    /// The names that its files get when the history they belong to takes the old one's place;
+    /// `None` in a history that is in place.
+    staged: Option<Vec<String>>,
 }
 
 impl LogWriter {
-    pub(crate) fn new(shared: Arc<Shared>, last: Zxid) -> Self {
-        let preparer = Preparer { shared: shared.clone(), slot: Arc::default() };
+    pub(crate) fn new(shared: Arc<Shared>, last: Zxid, staged: bool) -> Self {
+        let preparer = Preparer { shared: shared.clone() };
         LogWriter {
             shared,
             preparer,
             open: None,
             buffer: Vec::new(),
             first_buffered: None,
+            before_buffered: last,
             last,
             durable: last,
             written_len: 0,
             poisoned: None,
+            staged: staged.then(Vec::new),
         }
+    }
+
+    /// The names that the files written so far will have, where they are staged.
+    pub(crate) fn staged_names(&self) -> Option<&[String]> {
+        self.staged.as_deref()
+    }
+
+    /// The files have their names: goes on in place.
+    pub(crate) fn unstage(&mut self) {
+        let staged = self.staged.take();
+        assert!(staged.is_some(), "only a staged history is put in place");
+        if let (Some(open), Some(name)) = (&mut self.open, staged.and_then(|mut it| it.pop())) {
+            open.path = self.shared.log_dir.join(name);
+        }
+    }
+
+    /// Whether files of this store are meant.
+    pub(crate) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
     }
 
     /// What prepares the next file in the background; without it rolls do so themselves.
@@ -193,10 +224,11 @@ impl LogWriter {
     /// flushes ([`FLUSH_LEN_MAX`]).
     ///
     /// # Errors
-    /// [`StoreError::OutOfOrder`] where `zxid` is not above the last one; those of `flush`.
+    /// [`StoreError::OutOfOrder`] where `zxid` is neither the one after the last nor the first of
+    /// a later epoch; those of `flush`.
     pub fn append(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), StoreError> {
         self.check()?;
-        if zxid <= self.last {
+        if !follows(self.last, zxid) {
             return Err(StoreError::OutOfOrder { zxid, last: self.last });
         }
         if !self.buffer.is_empty()
@@ -204,7 +236,9 @@ impl LogWriter {
         {
             self.flush()?;
         }
-        self.first_buffered.get_or_insert(zxid);
+        if self.first_buffered.is_none() {
+            (self.first_buffered, self.before_buffered) = (Some(zxid), self.last);
+        }
         encode_record(txn, &mut self.buffer);
         self.last = zxid;
         Ok(())
@@ -294,8 +328,16 @@ impl LogWriter {
     }
 
     fn start_file(&mut self, first: Zxid) -> Result<OpenLog, StoreError> {
-        let path = self.shared.log_dir.join(log_name(first));
-        let Prepared { file, zeroed } = self.preparer.take_as(&path)?;
+        let name = log_name(first);
+        let path = match &mut self.staged {
+            None => self.shared.log_dir.join(&name),
+            Some(names) => {
+                let path = self.shared.log_dir.join(format!("{STAGED_PREFIX}{name}"));
+                names.push(name);
+                path
+            }
+        };
+        let Prepared { file, zeroed } = self.preparer.take_as(&path, self.before_buffered)?;
         Ok(OpenLog { file, path, position: FILE_HEADER_LEN as u64, zeroed, named: false })
     }
 

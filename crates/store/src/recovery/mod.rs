@@ -10,6 +10,7 @@
 //! again, byte for byte in its place, and synced before its zxid is announced: a power loss in
 //! between finds the old bytes or the same new ones.
 
+mod earlier;
 mod replay;
 mod report;
 
@@ -57,6 +58,16 @@ pub trait RecoverySink {
     /// # Errors
     /// Refuses the snapshot.
     fn snapshot_end(&mut self, zxid: Zxid, digest: Option<SnapshotDigest>) -> Result<(), String>;
+    /// Whether [`RecoverySink::earlier`] is wanted, which costs reading some of the older logs.
+    fn wants_earlier(&self) -> bool {
+        false
+    }
+    /// What is proved to be on disk of the history before the snapshot: every transaction after
+    /// `base` up to the snapshot's zxid, in order, with its length in the log in bytes. It comes
+    /// at most once, between the end of the snapshot and the first transaction.
+    fn earlier(&mut self, base: Zxid, txns: &[(Zxid, u64)]) {
+        let _ = (base, txns);
+    }
     /// A transaction, in order and without gaps: header, record, optional digest.
     ///
     /// # Errors
@@ -73,6 +84,8 @@ pub enum RecoveryProgress {
     Snapshot {
         /// Znodes delivered.
         znodes: u64,
+        /// How many there are; `None` where that is not known, as for Java's snapshots.
+        of: Option<u64>,
         /// Bytes read, uncompressed.
         bytes: u64,
         /// The file's length in bytes (compressed, if it is).
@@ -132,14 +145,20 @@ pub(crate) fn recover(
         }
         (None, _) => Zxid::ZERO,
     };
+    if snapshot.is_some() && sink.wants_earlier() {
+        let mut earlier = earlier::before(shared, start)?;
+        sink.earlier(earlier.base(), earlier.txns());
+    }
     let mut replay = Replay::new(shared, start, snapshot.is_none());
     replay.run(sink)?;
-    let repairs = covered(damaged, replay.last)?;
+    let mut repairs = covered(damaged, replay.last)?;
+    repairs.append(&mut shared.state().repairs);
     let (last_zxid, empty) = (replay.last, snapshot.is_none() && log_names.is_empty());
     let (txns, txns_len) = (replay.txns, replay.txns_len);
     let repairs = replay.finish(repairs)?;
     if let Some(snapshot) = &snapshot {
         sync_snapshot(shared, snapshot)?;
+        note_wholeness(shared, snapshot, last_zxid);
     }
     remove_initialize_file(shared)?;
     let missing = empty && !trusted;
@@ -180,6 +199,7 @@ fn load_newest(
 struct SinkAdapter<'s> {
     sink: &'s mut dyn RecoverySink,
     file_len: u64,
+    of: Option<u64>,
 }
 
 impl SnapshotSink for SinkAdapter<'_> {
@@ -202,8 +222,8 @@ impl SnapshotSink for SinkAdapter<'_> {
     }
 
     fn progress(&mut self, znodes: u64, bytes: u64) {
-        let file_len = self.file_len;
-        self.sink.progress(RecoveryProgress::Snapshot { znodes, bytes, file_len });
+        let (file_len, of) = (self.file_len, self.of);
+        self.sink.progress(RecoveryProgress::Snapshot { znodes, of, bytes, file_len });
     }
 }
 
@@ -236,9 +256,22 @@ fn load_one(
     name: &str,
     sink: &mut dyn RecoverySink,
 ) -> Result<LoadedSnapshot, StoreError> {
+    let (info, ..) = open_snapshot(shared, zxid, name)?;
+    let znodes = shared.state().index.entry(&info).and_then(|entry| entry.znodes);
+    load_file(shared, zxid, name, znodes, sink)
+}
+
+/// Loads a snapshot's file, whatever its name; `znodes` is how many it holds, if that is known.
+pub(crate) fn load_file(
+    shared: &Shared,
+    zxid: Zxid,
+    name: &str,
+    znodes: Option<u64>,
+    sink: &mut dyn RecoverySink,
+) -> Result<LoadedSnapshot, StoreError> {
     let (info, path, file) = open_snapshot(shared, zxid, name)?;
     sink.begin(Some(zxid));
-    let mut adapter = SinkAdapter { sink, file_len: info.len };
+    let mut adapter = SinkAdapter { sink, file_len: info.len, of: znodes };
     let compression = snapshot_compression(name);
     let len_max = shared.config.record_len_max;
     let loaded = load(&*file, &path, compression, len_max, &mut adapter)?;
@@ -276,6 +309,24 @@ fn sync_snapshot(shared: &Shared, snapshot: &LoadedSnapshot) -> Result<(), Store
     state.verified.insert(info.name.clone(), (info.len, info.modified_ms));
     state.last_snapshot = Some(info.clone());
     Ok(())
+}
+
+/// Notes from which zxid on snapshots hold nothing of later transactions. Java's hold what was
+/// applied while they were written, up to the digest section's zxid and one more; where there is
+/// none, the end of the epoch is waited for: a later leader has sent all that was committed in it.
+fn note_wholeness(shared: &Shared, snapshot: &LoadedSnapshot, last: Zxid) {
+    let LoadedSnapshot { info, loaded } = snapshot;
+    let mut state = shared.state();
+    let whole_at = match (state.index.entry(info), loaded.digest) {
+        (Some(entry), _) => entry.whole_at,
+        (None, Some(digest)) if digest.zxid > Zxid::ZERO => digest.zxid.max(info.zxid).next(),
+        (None, _) => Zxid::new(last.epoch(), u32::MAX),
+    };
+    state.whole_at = whole_at;
+    state.exact.clear();
+    if whole_at == info.zxid {
+        state.exact.insert(info.zxid, info.name.clone());
+    }
 }
 
 /// The `initialize` file stands beside the logs' `version-2`.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use rookeeper_jute::Zxid;
+
 /// Something that recovery mended or passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repair {
@@ -55,6 +57,21 @@ pub enum Repair {
         /// How many were passed over.
         count: u64,
     },
+    /// A leader's history had been taken over but for the last steps.
+    InstallCompleted {
+        /// Its snapshot.
+        snapshot: String,
+    },
+    /// The end of the history had been given up but for the last steps.
+    TruncationCompleted {
+        /// The last transaction that stayed.
+        zxid: Zxid,
+    },
+    /// A change of history had been begun, and another server has used the directory since.
+    SwitchVoid {
+        /// Where the note of it is kept.
+        kept: PathBuf,
+    },
 }
 
 impl fmt::Display for Repair {
@@ -89,6 +106,21 @@ impl fmt::Display for Repair {
             Repair::Duplicates { count } => {
                 write!(f, "passed over {count} transactions that were logged twice")
             }
+            Repair::InstallCompleted { snapshot } => {
+                write!(
+                    f,
+                    "completed the change to the leader's history, which begins at {snapshot}"
+                )
+            }
+            Repair::TruncationCompleted { zxid } => {
+                write!(f, "completed the removal of what came after transaction {zxid}")
+            }
+            Repair::SwitchVoid { kept } => write!(
+                f,
+                "gave up an unfinished change of history, since another server has used the \
+                 directory; its files are kept beside {}",
+                kept.display()
+            ),
         }
     }
 }

@@ -5,7 +5,9 @@
 //! string `/`. Then come, each with a seal of its own over all before it, the digest section and
 //! the last zxid, which older versions do not write.
 
+mod body;
 mod codec;
+mod index;
 mod reader;
 mod writer;
 
@@ -13,9 +15,12 @@ use std::path::Path;
 
 use rookeeper_jute::Zxid;
 
+pub use body::SnapshotBody;
+pub(crate) use index::{Entry, SnapshotIndex};
 pub(crate) use reader::Nowhere;
 pub use reader::{Loaded, SnapshotSink, load};
 pub use writer::SnapshotWriter;
+pub(crate) use writer::info_of;
 
 use crate::config::Compression;
 use crate::disk::Bytes;

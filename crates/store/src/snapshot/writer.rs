@@ -2,20 +2,21 @@
 //! sync delays the log, then synced, renamed, and its directory synced.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flate2::write::GzEncoder;
-use rookeeper_jute::persistence::{FileHeader, SNAPSHOT_MAGIC, VERSION};
+use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, SNAPSHOT_MAGIC, VERSION};
 use rookeeper_jute::{Encode, Zxid};
 use simd_adler32::Adler32;
 
 use super::codec::XerialWriter;
+use super::index::Entry;
 use super::{SnapshotDigest, SnapshotInfo};
 use crate::config::Compression;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
-use crate::names::{NEXT_SNAPSHOT_PREFIX, snapshot_name};
+use crate::names::{NEXT_SNAPSHOT_PREFIX, STAGED_PREFIX, snapshot_name};
 use crate::store::Shared;
 
 /// Snapshots are synced every so many bytes.
@@ -111,27 +112,71 @@ pub struct SnapshotWriter {
     encoder: Option<Encoder>,
     checksum: Adler32,
     len: u64,
+    znodes: Option<u64>,
+    /// The history's generation when this was begun.
+    generation: u64,
+    /// Whether it is the beginning of a history that is not in place.
+    staged: bool,
 }
 
 impl SnapshotWriter {
     pub(crate) fn create(shared: Arc<Shared>, zxid: Zxid) -> Result<Self, StoreError> {
-        let unfinished = shared.snapshot_dir.join(format!("{NEXT_SNAPSHOT_PREFIX}{:x}", zxid.0));
+        let state = shared.state();
+        let generation = state.generation;
+        if state.installing {
+            return Err(StoreError::Superseded { zxid });
+        }
+        drop(state);
+        SnapshotWriter::begin(shared, zxid, generation, false)
+    }
+
+    /// A writer of the snapshot that a staged history begins with.
+    pub(crate) fn staged(shared: Arc<Shared>, zxid: Zxid) -> Result<Self, StoreError> {
+        let generation = shared.state().generation;
+        SnapshotWriter::begin(shared, zxid, generation, true)
+    }
+
+    fn begin(
+        shared: Arc<Shared>,
+        zxid: Zxid,
+        generation: u64,
+        staged: bool,
+    ) -> Result<Self, StoreError> {
+        let name = match staged {
+            false => format!("{NEXT_SNAPSHOT_PREFIX}{:x}", zxid.0),
+            true => format!("{STAGED_PREFIX}{}", snapshot_name(zxid, shared.config.compression)),
+        };
+        let unfinished = shared.snapshot_dir.join(name);
         let file =
             shared.disk.create(&unfinished).map_err(StoreError::io("create", &unfinished))?;
         let sink = FileSink { file, buffer: Vec::new(), position: 0, synced: 0 };
         let encoder = Encoder::new(sink, shared.config.compression)
             .map_err(StoreError::io("write", &unfinished))?;
         let checksum = Adler32::new();
-        let mut writer =
-            SnapshotWriter { shared, zxid, unfinished, encoder: Some(encoder), checksum, len: 0 };
-        writer
-            .write(&FileHeader { magic: SNAPSHOT_MAGIC, version: VERSION, dbid: -1 }.to_bytes())?;
+        let mut writer = SnapshotWriter {
+            shared,
+            zxid,
+            unfinished,
+            encoder: Some(encoder),
+            checksum,
+            len: 0,
+            znodes: None,
+            generation,
+            staged,
+        };
+        let header = FileHeader { magic: SNAPSHOT_MAGIC, version: VERSION, dbid: -1 };
+        writer.write(&header.to_bytes())?;
         Ok(writer)
     }
 
     /// The snapshot's zxid.
     pub fn zxid(&self) -> Zxid {
         self.zxid
+    }
+
+    /// Says how many znodes it holds, so that the next start can tell how far its loading is.
+    pub fn set_znodes(&mut self, znodes: u64) {
+        self.znodes = Some(znodes);
     }
 
     /// Bytes written so far, before compression.
@@ -160,12 +205,60 @@ impl SnapshotWriter {
     /// durable when this returns. An existing snapshot of that name is replaced.
     ///
     /// # Errors
-    /// The operating system's; then there is no such snapshot.
+    /// [`StoreError::Superseded`] if the history was changed meanwhile; the operating system's.
+    /// Then there is no such snapshot.
     pub fn finish(
         mut self,
         digest: Option<SnapshotDigest>,
         last_zxid: Option<Zxid>,
     ) -> Result<SnapshotInfo, StoreError> {
+        assert!(!self.staged, "a staged snapshot gets its name with its history");
+        let body_len = self.complete(digest, last_zxid)?;
+        let shared = self.shared.clone();
+        let name = snapshot_name(self.zxid, shared.config.compression);
+        let path = shared.snapshot_dir.join(&name);
+        let _files = shared.files();
+        if shared.state().generation != self.generation {
+            self.remove_unfinished();
+            return Err(StoreError::Superseded { zxid: self.zxid });
+        }
+        let renamed = shared.disk.rename(&self.unfinished, &path);
+        renamed
+            .map_err(StoreError::io("rename to", &path))
+            .inspect_err(|_| self.remove_unfinished())?;
+        shared.sync_dir(&shared.snapshot_dir)?;
+        let info = info_of(&shared, &path, self.zxid, name)?;
+        let mut state = shared.state();
+        let whole_at = state.whole_at.max(self.zxid);
+        if whole_at == self.zxid {
+            state.exact.insert(self.zxid, info.name.clone());
+        }
+        state.verified.insert(info.name.clone(), (info.len, info.modified_ms));
+        state.last_snapshot = Some(info.clone());
+        state.index.insert(&info, Entry { whole_at, body_len, znodes: self.znodes });
+        let index = state.index.clone();
+        drop(state);
+        index.write(&shared);
+        Ok(info)
+    }
+
+    /// Seals a staged snapshot, which is durable then but for its name; its body's length in
+    /// bytes.
+    pub(crate) fn finish_staged(
+        mut self,
+        digest: Option<SnapshotDigest>,
+    ) -> Result<u64, StoreError> {
+        assert!(self.staged, "any other snapshot gets its name at once");
+        self.complete(digest, None)
+    }
+
+    /// Writes and syncs everything; the length of the body.
+    fn complete(
+        &mut self,
+        digest: Option<SnapshotDigest>,
+        last_zxid: Option<Zxid>,
+    ) -> Result<u64, StoreError> {
+        let body_len = self.len - FILE_HEADER_LEN as u64;
         self.seal()?;
         if let Some(SnapshotDigest { zxid, version, digest }) = digest {
             let mut section = zxid.to_bytes();
@@ -178,24 +271,12 @@ impl SnapshotWriter {
             self.write(&last_zxid.to_bytes())?;
             self.seal()?;
         }
-        let shared = self.shared.clone();
-        let name = snapshot_name(self.zxid, shared.config.compression);
-        let path = shared.snapshot_dir.join(&name);
-        let encoder = self.encoder.take().expect("only finish takes the encoder");
-        let renamed =
-            encoder.finish().map_err(StoreError::io("write", &self.unfinished)).and_then(|len| {
-                let rename = shared.disk.rename(&self.unfinished, &path);
-                rename.map(|()| len).map_err(StoreError::io("rename to", &path))
-            });
-        let len = renamed.inspect_err(|_| self.remove_unfinished())?;
-        shared.sync_dir(&shared.snapshot_dir)?;
-        let info = shared.disk.info(&path).map_err(StoreError::io("look at", &path))?;
-        let modified_ms = info.map_or(0, |info| info.modified_ms);
-        let info = SnapshotInfo { zxid: self.zxid, name, len, modified_ms };
-        let mut state = shared.state();
-        state.verified.insert(info.name.clone(), (info.len, info.modified_ms));
-        state.last_snapshot = Some(info.clone());
-        Ok(info)
+        let encoder = self.encoder.take().expect("only this takes the encoder");
+        encoder
+            .finish()
+            .map_err(StoreError::io("write", &self.unfinished))
+            .inspect_err(|_| self.remove_unfinished())?;
+        Ok(body_len)
     }
 
     /// Leaves nothing behind; what cannot be removed now is removed at the next start.
@@ -210,4 +291,16 @@ impl Drop for SnapshotWriter {
             self.remove_unfinished();
         }
     }
+}
+
+/// What is known of a finished file.
+pub(crate) fn info_of(
+    shared: &Shared,
+    path: &Path,
+    zxid: Zxid,
+    name: String,
+) -> Result<SnapshotInfo, StoreError> {
+    let info = shared.disk.info(path).map_err(StoreError::io("look at", path))?;
+    let (len, modified_ms) = info.map_or((0, 0), |info| (info.len, info.modified_ms));
+    Ok(SnapshotInfo { zxid, name, len, modified_ms })
 }

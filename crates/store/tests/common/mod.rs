@@ -217,7 +217,7 @@ pub fn start(
     disk: &SimulatedDisk,
     config: StoreConfig,
 ) -> Result<(Store, Recovered, Recording), StoreError> {
-    let mut store = Store::open(Arc::new(disk.clone()), config)?;
+    let store = Store::open(Arc::new(disk.clone()), config)?;
     let mut recording = Recording::default();
     let recovered = store.recover(&mut recording)?;
     Ok((store, recovered, recording))
