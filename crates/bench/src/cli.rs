@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::compare::{self, CompareArgs};
 use crate::error::BenchError;
 use crate::fill::{self, FillOptions};
 use crate::idle::{self, IdleOptions};
+use crate::limit::{self, LimitOptions};
 use crate::load::{self, LoadOptions, Mix};
 use crate::pipeline::Width;
 use crate::report::Report;
@@ -40,6 +42,8 @@ enum Scenario {
     Idle(IdleArgs),
     /// Many znodes: memory
     Fill(FillArgs),
+    /// What this machine allows: an echo of frames, or a replicated and synced one
+    Limit(LimitArgs),
     /// Two kinds of server side by side, on this machine
     Compare(CompareArgs),
 }
@@ -161,6 +165,31 @@ struct FillArgs {
     root: String,
 }
 
+#[derive(Debug, Args)]
+struct LimitArgs {
+    /// Connections
+    #[arg(short, long, default_value_t = 50)]
+    connections: usize,
+    /// Frames in flight on each connection
+    #[arg(short, long, default_value_t = 1)]
+    depth: usize,
+    /// Bytes of a request; the default is a get of the benchmark
+    #[arg(long, default_value_t = 42)]
+    request_len: usize,
+    /// Bytes of a reply; the default is that to a get of 100 bytes
+    #[arg(long, default_value_t = 188)]
+    reply_len: usize,
+    /// A folder for three logs: replicate to two followers and sync before each reply
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Seconds of load before the measure
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+}
+
 /// Runs the command line `arguments`, the first of which is the program's name: 0 on success, 1
 /// where the benchmark fails, 2 where the arguments are wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -212,6 +241,7 @@ fn dispatch(cli: &Cli) -> Result<(), BenchError> {
             idle::run(&options)?.report()
         }
         Scenario::Fill(args) => run_fill(args)?,
+        Scenario::Limit(args) => run_limit(args)?,
         Scenario::Compare(args) => return compare::run(args, cli.json),
     };
     print(&report, cli.json);
@@ -248,6 +278,19 @@ fn run_fill(args: &FillArgs) -> Result<Report, BenchError> {
         root: args.root.clone(),
     };
     Ok(fill::run(&options)?.report(&options))
+}
+
+fn run_limit(args: &LimitArgs) -> Result<Report, BenchError> {
+    let options = LimitOptions {
+        connections: args.connections,
+        depth: args.depth,
+        request_len: args.request_len,
+        reply_len: args.reply_len,
+        folder: args.folder.clone(),
+        warm_up: seconds(args.warm_up)?,
+        duration: seconds(args.seconds)?,
+    };
+    Ok(limit::run(&options)?.report(&options))
 }
 
 fn seconds(value: f64) -> Result<Duration, BenchError> {

@@ -16,6 +16,7 @@
 //! - [`pipeline`]: a list of requests over several connections (set-up, clean-up, fill)
 //! - [`load`]: a mixed load for a time or a number of operations
 //! - [`watch`], [`storm`], [`idle`], [`fill`], [`start`]: the other scenarios
+//! - [`limit`]: what the machine allows: a bare echo, and a replicated and synced one
 //! - [`process`]: CPU time and memory of processes
 //! - [`servers`]: servers that the benchmark starts itself
 //! - [`compare`]: two kinds of server side by side
@@ -30,6 +31,7 @@ pub mod connection;
 pub mod error;
 pub mod fill;
 pub mod idle;
+pub mod limit;
 pub mod load;
 pub mod pipeline;
 pub mod process;
