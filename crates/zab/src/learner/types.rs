@@ -232,7 +232,7 @@ pub enum LearnerEnd {
         got: Zxid,
     },
     /// A COMMIT of something else than the oldest proposal that waits for one.
-    #[error("commit of {got}, where the next proposal is {next:?}")]
+    #[error("commit of {got}, where {} is next", .next.map_or("none".to_owned(), |next| next.to_string()))]
     UnmatchedCommit {
         /// The oldest proposal that waits.
         next: Option<Zxid>,

@@ -2,6 +2,7 @@
 
 mod replay;
 mod rules;
+mod scenario;
 mod snapshot;
 mod support;
 mod untrusted;
