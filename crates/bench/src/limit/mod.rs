@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 use crate::error::BenchError;
 use crate::report::Report;
 
+/// How long the servers may take to lay out their logs.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What to measure.
 #[derive(Debug, Clone)]
 pub struct LimitOptions {
@@ -171,6 +174,12 @@ fn measure(
     servers: &Servers,
 ) -> Result<LimitResult, BenchError> {
     let mut client = client::Client::open(options, address)?;
+    let patience = Instant::now() + START_PATIENCE;
+    while client.run_until(Instant::now() + Duration::from_millis(10))? == 0 {
+        if Instant::now() > patience {
+            return Err(BenchError::Timeout("the first reply".to_owned()));
+        }
+    }
     client.run_until(Instant::now() + options.warm_up)?;
     let (cpu, start) = (servers.threads.cpu_time()?, Instant::now());
     let replies = client.run_until(start + options.duration)?;
