@@ -93,6 +93,7 @@ write_pom() {
     </dependency>
     <!-- Needed at run time, and left out of the published dependencies of the artifact above. -->
     <dependency><groupId>ch.qos.logback</groupId><artifactId>logback-classic</artifactId><version>$(logback_version)</version></dependency>
+    <dependency><groupId>ch.qos.logback</groupId><artifactId>logback-core</artifactId><version>$(logback_version)</version></dependency>
     <dependency><groupId>io.dropwizard.metrics</groupId><artifactId>metrics-core</artifactId><version>4.1.12.1</version></dependency>
     <dependency><groupId>org.xerial.snappy</groupId><artifactId>snappy-java</artifactId><version>1.1.10.5</version></dependency>
     <dependency><groupId>org.eclipse.jetty</groupId><artifactId>jetty-server</artifactId><version>9.4.58.v20250814</version></dependency>

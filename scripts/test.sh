@@ -3,6 +3,8 @@
 # "N passed, N failed" that counts tests, and each step without tests as one.
 #
 #   scripts/test.sh [step ...]      all steps, or those named: format lint unit fuzz interop
+#   scripts/test.sh matrix          every mix of Java and Rookeeper in one ensemble under every fault:
+#                                   some minutes, not part of the usual steps
 #
 # Environment
 #   JAVA=no          waive the comparison with a Java server; the summary says so
@@ -35,6 +37,12 @@ run_interop() {
         && cargo test -p rookeeper-interop --locked --no-fail-fast
 }
 
+run_matrix() {
+    cargo build -p rookeeper --locked \
+        && cargo test -p rookeeper-interop --locked --no-fail-fast --test ensemble_mixed -- \
+            --include-ignored
+}
+
 # Adds up cargo's "test result" lines of a step's output; a step without tests counts as one.
 count() {
     local log=$1 outcome=$2 sums tests_passed tests_failed
@@ -60,8 +68,8 @@ for step in "${steps[@]}"; do
         echo "test.sh: no step is called $step" >&2
         exit 2
     fi
-    if [ "$step" = interop ] && [ "${JAVA:-}" = no ]; then
-        summary+=("interop: WAIVED by JAVA=no, nothing was compared with a Java server")
+    if [[ $step =~ ^(interop|matrix)$ ]] && [ "${JAVA:-}" = no ]; then
+        summary+=("$step: WAIVED by JAVA=no, nothing was compared with a Java server")
         continue
     fi
     echo "== $step"

@@ -107,7 +107,7 @@ impl Load {
     /// # Panics
     /// With the first errors.
     pub fn check(&self) {
-        let errors = self.shared.errors.lock().expect("no lane panics with the lock");
+        let errors = self.shared.errors.lock().expect("no lane panics with the lock").clone();
         assert!(errors.is_empty(), "{:?}", &errors[..errors.len().min(5)]);
     }
 
@@ -122,10 +122,10 @@ impl Load {
     ///
     /// # Panics
     /// With the first thing that is wrong.
-    pub fn finish(self, ensemble: &mut Ensemble) -> Summary {
+    pub fn finish(mut self, ensemble: &mut Ensemble) -> Summary {
         ensemble.wait_serving();
         self.shared.stop.store(true, Ordering::Relaxed);
-        let joined = self.lanes.into_iter().map(JoinHandle::join);
+        let joined = std::mem::take(&mut self.lanes).into_iter().map(JoinHandle::join);
         let mut lanes: Vec<Lane> = joined.map(|lane| lane.expect("no lane panics")).collect();
         // A lane that lost its connection at the end takes its session up again.
         for lane in &mut lanes {
@@ -150,6 +150,12 @@ impl Load {
         }
         let digests = digests::compare(ensemble).unwrap_or_else(|why| panic!("{why}"));
         summarise(&lanes, tree.len(), digests)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
     }
 }
 

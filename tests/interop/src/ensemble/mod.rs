@@ -21,6 +21,7 @@
 //! - [`history`]: what sessions asked and were told, and the judgement of it
 //! - [`lane`]: one session that writes, reads and checks
 //! - [`load`]: many lanes, and the final comparison
+//! - [`scenario`]: what every mix of members passes
 
 pub mod client;
 pub mod digests;
@@ -31,4 +32,5 @@ pub mod load;
 pub mod member;
 pub mod network;
 pub mod program;
+pub mod scenario;
 pub mod tree;
