@@ -102,6 +102,9 @@ pub enum ElectionInput<'a> {
     },
     /// A configuration was proposed or committed.
     Ensemble(Ensemble),
+    /// This server takes no part until it looks again: it says nothing of a leader that it does
+    /// not have any more.
+    Withdraw,
 }
 
 /// What to do for an election, in this order.
@@ -155,7 +158,7 @@ struct Answer {
 
 #[derive(Debug)]
 enum Phase {
-    /// Before the first election.
+    /// Before the first election, or withdrawn.
     Idle,
     Looking(Looking),
     Settled(Ballot),
@@ -263,6 +266,10 @@ impl Election {
             }
             ElectionInput::Designated { leader, zxid } => self.designated(leader, zxid, effects),
             ElectionInput::Ensemble(ensemble) => self.reconfigure(now_ms, ensemble, effects),
+            ElectionInput::Withdraw => {
+                self.answers.clear();
+                self.phase = Phase::Idle;
+            }
         }
     }
 
