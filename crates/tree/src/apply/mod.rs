@@ -8,8 +8,10 @@
 //! - [`record`]: transactions as decoded
 //! - [`nodes`]: what each operation does to the znodes
 //! - [`session`]: sessions and their ephemerals
+//! - `config`: the configuration of the ensemble, shown without a transaction
 //! - [`reply`]: the reply that a client gets
 
+mod config;
 pub mod nodes;
 pub mod record;
 pub mod reply;
