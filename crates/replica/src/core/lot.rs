@@ -2,12 +2,12 @@
 
 /// A small generator (splitmix64): good enough for thresholds, useless for secrets.
 #[derive(Debug)]
-pub(super) struct Lot {
+pub(crate) struct Lot {
     state: u64,
 }
 
 impl Lot {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Lot { state: seed }
     }
 
@@ -20,12 +20,12 @@ impl Lot {
     }
 
     /// A number below `bound`; 0 for a bound of 0.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
     /// A number from 0 to 1, 1 excluded.
-    pub(super) fn fraction(&mut self) -> f64 {
+    pub(crate) fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }

@@ -55,7 +55,7 @@ use admit::Backlog;
 use clean_up::CleanUp;
 use commit::Commit;
 use learning::Learning;
-use lot::Lot;
+pub(crate) use lot::Lot;
 pub use message::{CoreEffect, CoreInput, CoreRole};
 use outbox::Outbox;
 pub(crate) use password::password;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_jute::{ServerId, Zxid, limits};
 use rookeeper_tree::AccessControl;
 use rookeeper_tree::prepare::PrepareConfig;
+use rookeeper_zab::election::ElectionConfig;
+use rookeeper_zab::links::LinksConfig;
 use rookeeper_zab::membership::{Address, Membership, MembershipRules};
 use rookeeper_zab::sync::{LogIndex, SyncRules};
 
@@ -50,13 +52,19 @@ pub struct MemberConfig {
     pub notification_interval_ms_min: u64,
     /// The last one (`zookeeper.fastleader.maxNotificationInterval`).
     pub notification_interval_ms_max: u64,
-    /// How long a leader waits for a quorum's epochs while a voter looks for another leader, in
-    /// milliseconds; `None` for `initLimit` (`zookeeper.leader.maxTimeToWaitForEpoch`, -1).
-    pub max_time_to_wait_for_epoch_ms: Option<u64>,
+    /// After so many milliseconds without an epoch, a voter of this leader's that looks for
+    /// another one ends its leadership; `None` for never
+    /// (`zookeeper.leader.maxTimeToWaitForEpoch`, -1).
+    pub epoch_wait_ms_max: Option<u64>,
     /// What bounds a leader's choice between log and snapshot.
     pub sync: SyncRules,
-    /// Bytes that may wait for one learner before it is disconnected.
-    pub learner_queue_bytes_max: usize,
+    /// Observers' snapshots at one time (`zookeeper.leader.maxConcurrentSnapSyncs`).
+    pub snap_syncs_max: usize,
+    /// Observers' DIFFs and TRUNCs at one time (`zookeeper.leader.maxConcurrentDiffSyncs`).
+    pub diff_syncs_max: usize,
+    /// The longest buffer that is taken from a peer, in bytes (`jute.maxbuffer` and its extra
+    /// size).
+    pub packet_len_max: usize,
     /// An observer that has lost its leader looks again after up to this long, in milliseconds
     /// (`zookeeper.observer.election.DelayMs`, 200).
     pub observer_election_delay_ms: u64,
@@ -82,12 +90,36 @@ impl MemberConfig {
             finalize_wait_ms: 200,
             notification_interval_ms_min: 200,
             notification_interval_ms_max: 60_000,
-            max_time_to_wait_for_epoch_ms: None,
+            epoch_wait_ms_max: None,
             sync: SyncRules::default(),
-            learner_queue_bytes_max: 256 << 20,
+            snap_syncs_max: 10,
+            diff_syncs_max: 100,
+            packet_len_max: 2 * limits::JUTE_MAXBUFFER_DEFAULT,
             observer_election_delay_ms: 200,
             leaves_on_divergence: true,
             seed: 0,
+        }
+    }
+}
+
+impl MemberConfig {
+    pub(super) fn election(&self) -> ElectionConfig {
+        ElectionConfig {
+            me: self.me,
+            finalize_wait_ms: self.finalize_wait_ms,
+            notification_interval_ms_min: self.notification_interval_ms_min,
+            notification_interval_ms_max: self.notification_interval_ms_max,
+            rules: self.rules,
+        }
+    }
+
+    pub(super) fn links(&self) -> LinksConfig {
+        let sync_limit_ms = self.tick_time_ms * u64::from(self.sync_limit);
+        LinksConfig {
+            me: self.me,
+            addresses: self.election_addresses.clone(),
+            multi_address_enabled: self.rules.multi_address_enabled,
+            handshake_timeout_ms: self.handshake_timeout_ms.unwrap_or(sync_limit_ms),
         }
     }
 }

@@ -42,8 +42,11 @@ pub enum ReplicaInput<'a> {
     /// A connection of the quorum port ended, could not be written, or was closed by the driver
     /// because its queue is too long.
     QuorumClosed(ConnectionId),
-    /// The disk could not give the history for a connection without a gap; the driver has closed
-    /// it, and no [`ReplicaInput::QuorumClosed`] follows.
+    /// A part of an [`rookeeper_zab::Outgoing::History`] or `Snapshot` was written to a
+    /// connection: the learner has a reason to be silent.
+    QuorumWritten(ConnectionId),
+    /// The disk could not give the history for a connection without a gap. The driver has closed
+    /// nothing yet.
     HistoryFailed(ConnectionId),
     /// The disk has something to say.
     Storage(StorageReport),

@@ -22,7 +22,8 @@
 //! 4. **Election port.** [`ReplicaEffect::Link`] as [`rookeeper_zab::links`] says. A `Dial` is
 //!    answered by `Dialled` or `DialFailed`, a `Write` by `Written` once all of it is written.
 //! 5. **Quorum port.** It is open always. `QuorumAccepted` comes first of a connection, then its
-//!    bytes in order, then `QuorumClosed` once, unless the replica closed it. Each connection has
+//!    bytes in order, then `QuorumClosed` once, unless the replica closed it. After each part of a
+//!    `History` or `Snapshot` item that was written, `QuorumWritten`. Each connection has
 //!    a queue of [`rookeeper_zab::Outgoing`] items written in order; a queue longer than its limit
 //!    is closed. Numbers of connections are never used again, of either port.
 //! 6. **Dialling.** [`ReplicaEffect::QuorumDial`] is answered once, with its number. A later dial
@@ -41,13 +42,30 @@
 //! - [`MemberConfig`], [`Recovered`]: what a member goes by, and what its disk held
 //! - [`ReplicaInput`], [`StorageReport`]: what it is told
 //! - [`ReplicaEffect`], [`StorageCommand`]: what it asks for
+//! - `replica`: [`Replica`], and how effects of one machine reach the next one
+//! - `looking`: elections and their links
+//! - `leading`, `learning`: between the pipeline and the leader or learner machine
+//! - `ending`: the end of a part: every stage is joined
+//! - `storage`: what the disk was asked for and has not answered
+//! - `configuration`: configurations proposed, committed, shown
+//! - `report`: [`MemberReport`]
 
 mod config;
+mod configuration;
 mod effect;
+mod ending;
 mod input;
+mod leading;
+mod learning;
+mod looking;
+mod replica;
+mod report;
+mod storage;
 
 pub use config::{MemberConfig, Recovered, ReplicaConfig, ReplicaStartError};
 pub use effect::{
     DivergenceResponse, EndReason, MemberEvent, ReplicaEffect, ServerState, StorageCommand,
 };
 pub use input::{ReplicaInput, StorageReport};
+pub use replica::Replica;
+pub use report::MemberReport;

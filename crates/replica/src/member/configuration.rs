@@ -1,0 +1,145 @@
+//! Configurations: proposed, committed, shown in the tree (Java: `QuorumPeer.processReconfig`).
+
+use std::sync::Arc;
+
+use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_zab::election::ElectionInput;
+use rookeeper_zab::membership::Membership;
+use rookeeper_zab::quorum::Ensemble;
+
+use super::effect::{MemberEvent, ReplicaEffect, StorageCommand};
+use super::ending::Next;
+use super::replica::{Context, Part, Replica};
+use crate::core::CoreEffect;
+use crate::ids::Now;
+use crate::shared::Shared;
+
+impl Replica {
+    /// A configuration was proposed: from now on it decides beside the committed one.
+    pub(super) fn last_seen(&mut self, membership: Arc<Membership>, context: &mut Context<'_>) {
+        let known = self.ensemble.last_seen();
+        let same = membership.version() == known.version() && !membership.differs_from(known);
+        if membership.version() < known.version() || same {
+            return;
+        }
+        let committed = self.ensemble.committed().clone();
+        self.use_ensemble(Ensemble::with_last_seen(committed, membership.clone()), context);
+        self.store(StorageCommand::WriteMembership { membership, last_seen: true }, context);
+    }
+
+    /// A configuration is committed. Where it changes this server's role or the leader, the part
+    /// ends once the transaction is applied.
+    pub(super) fn activate(
+        &mut self,
+        zxid: Zxid,
+        membership: Arc<Membership>,
+        designated: Option<ServerId>,
+        context: &mut Context<'_>,
+    ) {
+        let before = self.ensemble.committed().clone();
+        if membership.version() <= before.version() {
+            return;
+        }
+        let me = self.config.member.me;
+        let role = self.ensemble.role(me);
+        let mut last_seen = self.ensemble.last_seen().clone();
+        if last_seen.version() <= membership.version() {
+            last_seen = membership.clone();
+        }
+        let version = membership.version();
+        self.use_ensemble(Ensemble::with_last_seen(membership.clone(), last_seen), context);
+        let command =
+            StorageCommand::WriteMembership { membership: membership.clone(), last_seen: false };
+        self.store(command, context);
+        self.show(membership.clone(), context);
+        context.push(ReplicaEffect::Event(MemberEvent::Reconfigured { version }));
+        if !membership.differs_from(&before) {
+            return;
+        }
+        let leader = self.election.leader();
+        let next = match designated {
+            Some(designated) if leader != Some(designated) => {
+                Some(Next::Designated { leader: designated, zxid })
+            }
+            Some(_) => None,
+            None => leader_moved(leader, &before, &membership).then_some(Next::Look),
+        };
+        let next = next.or((self.ensemble.role(me) != role).then_some(Next::Look));
+        if let Some(next) = next {
+            self.leave_after(zxid, next, context);
+        }
+    }
+
+    /// Ends the part when a transaction is applied: whoever asked for it is answered first.
+    fn leave_after(&mut self, zxid: Zxid, next: Next, context: &mut Context<'_>) {
+        let serving = match &mut self.part {
+            Part::Leading(leading) => {
+                leading.leave = Some((zxid, next));
+                leading.established
+            }
+            Part::Learning(learning) => {
+                learning.leave = Some((zxid, next));
+                learning.serving
+            }
+            _ => return,
+        };
+        if serving {
+            self.leave_if_applied(context);
+        } else {
+            self.end_part(next, context);
+        }
+    }
+
+    fn use_ensemble(&mut self, ensemble: Ensemble, context: &mut Context<'_>) {
+        self.ensemble = ensemble.clone();
+        self.step_election(ElectionInput::Ensemble(ensemble), context);
+        self.update_peers(context);
+    }
+
+    /// The tree shall show a configuration, and the driver know of it.
+    pub(super) fn show(&mut self, membership: Arc<Membership>, context: &mut Context<'_>) {
+        let at_once = !self.is_serving();
+        self.unshown = Some(Unshown { membership: membership.clone(), at_once });
+        context.push(ReplicaEffect::Membership(membership));
+        context.push(ReplicaEffect::Core(CoreEffect::Apply));
+    }
+
+    /// A tree was loaded, which shows what the configuration was when its snapshot was taken.
+    pub(super) fn show_again(&mut self, context: &mut Context<'_>) {
+        let membership = self.ensemble.committed().clone();
+        self.unshown = Some(Unshown { membership, at_once: true });
+        context.push(ReplicaEffect::Core(CoreEffect::Apply));
+    }
+
+    /// Puts the committed configuration into the tree, where it is not there yet. It is no
+    /// transaction: what is below `/zookeeper` is in no digest.
+    pub(super) fn show_configuration(&mut self, now: Now, shared: &mut Shared) {
+        let Some(Unshown { membership, at_once }) = &self.unshown else { return };
+        let version = Zxid(membership.version());
+        if *at_once || shared.tree.last_processed_zxid() >= version {
+            shared.tree.set_config(membership.to_string().as_bytes(), version, now.wall_ms);
+            self.unshown = None;
+        }
+    }
+}
+
+/// A configuration that the tree does not show yet.
+#[derive(Debug)]
+pub(super) struct Unshown {
+    pub(super) membership: Arc<Membership>,
+    /// Nobody is served. Otherwise its transaction shows it, and tells the watchers.
+    pub(super) at_once: bool,
+}
+
+/// Whether a leader has no vote any more, or another place.
+fn leader_moved(leader: Option<ServerId>, before: &Membership, after: &Membership) -> bool {
+    let Some(leader) = leader else { return true };
+    let place = |membership: &Membership| {
+        let member = membership.member(leader).filter(|_| membership.is_voter(leader))?;
+        Some(member.addresses.iter().map(|address| address.quorum.clone()).collect::<Vec<_>>())
+    };
+    match (place(before), place(after)) {
+        (Some(before), Some(after)) => before != after,
+        _ => true,
+    }
+}

@@ -1,0 +1,144 @@
+//! This server as leader: between its pipeline and the leader machine.
+
+use std::sync::Arc;
+
+use rookeeper_jute::ServerId;
+use rookeeper_zab::election::{ElectionInput, Outcome};
+use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
+use rookeeper_zab::links::ConnectionId;
+use rookeeper_zab::membership::Membership;
+
+use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
+use super::replica::{Context, Leading, Part, Replica};
+use crate::core::{CoreEffect, CoreInput, CoreRole};
+
+impl Replica {
+    /// Leads: nobody is served before a quorum has this server's history.
+    pub(super) fn lead(&mut self, outcome: &Outcome, context: &mut Context<'_>) {
+        let member = &self.config.member;
+        let config = LeaderConfig {
+            me: member.me,
+            ensemble: self.ensemble.clone(),
+            tick_time_ms: member.tick_time_ms,
+            init_limit: member.init_limit,
+            sync_limit: member.sync_limit,
+            accepted_epoch: self.accepted_epoch,
+            current_epoch: self.current_epoch,
+            last_zxid: self.end_of_history(context),
+            sync: member.sync,
+            oracle: self.oracle,
+            epoch_wait_ms_max: member.epoch_wait_ms_max,
+            supporters: outcome.supporters.clone(),
+            snap_syncs_max: member.snap_syncs_max,
+            diff_syncs_max: member.diff_syncs_max,
+            packet_len_max: member.packet_len_max,
+            reconfig_enabled: self.config.prepare.reconfig_enabled,
+        };
+        let machine = Leader::new(config, self.history.clone(), context.now_ms());
+        self.part = Part::Leading(Box::new(Leading { machine, established: false, leave: None }));
+        self.announce(ServerState::Leading, context);
+        self.step_leader(LeaderInput::Start, context);
+    }
+
+    /// Somebody connected to the quorum port: only who leads has anything to say.
+    pub(super) fn accepted(&mut self, connection: ConnectionId, context: &mut Context<'_>) {
+        if matches!(self.part, Part::Leading(_)) {
+            self.connections.insert(connection);
+            self.step_leader(LeaderInput::Accepted(connection), context);
+        } else {
+            context.push(ReplicaEffect::QuorumClose(connection));
+        }
+    }
+
+    pub(super) fn voter_looks(&mut self, voter: ServerId, context: &mut Context<'_>) {
+        self.step_leader(LeaderInput::VoterLooks(voter), context);
+    }
+
+    pub(super) fn leader_asks(&mut self, effect: LeaderEffect, context: &mut Context<'_>) {
+        let Part::Leading(leading) = &mut self.part else { return };
+        match effect {
+            LeaderEffect::Send { connection, item } => {
+                context.push(ReplicaEffect::QuorumSend { connection, item });
+            }
+            LeaderEffect::Close { connection, .. } => {
+                if self.connections.remove(&connection) {
+                    context.push(ReplicaEffect::QuorumClose(connection));
+                }
+            }
+            LeaderEffect::WriteEpoch { kind, epoch } => {
+                self.store(StorageCommand::WriteEpoch { kind, epoch }, context);
+            }
+            LeaderEffect::Established { epoch } => {
+                leading.established = true;
+                self.make_core(CoreRole::Leading { epoch }, context);
+                self.step_election(ElectionInput::Synchronised { epoch }, context);
+                let event = MemberEvent::Established { epoch };
+                context.push(ReplicaEffect::Event(event));
+                // The tree shows the epoch's counter 0 from now on.
+                context.push(ReplicaEffect::Core(CoreEffect::Apply));
+            }
+            LeaderEffect::Commit(zxid) => {
+                self.tell_leading_core(CoreInput::Committed(zxid), context);
+            }
+            LeaderEffect::Forwarded { connection, learner, request } => {
+                let input = CoreInput::Forwarded { learner: connection, server: learner, request };
+                self.tell_leading_core(input, context);
+            }
+            LeaderEffect::Touched { connection, sessions } => {
+                let input = CoreInput::Touched { learner: connection, sessions };
+                self.tell_leading_core(input, context);
+            }
+            LeaderEffect::Revalidate { connection, session, timeout_ms } => {
+                let input = CoreInput::Revalidate { learner: connection, session, timeout_ms };
+                self.tell_leading_core(input, context);
+            }
+            LeaderEffect::SyncConfirmed(ticket) => {
+                self.tell_leading_core(CoreInput::SyncConfirmed(ticket), context);
+            }
+            LeaderEffect::LearnerUp { server, observer, .. } => {
+                let event = MemberEvent::LearnerUp { server, observer };
+                context.push(ReplicaEffect::Event(event));
+            }
+            LeaderEffect::LearnerGone(connection) => {
+                self.tell_leading_core(CoreInput::LearnerGone(connection), context);
+            }
+            LeaderEffect::LastSeen(membership) => self.last_seen(membership, context),
+            LeaderEffect::Activate { zxid, membership, designated } => {
+                self.activate(zxid, membership, Some(designated), context);
+            }
+            LeaderEffect::Stopped => self.abandon("the leader was told to stop", context),
+            LeaderEffect::Abandon(end) => self.abandon(&end.to_string(), context),
+        }
+    }
+
+    /// Tells the core of an established leader; one that does not lead yet has no use for it.
+    fn tell_leading_core(&mut self, input: CoreInput, context: &mut Context<'_>) {
+        if matches!(self.core_role, CoreRole::Leading { .. }) {
+            self.step_core(input, context);
+        }
+    }
+
+    pub(super) fn core_asks_leader(&mut self, effect: CoreEffect, context: &mut Context<'_>) {
+        match effect {
+            CoreEffect::SyncWanted { ticket, learner } => {
+                let input = LeaderInput::SyncWanted { ticket, connection: learner };
+                self.step_leader(input, context);
+            }
+            CoreEffect::Revalidated { learner, session, valid } => {
+                let input = LeaderInput::Revalidated { connection: learner, session, valid };
+                self.step_leader(input, context);
+            }
+            CoreEffect::Reconfigured { zxid, membership } => {
+                let text = String::from_utf8_lossy(&membership);
+                let membership = Membership::parse(&text, &self.config.member.rules)
+                    .expect("the text of a configuration that was just made")
+                    .with_version(zxid.0);
+                let membership = Arc::new(membership);
+                self.step_leader(LeaderInput::Reconfigured { zxid, membership }, context);
+            }
+            // A new epoch by an election that is planned: nobody's session is lost by it.
+            CoreEffect::EpochExhausted => self.step_leader(LeaderInput::Stop, context),
+            _ => unreachable!("nothing else is for the leader machine"),
+        }
+    }
+}

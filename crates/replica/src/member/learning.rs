@@ -1,0 +1,259 @@
+//! This server as follower or observer: between its pipeline and the learner machine.
+
+use rookeeper_jute::ServerId;
+use rookeeper_zab::election::ElectionInput;
+use rookeeper_zab::leader::LeaderInput;
+use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
+use rookeeper_zab::links::ConnectionId;
+use rookeeper_zab::membership::{Address, Role};
+use rookeeper_zab::{EpochKind, Outgoing};
+
+use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
+use super::ending::Barred;
+use super::replica::{Context, Learning, Part, Replica, UNKNOWN};
+use crate::core::{CoreEffect, CoreInput, CoreRole};
+
+/// What a learner says in the place of its current epoch where it must not be counted.
+const UNCOUNTED: i64 = -1;
+
+impl Replica {
+    /// Learns from a leader.
+    pub(super) fn learn(&mut self, leader: ServerId, role: Role, context: &mut Context<'_>) {
+        let member = &self.config.member;
+        let barred = self.barred.is_some();
+        let config = LearnerConfig {
+            me: member.me,
+            leader,
+            role,
+            tick_time_ms: member.tick_time_ms,
+            init_limit: member.init_limit,
+            sync_limit: member.sync_limit,
+            connect_limit: member.connect_limit,
+            config_version: self.ensemble.committed().version(),
+            accepted_epoch: self.accepted_epoch,
+            current_epoch: if barred { UNCOUNTED } else { self.current_epoch },
+            last_zxid: if barred { UNKNOWN } else { self.end_of_history(context) },
+            buffer_len_max: member.packet_len_max,
+            rules: member.rules,
+        };
+        let observer = role == Role::Observer;
+        self.part = Part::Learning(Box::new(Learning {
+            machine: Learner::new(config, context.now_ms()),
+            leader,
+            observer,
+            connection: None,
+            dial: None,
+            sync: None,
+            serving: false,
+            leave: None,
+        }));
+        let state = if observer { ServerState::Observing } else { ServerState::Following };
+        self.announce(state, context);
+        self.step_learner(LearnerInput::Start, context);
+    }
+
+    fn leader_addresses(&self, leader: ServerId) -> Vec<Address> {
+        let mut addresses = Vec::new();
+        for membership in [self.ensemble.committed(), self.ensemble.last_seen()] {
+            for address in membership.member(leader).iter().flat_map(|member| &member.addresses) {
+                if !addresses.contains(&address.quorum) {
+                    addresses.push(address.quorum.clone());
+                }
+            }
+        }
+        addresses
+    }
+
+    fn dial_leader(&mut self, context: &mut Context<'_>) {
+        let Part::Learning(learning) = &mut self.part else { return };
+        self.dials += 1;
+        learning.dial = Some(self.dials);
+        let leader = learning.leader;
+        let addresses = self.leader_addresses(leader);
+        context.push(ReplicaEffect::QuorumDial { dial: self.dials, addresses });
+    }
+
+    pub(super) fn dialled(
+        &mut self,
+        dial: u64,
+        connection: ConnectionId,
+        context: &mut Context<'_>,
+    ) {
+        match &mut self.part {
+            Part::Learning(learning) if learning.dial == Some(dial) => {
+                learning.dial = None;
+                learning.connection = Some(connection);
+                self.connections.insert(connection);
+                self.step_learner(LearnerInput::Connected, context);
+            }
+            _ => context.push(ReplicaEffect::QuorumClose(connection)),
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, dial: u64, context: &mut Context<'_>) {
+        if let Part::Learning(learning) = &mut self.part
+            && learning.dial == Some(dial)
+        {
+            learning.dial = None;
+            self.step_learner(LearnerInput::ConnectFailed, context);
+        }
+    }
+
+    /// Bytes of the quorum port, for whichever machine is there.
+    pub(super) fn received(
+        &mut self,
+        connection: ConnectionId,
+        bytes: &[u8],
+        context: &mut Context<'_>,
+    ) {
+        if self.connections.contains(&connection) {
+            self.step_leader(LeaderInput::Received { connection, bytes }, context);
+            self.step_learner(LearnerInput::Received(bytes), context);
+        }
+    }
+
+    /// A connection of the quorum port has ended by itself.
+    pub(super) fn closed(&mut self, connection: ConnectionId, context: &mut Context<'_>) {
+        if !self.connections.remove(&connection) {
+            return;
+        }
+        self.step_leader(LeaderInput::Closed(connection), context);
+        if let Part::Learning(learning) = &mut self.part
+            && learning.connection == Some(connection)
+        {
+            learning.connection = None;
+            self.step_learner(LearnerInput::Closed, context);
+        }
+    }
+
+    /// The election link to a peer is lost. A leader that cannot be connected to either is not
+    /// tried for all of `initLimit`.
+    pub(super) fn leader_is_unreachable(&mut self, peer: ServerId, context: &mut Context<'_>) {
+        if let Part::Learning(learning) = &self.part
+            && learning.leader == peer
+            && learning.connection.is_none()
+        {
+            self.abandon("the leader cannot be reached", context);
+        }
+    }
+
+    pub(super) fn learner_asks(&mut self, effect: LearnerEffect, context: &mut Context<'_>) {
+        let Part::Learning(learning) = &mut self.part else { return };
+        let connection = learning.connection;
+        match effect {
+            LearnerEffect::Connect => self.dial_leader(context),
+            LearnerEffect::Send(bytes) => {
+                let item = Outgoing::Bytes(bytes);
+                let send = |connection| ReplicaEffect::QuorumSend { connection, item };
+                context.effects.extend(connection.map(send));
+            }
+            LearnerEffect::Disconnect => {
+                learning.dial = None;
+                learning.connection = None;
+                if let Some(connection) = connection
+                    && self.connections.remove(&connection)
+                {
+                    context.push(ReplicaEffect::QuorumClose(connection));
+                }
+            }
+            LearnerEffect::PauseReading => {
+                context.effects.extend(connection.map(ReplicaEffect::QuorumPause));
+            }
+            LearnerEffect::ResumeReading => {
+                context.effects.extend(connection.map(ReplicaEffect::QuorumResume));
+            }
+            LearnerEffect::WriteEpoch { kind, epoch } => self.write_epoch(kind, epoch, context),
+            LearnerEffect::Begin(start) => self.begin_sync(start, context),
+            LearnerEffect::SnapshotBytes(bytes) => {
+                self.store(StorageCommand::InstallBytes(bytes), context);
+            }
+            LearnerEffect::SnapshotEnd => self.store(StorageCommand::EndInstall, context),
+            LearnerEffect::Settle => self.store(StorageCommand::Settle, context),
+            LearnerEffect::LastSeen(membership) => self.last_seen(membership, context),
+            LearnerEffect::Activate { zxid, membership, designated } => {
+                self.activate(zxid, membership, designated, context);
+            }
+            LearnerEffect::Serve { epoch } => {
+                learning.serving = true;
+                self.step_election(ElectionInput::Synchronised { epoch }, context);
+                context.push(ReplicaEffect::Event(MemberEvent::UpToDate { epoch }));
+                self.step_core(CoreInput::Serve, context);
+            }
+            LearnerEffect::Proposals(segment) => {
+                self.step_core(CoreInput::Proposals(segment), context);
+            }
+            LearnerEffect::Commit(zxid) => self.step_core(CoreInput::Committed(zxid), context),
+            LearnerEffect::Revalidated { session, valid } => {
+                self.step_core(CoreInput::Revalidated { session, valid }, context);
+            }
+            LearnerEffect::SyncDone => self.step_core(CoreInput::SyncDone, context),
+            LearnerEffect::TouchesWanted => self.touches_wanted(context),
+            LearnerEffect::Abandon(end) => self.abandon(&end.to_string(), context),
+        }
+    }
+
+    fn write_epoch(&mut self, kind: EpochKind, epoch: i64, context: &mut Context<'_>) {
+        self.store(StorageCommand::WriteEpoch { kind, epoch }, context);
+    }
+
+    /// A core that has no role yet has heard of nobody.
+    fn touches_wanted(&mut self, context: &mut Context<'_>) {
+        if self.is_without_role() {
+            self.step_learner(LearnerInput::Touches(Vec::new()), context);
+        } else {
+            self.step_core(CoreInput::TouchesWanted, context);
+        }
+    }
+
+    fn begin_sync(&mut self, start: SyncStart, context: &mut Context<'_>) {
+        if let Part::Learning(learning) = &mut self.part {
+            learning.sync = Some(start);
+        }
+        match start {
+            SyncStart::Diff => self.start_learning(context),
+            SyncStart::Trunc(zxid) => self.store(StorageCommand::Truncate(zxid), context),
+            SyncStart::Snap(zxid) => {
+                self.staged = true;
+                self.store(StorageCommand::BeginInstall(zxid), context);
+            }
+        }
+    }
+
+    /// The tree is where the leader's history goes on.
+    fn start_learning(&mut self, context: &mut Context<'_>) {
+        let Part::Learning(learning) = &self.part else { return };
+        let observer = learning.observer;
+        self.make_core(CoreRole::Learning { observer }, context);
+        self.step_learner(LearnerInput::Ready, context);
+    }
+
+    /// The disk has put another tree in place, as a TRUNC or a SNAP asked for.
+    pub(super) fn reloaded(&mut self, context: &mut Context<'_>) {
+        if let Part::Learning(learning) = &self.part
+            && matches!(learning.sync, Some(SyncStart::Trunc(_) | SyncStart::Snap(_)))
+        {
+            self.start_learning(context);
+        }
+    }
+
+    /// The leader's history up to NEWLEADER is this server's.
+    pub(super) fn settled(&mut self, context: &mut Context<'_>) {
+        let snapshot = std::mem::take(&mut self.staged);
+        if snapshot || self.barred == Some(Barred::Unproven) {
+            self.barred = None;
+        }
+        self.step_learner(LearnerInput::Settled, context);
+    }
+
+    pub(super) fn core_asks_learner(&mut self, effect: CoreEffect, context: &mut Context<'_>) {
+        let input = match effect {
+            CoreEffect::Forward(request) => LearnerInput::Forward(request),
+            CoreEffect::Revalidate { session, timeout_ms } => {
+                LearnerInput::Revalidate { session, timeout_ms }
+            }
+            CoreEffect::Touches(sessions) => LearnerInput::Touches(sessions),
+            _ => unreachable!("nothing else is for the learner machine"),
+        };
+        self.step_learner(input, context);
+    }
+}

@@ -1,0 +1,105 @@
+//! Elections and their links.
+
+use rookeeper_jute::Zxid;
+use rookeeper_jute::quorum::PeerState;
+use rookeeper_zab::election::{ElectionEffect, ElectionInput, Outcome};
+use rookeeper_zab::links::{LinksEffect, LinksInput};
+use rookeeper_zab::membership::Role;
+
+use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
+use super::replica::{Context, Part, Replica, UNKNOWN};
+use super::storage::Awaited;
+
+/// Peers whose last message is kept while this server does not elect.
+const HELD_MAX: usize = 512;
+
+impl Replica {
+    /// Looks for a leader.
+    pub(super) fn look(&mut self, context: &mut Context<'_>) {
+        self.part = Part::Looking { since_ms: context.now_ms() };
+        self.announce(ServerState::Looking, context);
+        let last_zxid = if self.barred.is_some() { UNKNOWN } else { self.end_of_history(context) };
+        let look = ElectionInput::Look { last_zxid, current_epoch: self.current_epoch };
+        self.step_election(look, context);
+        for (from, body) in std::mem::take(&mut self.held) {
+            self.step_election(ElectionInput::Message { from, body: &body }, context);
+        }
+    }
+
+    /// The last transaction of the log, or the start of a later epoch in which nothing was logged
+    /// yet: that names no transaction, but who had it had all that was committed before.
+    pub(super) fn end_of_history(&self, context: &Context<'_>) -> Zxid {
+        self.last_zxid.max(context.shared.tree.last_processed_zxid())
+    }
+
+    pub(super) fn election_asks(&mut self, effect: ElectionEffect, context: &mut Context<'_>) {
+        if self.awaited.contains(&Awaited::Adopted) {
+            return self.deferred.push_back(effect);
+        }
+        match effect {
+            ElectionEffect::Send { to, message } => {
+                self.step_links(LinksInput::Send { to, message }, context);
+            }
+            ElectionEffect::Adopt(membership) => {
+                self.ensemble.adopt(membership.clone());
+                self.update_peers(context);
+                self.show(membership.clone(), context);
+                context.push(ReplicaEffect::Storage(StorageCommand::WriteMembership {
+                    membership,
+                    last_seen: false,
+                }));
+                self.awaited.push_back(Awaited::Adopted);
+            }
+            ElectionEffect::Settled(outcome) => self.elected(&outcome, context),
+            ElectionEffect::VoterLooks(voter) => self.voter_looks(voter, context),
+        }
+    }
+
+    /// An adopted configuration is durable.
+    pub(super) fn go_on_electing(&mut self, context: &mut Context<'_>) {
+        for effect in std::mem::take(&mut self.deferred) {
+            self.election_asks(effect, context);
+        }
+    }
+
+    fn elected(&mut self, outcome: &Outcome, context: &mut Context<'_>) {
+        let Part::Looking { since_ms } = self.part else { return };
+        let leader = outcome.vote.leader;
+        let took_ms = context.now_ms().saturating_sub(since_ms);
+        let event = MemberEvent::Elected { leader, round: outcome.round, took_ms };
+        context.push(ReplicaEffect::Event(event));
+        match outcome.state {
+            PeerState::Leading => self.lead(outcome, context),
+            PeerState::Following => self.learn(leader, Role::Participant, context),
+            PeerState::Observing => self.learn(leader, Role::Observer, context),
+            PeerState::Looking => unreachable!("an election ends with a leader"),
+        }
+    }
+
+    pub(super) fn links_ask(&mut self, effect: LinksEffect, context: &mut Context<'_>) {
+        match effect {
+            LinksEffect::Dial { .. }
+            | LinksEffect::Write { .. }
+            | LinksEffect::Finish(_)
+            | LinksEffect::Close(..) => context.push(ReplicaEffect::Link(effect)),
+            LinksEffect::Deliver { from, message } => match &self.part {
+                Part::Ending(_) | Part::Pausing { .. } => {
+                    if self.held.len() < HELD_MAX || self.held.contains_key(&from) {
+                        self.held.insert(from, message);
+                    }
+                }
+                Part::Apart => {}
+                Part::Looking { .. } | Part::Leading(_) | Part::Learning(_) => {
+                    self.step_election(ElectionInput::Message { from, body: &message }, context);
+                }
+            },
+            LinksEffect::PeerUp(peer) => {
+                self.step_election(ElectionInput::PeerUp(peer), context);
+            }
+            LinksEffect::PeerDown(peer) => {
+                self.step_election(ElectionInput::PeerDown(peer), context);
+                self.leader_is_unreachable(peer, context);
+            }
+        }
+    }
+}

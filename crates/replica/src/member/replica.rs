@@ -1,0 +1,536 @@
+//! [`Replica`]: what a driver calls, and how effects of one machine reach the next one.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_zab::EpochKind;
+use rookeeper_zab::election::{Election, ElectionEffect, ElectionInput};
+use rookeeper_zab::leader::{Leader, LeaderEffect, LeaderInput};
+use rookeeper_zab::learner::{Learner, LearnerEffect, LearnerInput, SyncStart};
+use rookeeper_zab::links::peer_addresses;
+use rookeeper_zab::links::{ConnectionId, Links, LinksEffect, LinksInput};
+use rookeeper_zab::quorum::{Ensemble, Oracle};
+use rookeeper_zab::sync::LogIndex;
+
+use super::config::{Recovered, ReplicaConfig, ReplicaStartError};
+use super::configuration::Unshown;
+use super::effect::{EndReason, ReplicaEffect, ServerState, StorageCommand};
+use super::ending::{Barred, Ending, Next};
+use super::input::ReplicaInput;
+use super::storage::Awaited;
+use crate::core::{
+    ApplyProgress, Core, CoreEffect, CoreInput, CoreRole, CoreStart, HaltReason, Lot,
+    TICK_INTERVAL_MS,
+};
+use crate::ids::Now;
+use crate::shared::Shared;
+
+/// What a log record costs beside its transaction, in bytes: checksum, length and end mark.
+const RECORD_OVERHEAD: u64 = 13;
+
+/// The zxid of a server that does not know what it should hold.
+pub(super) const UNKNOWN: Zxid = Zxid(-1);
+
+/// A member of an ensemble: see the module's documentation for its driver's duties.
+#[derive(Debug)]
+pub struct Replica {
+    pub(super) config: ReplicaConfig,
+    pub(super) core: Core,
+    /// What the core was made for.
+    pub(super) core_role: CoreRole,
+    pub(super) election: Election,
+    pub(super) links: Links,
+    pub(super) part: Part,
+    pub(super) state: ServerState,
+    /// The epochs on disk.
+    pub(super) accepted_epoch: i64,
+    pub(super) current_epoch: i64,
+    /// The end of the log when no role is played.
+    pub(super) last_zxid: Zxid,
+    pub(super) history: LogIndex,
+    pub(super) ensemble: Ensemble,
+    pub(super) oracle: Oracle,
+    /// Commands that the disk has not answered yet, in order.
+    pub(super) awaited: VecDeque<Awaited>,
+    /// A snapshot is staged and has not taken the old history's place.
+    pub(super) staged: bool,
+    pub(super) disk_full: bool,
+    /// Effects of the election that wait until an adopted configuration is durable.
+    pub(super) deferred: VecDeque<ElectionEffect>,
+    /// The last message of each peer that came while this server did not elect.
+    pub(super) held: BTreeMap<ServerId, Vec<u8>>,
+    /// Connections of the quorum port that are open.
+    pub(super) connections: BTreeSet<ConnectionId>,
+    /// Why this server does not vote.
+    pub(super) barred: Option<Barred>,
+    /// How often the tree was found to differ from the leader's.
+    pub(super) divergences: u32,
+    /// It serves no more until an operator has looked.
+    pub(super) withdrawn: bool,
+    /// Asked to stop; by when it does.
+    pub(super) stop_by_ms: Option<u64>,
+    pub(super) ended: bool,
+    /// A configuration that the tree does not show yet.
+    pub(super) unshown: Option<Unshown>,
+    snapshot_running: bool,
+    /// The tree was loaded anew since the core was made.
+    pub(super) tree_reloaded: bool,
+    pub(super) dials: u64,
+    cores: u64,
+    pub(super) lot: Lot,
+    core_ticked_ms: u64,
+    work: VecDeque<Work>,
+    core_effects: Vec<CoreEffect>,
+}
+
+/// The part that this server plays in its ensemble.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// Elects.
+    Looking { since_ms: u64 },
+    /// Leads, or is about to.
+    Leading(Box<Leading>),
+    /// Learns, or is about to.
+    Learning(Box<Learning>),
+    /// A part has ended; every stage is waited for.
+    Ending(Ending),
+    /// An observer that lets others go first.
+    Pausing { until_ms: u64 },
+    /// Has joined every stage and takes no part.
+    Apart,
+}
+
+/// A leader's state.
+#[derive(Debug)]
+pub(super) struct Leading {
+    pub(super) machine: Leader,
+    pub(super) established: bool,
+    /// Leave once this is applied, for what follows.
+    pub(super) leave: Option<(Zxid, Next)>,
+}
+
+/// A learner's state.
+#[derive(Debug)]
+pub(super) struct Learning {
+    pub(super) machine: Learner,
+    pub(super) leader: ServerId,
+    pub(super) observer: bool,
+    pub(super) connection: Option<ConnectionId>,
+    pub(super) dial: Option<u64>,
+    pub(super) sync: Option<SyncStart>,
+    pub(super) serving: bool,
+    /// Leave once this is applied, for what follows.
+    pub(super) leave: Option<(Zxid, Next)>,
+}
+
+/// An effect on its way to where it is carried out.
+#[derive(Debug)]
+pub(super) enum Work {
+    Core(CoreEffect),
+    Leader(LeaderEffect),
+    Learner(LearnerEffect),
+    Election(ElectionEffect),
+    Link(LinksEffect),
+}
+
+/// What a call brings.
+pub(super) struct Context<'a> {
+    pub(super) now: Now,
+    pub(super) shared: &'a Shared,
+    pub(super) effects: &'a mut Vec<ReplicaEffect>,
+}
+
+impl Context<'_> {
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now.monotonic_ms()
+    }
+
+    pub(super) fn push(&mut self, effect: ReplicaEffect) {
+        self.effects.push(effect);
+    }
+}
+
+impl Replica {
+    /// A member over what recovery found; it begins to look for a leader.
+    ///
+    /// # Errors
+    /// Where the epochs on disk and the log contradict each other.
+    pub fn new(
+        now: Now,
+        config: ReplicaConfig,
+        recovered: Recovered,
+        shared: &mut Shared,
+        effects: &mut Vec<ReplicaEffect>,
+    ) -> Result<Replica, ReplicaStartError> {
+        let epochs = epochs_of(&recovered)?;
+        let member = &config.member;
+        let ensemble =
+            Ensemble::with_last_seen(recovered.committed.clone(), recovered.last_seen.clone());
+        let (election, links) = (member.election(), member.links());
+        let start = CoreStart {
+            role: CoreRole::Waiting,
+            txns_since_snapshot: recovered.txns_since_snapshot,
+            bytes_since_snapshot: recovered.bytes_since_snapshot,
+            ..CoreStart::default()
+        };
+        let (core, access) = (config.core.clone(), config.access.clone());
+        let core = Core::new(now, core, config.prepare, access, shared, start);
+        let lot = Lot::new(member.seed);
+        let mut replica = Replica {
+            core,
+            core_role: CoreRole::Waiting,
+            election: Election::new(election, ensemble.clone()),
+            links: Links::new(links),
+            part: Part::Ending(Ending::joined(Next::Look)),
+            state: ServerState::Looking,
+            accepted_epoch: epochs.accepted,
+            current_epoch: epochs.current,
+            last_zxid: recovered.last_zxid,
+            history: recovered.history,
+            ensemble,
+            oracle: Oracle::Absent,
+            awaited: VecDeque::new(),
+            staged: false,
+            disk_full: false,
+            deferred: VecDeque::new(),
+            held: BTreeMap::new(),
+            connections: BTreeSet::new(),
+            barred: (recovered.last_zxid < Zxid::ZERO).then_some(Barred::Unproven),
+            divergences: 0,
+            withdrawn: false,
+            stop_by_ms: None,
+            ended: false,
+            unshown: None,
+            snapshot_running: false,
+            tree_reloaded: false,
+            dials: 0,
+            cores: 0,
+            lot,
+            core_ticked_ms: now.monotonic_ms(),
+            work: VecDeque::new(),
+            core_effects: Vec::new(),
+            config,
+        };
+        replica.unshown = Some(Unshown { membership: recovered.committed, at_once: true });
+        replica.show_configuration(now, shared);
+        let mut context = Context { now, shared, effects };
+        replica.begin(&epochs, &mut context);
+        replica.drain(&mut context);
+        Ok(replica)
+    }
+
+    fn begin(&mut self, epochs: &Epochs, context: &mut Context<'_>) {
+        context.push(ReplicaEffect::State(ServerState::Looking));
+        context.push(ReplicaEffect::Membership(self.ensemble.committed().clone()));
+        if epochs.current_missing {
+            let epoch = self.current_epoch;
+            self.store(StorageCommand::WriteEpoch { kind: EpochKind::Current, epoch }, context);
+        }
+        if epochs.accepted_missing {
+            let epoch = self.accepted_epoch;
+            self.store(StorageCommand::WriteEpoch { kind: EpochKind::Accepted, epoch }, context);
+        }
+        self.update_peers(context);
+        self.join(context);
+    }
+
+    /// Takes one input.
+    pub fn step(
+        &mut self,
+        now: Now,
+        input: ReplicaInput<'_>,
+        shared: &Shared,
+        effects: &mut Vec<ReplicaEffect>,
+    ) {
+        if self.ended {
+            return;
+        }
+        let mut context = Context { now, shared, effects };
+        let context = &mut context;
+        match input {
+            ReplicaInput::Core(input) => {
+                if matches!(input, CoreInput::SnapshotEnded) {
+                    self.snapshot_running = false;
+                }
+                self.step_core(input, context);
+            }
+            ReplicaInput::Link(input) => self.step_links(input, context),
+            ReplicaInput::QuorumAccepted(connection) => self.accepted(connection, context),
+            ReplicaInput::QuorumDialled { dial, connection } => {
+                self.dialled(dial, connection, context);
+            }
+            ReplicaInput::QuorumDialFailed { dial } => self.dial_failed(dial, context),
+            ReplicaInput::QuorumReceived { connection, bytes } => {
+                self.received(connection, bytes, context);
+            }
+            ReplicaInput::QuorumClosed(connection) => self.closed(connection, context),
+            ReplicaInput::QuorumWritten(connection) => {
+                if self.connections.contains(&connection) {
+                    self.step_leader(LeaderInput::Written(connection), context);
+                }
+            }
+            ReplicaInput::HistoryFailed(connection) => {
+                if self.connections.contains(&connection) {
+                    self.step_leader(LeaderInput::HistoryFailed(connection), context);
+                }
+            }
+            ReplicaInput::Storage(report) => self.storage_reports(report, context),
+            ReplicaInput::Oracle(oracle) => {
+                self.oracle = oracle;
+                self.step_election(ElectionInput::Oracle(oracle), context);
+                self.step_leader(LeaderInput::Oracle(oracle), context);
+            }
+            ReplicaInput::Tick => self.tick(context),
+            ReplicaInput::Stop => self.stop(context),
+        }
+        self.drain(context);
+    }
+
+    /// Applies one slice of what is committed, under the write lock.
+    pub fn apply(
+        &mut self,
+        now: Now,
+        shared: &mut Shared,
+        effects: &mut Vec<ReplicaEffect>,
+    ) -> ApplyProgress {
+        if self.ended {
+            return ApplyProgress::Done;
+        }
+        self.show_configuration(now, shared);
+        let mut out = std::mem::take(&mut self.core_effects);
+        let progress = self.core.apply(now, shared, &mut out);
+        self.work.extend(out.drain(..).map(Work::Core));
+        self.core_effects = out;
+        let mut context = Context { now, shared, effects };
+        self.drain(&mut context);
+        self.leave_if_applied(&mut context);
+        self.drain(&mut context);
+        if self.ended { ApplyProgress::Done } else { progress }
+    }
+
+    /// When [`ReplicaInput::Tick`] is due, in monotonic milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        let part_ms = match &self.part {
+            Part::Looking { .. } | Part::Ending(_) | Part::Apart => None,
+            Part::Leading(leading) => leading.machine.deadline_ms(),
+            Part::Learning(learning) => learning.machine.deadline_ms(),
+            Part::Pausing { until_ms } => Some(*until_ms),
+        };
+        let due = [
+            part_ms,
+            self.election.deadline_ms(),
+            self.links.deadline_ms(),
+            self.stop_by_ms,
+            Some(self.core_ticked_ms + TICK_INTERVAL_MS),
+        ];
+        if self.ended { None } else { due.into_iter().flatten().min() }
+    }
+
+    fn tick(&mut self, context: &mut Context<'_>) {
+        let now_ms = context.now_ms();
+        if now_ms >= self.core_ticked_ms + TICK_INTERVAL_MS {
+            self.core_ticked_ms = now_ms;
+            self.step_core(CoreInput::Tick, context);
+        }
+        if self.links.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            self.step_links(LinksInput::Tick, context);
+        }
+        if self.election.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            self.step_election(ElectionInput::Tick, context);
+        }
+        match &self.part {
+            Part::Leading(leading)
+                if leading.machine.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) =>
+            {
+                self.step_leader(LeaderInput::Tick, context);
+            }
+            Part::Learning(learning)
+                if learning.machine.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) =>
+            {
+                self.step_learner(LearnerInput::Tick, context);
+            }
+            Part::Pausing { until_ms } if *until_ms <= now_ms => self.look(context),
+            _ => {}
+        }
+        if self.stop_by_ms.is_some_and(|due_ms| due_ms <= now_ms) {
+            self.end(EndReason::Stopped, context);
+        }
+    }
+
+    /// Carries out effects, and those that they have, until none is left.
+    fn drain(&mut self, context: &mut Context<'_>) {
+        while let Some(work) = self.work.pop_front() {
+            if self.ended {
+                self.work.clear();
+                return;
+            }
+            match work {
+                Work::Core(effect) => self.core_asks(effect, context),
+                Work::Leader(effect) => self.leader_asks(effect, context),
+                Work::Learner(effect) => self.learner_asks(effect, context),
+                Work::Election(effect) => self.election_asks(effect, context),
+                Work::Link(effect) => self.links_ask(effect, context),
+            }
+        }
+    }
+
+    pub(super) fn step_core(&mut self, input: CoreInput, context: &mut Context<'_>) {
+        let mut out = std::mem::take(&mut self.core_effects);
+        self.core.step(context.now, input, context.shared, &mut out);
+        self.work.extend(out.drain(..).map(Work::Core));
+        self.core_effects = out;
+    }
+
+    pub(super) fn step_leader(&mut self, input: LeaderInput<'_>, context: &mut Context<'_>) {
+        if let Part::Leading(leading) = &mut self.part {
+            let mut out = Vec::new();
+            leading.machine.step(context.now_ms(), input, &mut out);
+            self.work.extend(out.into_iter().map(Work::Leader));
+        }
+    }
+
+    pub(super) fn step_learner(&mut self, input: LearnerInput<'_>, context: &mut Context<'_>) {
+        if let Part::Learning(learning) = &mut self.part {
+            let mut out = Vec::new();
+            learning.machine.step(context.now_ms(), input, &mut out);
+            self.work.extend(out.into_iter().map(Work::Learner));
+        }
+    }
+
+    pub(super) fn step_election(&mut self, input: ElectionInput<'_>, context: &mut Context<'_>) {
+        let mut out = Vec::new();
+        self.election.step(context.now_ms(), input, &mut out);
+        self.work.extend(out.into_iter().map(Work::Election));
+    }
+
+    pub(super) fn step_links(&mut self, input: LinksInput<'_>, context: &mut Context<'_>) {
+        let mut out = Vec::new();
+        self.links.step(context.now_ms(), input, &mut out);
+        self.work.extend(out.into_iter().map(Work::Link));
+    }
+
+    /// Tells the links where the others are.
+    pub(super) fn update_peers(&mut self, context: &mut Context<'_>) {
+        let peers = peer_addresses(&self.ensemble, self.config.member.me);
+        self.step_links(LinksInput::Peers(peers), context);
+    }
+
+    /// Puts a core for a role in the place of the present one, which has retired or had none.
+    pub(super) fn make_core(&mut self, role: CoreRole, context: &mut Context<'_>) {
+        self.cores += 1;
+        let mut config = self.config.core.clone();
+        config.seed = config.seed.wrapping_add(self.cores);
+        let mut start = self.core.successor(role);
+        start.snapshot_running = self.snapshot_running;
+        if std::mem::take(&mut self.tree_reloaded) {
+            start.last_logged = None;
+            start.txns_since_snapshot = 0;
+            start.bytes_since_snapshot = 0;
+        }
+        let (prepare, access) = (self.config.prepare, self.config.access.clone());
+        self.core = Core::new(context.now, config, prepare, access, context.shared, start);
+        self.core_role = role;
+    }
+
+    fn core_asks(&mut self, effect: CoreEffect, context: &mut Context<'_>) {
+        match effect {
+            CoreEffect::Append(segment) => {
+                for (zxid, txn) in segment.records() {
+                    let len = txn.len() as u64 + RECORD_OVERHEAD;
+                    self.history.append(zxid, len);
+                }
+                self.store(StorageCommand::Append(segment.clone()), context);
+                self.step_leader(LeaderInput::Proposed(segment), context);
+            }
+            // The staged log is one file, and a snapshot would belong to neither history.
+            CoreEffect::Roll if self.staged => {}
+            CoreEffect::Roll => self.store(StorageCommand::Roll, context),
+            CoreEffect::BeginSnapshot => self.begin_snapshot(context),
+            CoreEffect::Apply
+            | CoreEffect::Deliver(_)
+            | CoreEffect::Wake(_)
+            | CoreEffect::SessionsExpired(_)
+            | CoreEffect::QuotaExceeded(_) => context.push(ReplicaEffect::Core(effect)),
+            CoreEffect::DigestMismatch(zxid) => {
+                context.push(ReplicaEffect::Core(effect));
+                self.diverged(zxid, context);
+            }
+            CoreEffect::ProposalUnreadable(zxid) => {
+                self.abandon(&format!("proposal {zxid} cannot be read"), context);
+            }
+            CoreEffect::Halted(reason) => self.core_halted(reason, context),
+            CoreEffect::Retired { last_zxid } => self.retired(last_zxid, context),
+            CoreEffect::Forward(_) | CoreEffect::Revalidate { .. } | CoreEffect::Touches(_) => {
+                self.core_asks_learner(effect, context);
+            }
+            CoreEffect::SyncWanted { .. }
+            | CoreEffect::Revalidated { .. }
+            | CoreEffect::Reconfigured { .. }
+            | CoreEffect::EpochExhausted => self.core_asks_leader(effect, context),
+        }
+    }
+
+    fn begin_snapshot(&mut self, context: &mut Context<'_>) {
+        let history_changes = self.staged || !self.awaited.is_empty() || self.is_without_role();
+        if self.snapshot_running || history_changes {
+            return self.step_core(CoreInput::SnapshotEnded, context);
+        }
+        self.snapshot_running = true;
+        context.push(ReplicaEffect::Core(CoreEffect::BeginSnapshot));
+    }
+
+    /// Whether the core has no role, so that nothing of it has to be retired.
+    pub(super) fn is_without_role(&self) -> bool {
+        self.core_role == CoreRole::Waiting
+    }
+
+    fn core_halted(&mut self, reason: HaltReason, context: &mut Context<'_>) {
+        match reason {
+            HaltReason::DiskFailed | HaltReason::DiskFull => {
+                self.end(EndReason::DiskFailed, context);
+            }
+            HaltReason::Apply(error) => self.end(EndReason::Apply(error), context),
+            HaltReason::Shutdown => {
+                self.core_role = CoreRole::Waiting;
+                self.drained(context);
+            }
+        }
+    }
+
+    /// Announces what this server is, where that is news.
+    pub(super) fn announce(&mut self, state: ServerState, context: &mut Context<'_>) {
+        if self.state != state {
+            self.state = state;
+            context.push(ReplicaEffect::State(state));
+        }
+    }
+}
+
+/// The epochs at the start.
+struct Epochs {
+    accepted: i64,
+    current: i64,
+    accepted_missing: bool,
+    current_missing: bool,
+}
+
+/// A log of an epoch that was accepted and not made current yet is what a crash leaves between
+/// the two (Java refuses to start then): the former current epoch is what this server stands for.
+fn epochs_of(recovered: &Recovered) -> Result<Epochs, ReplicaStartError> {
+    let last_zxid = recovered.last_zxid;
+    let of_log = if last_zxid < Zxid::ZERO { 0 } else { i64::from(last_zxid.epoch()) };
+    let current_epoch = recovered.current_epoch.unwrap_or(of_log);
+    let accepted_epoch = recovered.accepted_epoch.unwrap_or(of_log);
+    if accepted_epoch < current_epoch {
+        return Err(ReplicaStartError::EpochsContradict { accepted_epoch, current_epoch });
+    }
+    if of_log > accepted_epoch {
+        return Err(ReplicaStartError::LogAfterEpoch { last_zxid, accepted_epoch });
+    }
+    Ok(Epochs {
+        accepted: accepted_epoch,
+        current: current_epoch,
+        accepted_missing: recovered.accepted_epoch.is_none(),
+        current_missing: recovered.current_epoch.is_none(),
+    })
+}

@@ -1,0 +1,124 @@
+//! What the disk was asked for and has not answered yet.
+
+use rookeeper_zab::EpochKind;
+use rookeeper_zab::leader::LeaderInput;
+use rookeeper_zab::learner::LearnerInput;
+
+use super::effect::{EndReason, MemberEvent, ReplicaEffect, StorageCommand};
+use super::ending::Next;
+use super::input::StorageReport;
+use super::replica::{Context, Part, Replica};
+use crate::core::CoreInput;
+
+/// A command that has a report of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    Epoch {
+        kind: EpochKind,
+        epoch: i64,
+    },
+    Membership,
+    /// The election goes on when this configuration is durable.
+    Adopted,
+    Reloaded,
+    Settled,
+}
+
+impl Replica {
+    /// Gives a command to the disk.
+    pub(super) fn store(&mut self, command: StorageCommand, context: &mut Context<'_>) {
+        let awaited = match &command {
+            StorageCommand::Append(_)
+            | StorageCommand::Roll
+            | StorageCommand::BeginInstall(_)
+            | StorageCommand::InstallBytes(_) => None,
+            StorageCommand::WriteEpoch { kind, epoch } => {
+                Some(Awaited::Epoch { kind: *kind, epoch: *epoch })
+            }
+            StorageCommand::WriteMembership { .. } => Some(Awaited::Membership),
+            StorageCommand::Truncate(_)
+            | StorageCommand::EndInstall
+            | StorageCommand::AbortInstall => Some(Awaited::Reloaded),
+            StorageCommand::Settle => Some(Awaited::Settled),
+        };
+        self.awaited.extend(awaited);
+        context.push(ReplicaEffect::Storage(command));
+    }
+
+    /// Takes what the disk says.
+    ///
+    /// # Panics
+    /// Where it answers what it was not asked for, or in another order: the driver's duty 2.
+    pub(super) fn storage_reports(&mut self, report: StorageReport, context: &mut Context<'_>) {
+        match report {
+            StorageReport::Durable(zxid) => {
+                self.step_core(CoreInput::Durable(zxid), context);
+                self.step_leader(LeaderInput::Durable(zxid), context);
+                self.step_learner(LearnerInput::Durable(zxid), context);
+            }
+            StorageReport::EpochWritten(kind) => self.epoch_written(kind, context),
+            StorageReport::MembershipWritten => match self.awaited.pop_front() {
+                Some(Awaited::Membership) => {}
+                Some(Awaited::Adopted) => self.go_on_electing(context),
+                other => panic!("the disk wrote a configuration where it was asked for {other:?}"),
+            },
+            StorageReport::Reloaded { last_zxid, history } => {
+                self.answered(Awaited::Reloaded);
+                self.last_zxid = last_zxid;
+                self.history = history;
+                self.tree_reloaded = true;
+                self.show_again(context);
+                self.reloaded(context);
+            }
+            StorageReport::Settled => {
+                self.answered(Awaited::Settled);
+                self.settled(context);
+            }
+            StorageReport::Failed => return self.end(EndReason::DiskFailed, context),
+            StorageReport::Full => self.disk_is_full(context),
+            StorageReport::Room => self.disk_has_room(context),
+        }
+        self.join(context);
+    }
+
+    fn answered(&mut self, expected: Awaited) {
+        let first = self.awaited.pop_front();
+        assert_eq!(first, Some(expected), "the disk answers in the order of its commands");
+    }
+
+    fn epoch_written(&mut self, kind: EpochKind, context: &mut Context<'_>) {
+        let first = self.awaited.pop_front();
+        let Some(Awaited::Epoch { kind: asked, epoch }) = first else {
+            panic!("the disk wrote an epoch where it was asked for {first:?}");
+        };
+        assert_eq!(asked, kind, "the disk answers in the order of its commands");
+        match kind {
+            EpochKind::Accepted => self.accepted_epoch = epoch,
+            EpochKind::Current => self.current_epoch = epoch,
+        }
+        self.step_leader(LeaderInput::EpochWritten(kind), context);
+        self.step_learner(LearnerInput::EpochWritten(kind), context);
+    }
+
+    fn disk_is_full(&mut self, context: &mut Context<'_>) {
+        if self.disk_full {
+            return;
+        }
+        self.disk_full = true;
+        context.push(ReplicaEffect::Event(MemberEvent::DiskFull));
+        if !matches!(self.part, Part::Ending(_)) {
+            self.end_part(Next::Look, context);
+        }
+    }
+
+    fn disk_has_room(&mut self, context: &mut Context<'_>) {
+        if !self.disk_full {
+            return;
+        }
+        self.disk_full = false;
+        context.push(ReplicaEffect::Event(MemberEvent::DiskRoom));
+        if matches!(self.part, Part::Apart) {
+            self.look(context);
+        }
+    }
+}
