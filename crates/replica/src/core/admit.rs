@@ -254,7 +254,7 @@ impl Core {
         effects: &mut Vec<CoreEffect>,
     ) {
         match self.prepare(now, &write, Ok(()), shared, effects) {
-            Ok((zxid, len)) => self.into_pipeline(zxid, len, reply, effects),
+            Ok((zxid, len)) => self.enter_pipeline(zxid, len, reply, effects),
             Err(err) => {
                 let Reply::Request(reply) = reply else {
                     unreachable!("what the server itself asks for can be decoded");
@@ -290,7 +290,7 @@ impl Core {
     }
 
     /// Puts a transaction that was just appended to the segment into the pipeline.
-    pub(super) fn into_pipeline(
+    pub(super) fn enter_pipeline(
         &mut self,
         zxid: Zxid,
         len: usize,

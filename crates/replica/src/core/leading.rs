@@ -103,7 +103,7 @@ impl Core {
                 (zxid, self.building.end_record(zxid))
             }
         };
-        self.into_pipeline(zxid, len, Reply::None, effects);
+        self.enter_pipeline(zxid, len, Reply::None, effects);
     }
 
     /// Whether the session may ask for this, after noting what the request does to the session
@@ -164,4 +164,144 @@ fn is_forwarded(op: OpCode) -> bool {
             | CreateSession
             | CloseSession
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rookeeper_jute::txn::{ErrorTxn, TxnHeader};
+    use rookeeper_jute::{Encode, Reader, ServerId, SessionId, Xid, Zxid};
+    use rookeeper_tree::prepare::PrepareConfig;
+    use rookeeper_tree::{AccessControl, Tree, TreeConfig};
+    use rookeeper_zab::Segment;
+
+    use super::super::{CoreRole, CoreStart};
+    use super::*;
+    use crate::config::CoreConfig;
+
+    const LEARNER: ConnectionId = ConnectionId(4);
+    const SESSION: SessionId = SessionId(0x0200_0000_0000_0001);
+
+    fn leader() -> (Core, Shared) {
+        let shared = Shared::new(Tree::new(TreeConfig::default()), 1);
+        let core = Core::new(
+            Now::default(),
+            CoreConfig::default(),
+            PrepareConfig::default(),
+            Arc::new(AccessControl::default()),
+            &shared,
+            CoreStart { role: CoreRole::Leading { epoch: 2 }, ..CoreStart::default() },
+        );
+        (core, shared)
+    }
+
+    fn request(cxid: i32, op: i32, body: Vec<u8>) -> Forward {
+        Forward { session: SESSION, cxid: Xid(cxid), op, body, identities: None }
+    }
+
+    fn step(core: &mut Core, shared: &Shared, input: CoreInput) -> Vec<CoreEffect> {
+        let mut effects = Vec::new();
+        core.step(Now::default(), input, shared, &mut effects);
+        effects
+    }
+
+    fn forwarded(core: &mut Core, shared: &Shared, request: Forward) -> Vec<CoreEffect> {
+        let server = ServerId(2);
+        step(core, shared, CoreInput::Forwarded { learner: LEARNER, server, request })
+    }
+
+    fn appended(effects: &[CoreEffect]) -> Vec<Arc<Segment>> {
+        let segments = effects.iter().filter_map(|effect| match effect {
+            CoreEffect::Append(segment) => Some(segment.clone()),
+            _ => None,
+        });
+        segments.collect()
+    }
+
+    /// What an error transaction says; `None` for any other.
+    fn error(txn: &[u8]) -> Option<i32> {
+        let mut reader = Reader::with_len_max(txn, txn.len());
+        let header: TxnHeader = reader.read().expect("a header");
+        let is_error = header.txn_type == OpCode::Error.to_i32();
+        is_error.then(|| reader.read::<ErrorTxn>().expect("an error").err)
+    }
+
+    #[test]
+    fn every_write_of_a_learner_becomes_a_transaction_of_its_own() {
+        let (mut core, shared) = leader();
+        let create = OpCode::CreateSession.to_i32();
+        for request in [
+            request(0, create, 4000i32.to_bytes()),
+            request(1, OpCode::Create.to_i32(), vec![0, 0, 0]),
+            request(2, OpCode::Multi.to_i32(), vec![1]),
+            request(3, OpCode::Check.to_i32(), Vec::new()),
+            request(4, OpCode::GetData.to_i32(), Vec::new()),
+            request(5, 9999, Vec::new()),
+        ] {
+            core.queue_forwarded(LEARNER, request);
+        }
+        let effects = step(&mut core, &shared, CoreInput::Tick);
+        let segments = appended(&effects);
+        assert_eq!(segments.len(), 1, "what came together stays together");
+        let errors: Vec<_> = segments[0].records().map(|(_, txn)| error(txn)).collect();
+        let marshalling = Some(ErrorCode::MarshallingError.to_i32());
+        let unimplemented = Some(ErrorCode::Unimplemented.to_i32());
+        assert_eq!(errors, [None, marshalling, marshalling, unimplemented]);
+        assert_eq!(segments[0].first_zxid(), Zxid::new(2, 1));
+        assert_eq!(segments[0].last_zxid(), Zxid::new(2, 4));
+    }
+
+    #[test]
+    fn a_request_of_a_session_that_is_elsewhere_or_nowhere_says_so() {
+        let (mut core, shared) = leader();
+        let body = vec![0, 0, 0, 2, b'/', b'a', 255, 255, 255, 255];
+        let delete = || request(1, OpCode::Delete.to_i32(), body.clone());
+        let said = |core: &mut Core, request: Forward| {
+            error(appended(&forwarded(core, &shared, request))[0].record(0))
+        };
+        let expired = Some(ErrorCode::SessionExpired.to_i32());
+        assert_eq!(said(&mut core, delete()), expired);
+        let create = request(0, OpCode::CreateSession.to_i32(), 4000i32.to_bytes());
+        assert_eq!(said(&mut core, create), None);
+        assert_eq!(said(&mut core, delete()), Some(ErrorCode::NoNode.to_i32()));
+        let learner = ConnectionId(5);
+        let moved = CoreInput::Revalidate { learner, session: SESSION, timeout_ms: 4000 };
+        let effects = step(&mut core, &shared, moved);
+        assert!(matches!(effects[..], [CoreEffect::Revalidated { valid: true, .. }, ..]));
+        assert_eq!(said(&mut core, delete()), Some(ErrorCode::SessionMoved.to_i32()));
+        let close = request(2, OpCode::CloseSession.to_i32(), Vec::new());
+        assert_eq!(said(&mut core, close), None, "whoever asks");
+        assert_eq!(said(&mut core, delete()), expired);
+        let again = CoreInput::Revalidate { learner, session: SESSION, timeout_ms: 4000 };
+        let effects = step(&mut core, &shared, again);
+        assert!(matches!(effects[..], [CoreEffect::Revalidated { valid: false, .. }]));
+    }
+
+    #[test]
+    fn an_epoch_ends_before_its_zxids_do() {
+        let (mut core, shared) = leader();
+        core.prepared = Zxid::new(2, u32::MAX - 3);
+        let close = || request(0, OpCode::CloseSession.to_i32(), Vec::new());
+        let effects = forwarded(&mut core, &shared, close());
+        assert_eq!(appended(&effects)[0].last_zxid(), Zxid::new(2, u32::MAX - 2));
+        let effects = forwarded(&mut core, &shared, close());
+        assert_eq!(appended(&effects)[0].last_zxid(), Zxid::new(2, u32::MAX - 1));
+        assert!(effects.iter().any(|effect| matches!(effect, CoreEffect::EpochExhausted)));
+        let effects = forwarded(&mut core, &shared, close());
+        assert!(appended(&effects).is_empty(), "the last number stays free, as in Java");
+    }
+
+    #[test]
+    fn a_learners_sync_is_asked_for_behind_what_was_prepared_before_it() {
+        let (mut core, shared) = leader();
+        core.queue_forwarded(LEARNER, request(1, OpCode::CloseSession.to_i32(), Vec::new()));
+        let sync = request(2, OpCode::Sync.to_i32(), Vec::new());
+        let effects = forwarded(&mut core, &shared, sync);
+        let sync_wanted = effects.iter().position(|effect| {
+            matches!(effect, CoreEffect::SyncWanted { learner: Some(LEARNER), .. })
+        });
+        let append = effects.iter().position(|effect| matches!(effect, CoreEffect::Append(_)));
+        assert!(append.expect("appended") < sync_wanted.expect("asked"));
+    }
 }

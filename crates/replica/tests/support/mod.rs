@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod ensemble;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -13,9 +15,9 @@ use rookeeper_jute::proto::{
 };
 use rookeeper_jute::{Acl, Decode, Encode, OpCode, Reader, SessionId, Stat, Xid, Zxid};
 use rookeeper_replica::{
-    ApplyProgress, CloseReason, ConnectionKey, Core, CoreConfig, CoreEffect, CoreInput, CoreStart,
-    DeliveryBatch, HaltReason, Now, Peer, Shard, ShardConfig, ShardEffect, ShardEffects, ShardId,
-    Shared, SubmissionBatch,
+    ApplyProgress, CloseReason, ConnectionKey, Core, CoreConfig, CoreEffect, CoreInput, CoreRole,
+    CoreStart, DeliveryBatch, HaltReason, Now, Peer, Shard, ShardConfig, ShardEffect, ShardEffects,
+    ShardId, Shared, SubmissionBatch,
 };
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_tree::{AccessControl, Tree, TreeConfig};
@@ -78,6 +80,15 @@ pub struct World {
     pub words: Vec<(ConnectionKey, [u8; 4], Option<i64>)>,
     pub snapshots: usize,
     pub rolls: usize,
+    /// What the core of an ensemble's member asks of its peers, and what it appends, in order.
+    pub peers: VecDeque<CoreEffect>,
+    /// The last zxid of the log when the role had ended.
+    pub retired: Option<Zxid>,
+    /// Up to where the disk has told that the log is durable.
+    pub durable: Zxid,
+    role: CoreRole,
+    core_config: CoreConfig,
+    access: Arc<AccessControl>,
     deliveries: Vec<VecDeque<DeliveryBatch>>,
     woken: Vec<bool>,
     submissions: VecDeque<CoreInput>,
@@ -91,6 +102,7 @@ pub struct Setup {
     pub core: CoreConfig,
     pub shard: ShardConfig,
     pub tree: Option<Tree>,
+    pub role: CoreRole,
 }
 
 impl Default for Setup {
@@ -101,6 +113,7 @@ impl Default for Setup {
             core: CoreConfig::default(),
             shard: ShardConfig::default(),
             tree: None,
+            role: CoreRole::Alone,
         }
     }
 }
@@ -121,11 +134,11 @@ impl World {
         let shared = Shared::new(setup.tree.unwrap_or_else(tree), setup.shards);
         let core = Core::new(
             now,
-            setup.core,
+            setup.core.clone(),
             PrepareConfig::default(),
             access.clone(),
             &shared,
-            CoreStart::default(),
+            CoreStart { role: setup.role, ..CoreStart::default() },
         );
         let config = Arc::new(setup.shard);
         let shard = |id| Shard::new(ShardId(id), config.clone(), access.clone());
@@ -143,6 +156,12 @@ impl World {
             words: Vec::new(),
             snapshots: 0,
             rolls: 0,
+            peers: VecDeque::new(),
+            retired: None,
+            durable: Zxid::ZERO,
+            role: setup.role,
+            core_config: setup.core,
+            access: access.clone(),
             deliveries: (0..setup.shards).map(|_| VecDeque::new()).collect(),
             woken: vec![false; usize::from(setup.shards)],
             submissions: VecDeque::new(),
@@ -268,14 +287,38 @@ impl World {
             left -= step;
             self.now.monotonic_us += step * 1000;
             self.now.wall_ms += step as i64;
-            for shard in 0..self.shards.len() {
-                let mut effects = ShardEffects::default();
-                self.shards[shard].tick(self.now, &mut effects);
-                self.carry_out(shard, effects);
-            }
-            self.submissions.push_back(CoreInput::Tick);
+            self.tick();
             self.run();
         }
+    }
+
+    /// A tick of the drivers, without what follows from it.
+    pub fn tick(&mut self) {
+        for shard in 0..self.shards.len() {
+            let mut effects = ShardEffects::default();
+            self.shards[shard].tick(self.now, &mut effects);
+            self.carry_out(shard, effects);
+        }
+        self.submissions.push_back(CoreInput::Tick);
+    }
+
+    /// Puts the next core in the place of one that is retired.
+    pub fn begin_role(&mut self, role: CoreRole) {
+        assert!(self.retired.take().is_some(), "the role before has ended");
+        self.role = role;
+        self.core = Core::new(
+            self.now,
+            self.core_config.clone(),
+            PrepareConfig::default(),
+            self.access.clone(),
+            &self.shared,
+            self.core.successor(role),
+        );
+    }
+
+    /// Whether there is anything to do.
+    pub fn is_at_rest(&self) -> bool {
+        self.actions().is_empty()
     }
 
     /// Does what can be done, in an order that the dice decide.
@@ -319,6 +362,7 @@ impl World {
     pub fn flush(&mut self) {
         let last = self.unflushed.drain(..).next_back();
         if let Some(zxid) = last {
+            self.durable = zxid;
             self.step(CoreInput::Durable(zxid));
         }
         self.run();
@@ -381,6 +425,7 @@ impl World {
             Action::Disk => {
                 let count = 1 + self.dice.below(self.unflushed.len());
                 let zxid = self.unflushed.drain(..count).next_back().expect("at least one");
+                self.durable = zxid;
                 self.step(CoreInput::Durable(zxid));
             }
             Action::Apply => {
@@ -399,7 +444,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, input: CoreInput) {
+    pub fn step(&mut self, input: CoreInput) {
         let mut effects = Vec::new();
         self.core.step(self.now, input, &self.shared, &mut effects);
         self.carry_out_core(effects);
@@ -461,6 +506,9 @@ impl World {
                 CoreEffect::Append(segment) => {
                     self.log.extend(segment.records().map(|(zxid, txn)| (zxid, txn.to_vec())));
                     self.unflushed.push_back(segment.last_zxid());
+                    if self.role != CoreRole::Alone {
+                        self.peers.push_back(CoreEffect::Append(segment));
+                    }
                 }
                 CoreEffect::Roll => self.rolls += 1,
                 CoreEffect::Apply => self.apply = true,
@@ -473,16 +521,10 @@ impl World {
                 CoreEffect::QuotaExceeded(_) => {}
                 CoreEffect::SessionsExpired(sessions) => self.expired.extend(sessions),
                 CoreEffect::DigestMismatch(zxid) => panic!("digest differs at {zxid}"),
-                CoreEffect::Forward(_)
-                | CoreEffect::Revalidate { .. }
-                | CoreEffect::Touches(_)
-                | CoreEffect::SyncWanted { .. }
-                | CoreEffect::Revalidated { .. }
-                | CoreEffect::Reconfigured { .. }
-                | CoreEffect::EpochExhausted
-                | CoreEffect::ProposalUnreadable(_)
-                | CoreEffect::Retired { .. } => {
-                    unreachable!("a core that stands alone asks nothing of peers")
+                CoreEffect::Retired { last_zxid } => self.retired = Some(last_zxid),
+                for_peers => {
+                    assert_ne!(self.role, CoreRole::Alone, "asks peers: {for_peers:?}");
+                    self.peers.push_back(for_peers);
                 }
             }
         }
