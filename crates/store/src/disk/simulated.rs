@@ -278,6 +278,11 @@ impl SimulatedDisk {
         self.state().faults.push(fault);
     }
 
+    /// Forgets the failures that are planned.
+    pub fn forget_faults(&self) {
+        self.state().faults.clear();
+    }
+
     /// Bounds the bytes of all files together; `None` for no bound.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.state().capacity = capacity;

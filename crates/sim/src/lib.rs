@@ -1,0 +1,45 @@
+//! Whole services in one process, one thread and one seed: the cores, shards and stores that ship,
+//! with simulated disks, networks, clocks and clients, and judges of everything that they do.
+//!
+//! This crate is not a model of ZooKeeper: what runs is the production code below its sockets,
+//! files and threads. It is not a benchmark either: its time is virtual.
+//!
+//! A run is a function of its seed. What it finds comes with the seed, and the same seed finds it
+//! again.
+//!
+//! # Layout
+//! - [`plan`]: what a seed does, and the kinds of trouble
+//! - [`world`]: the loop, and everything that happens in it
+//! - [`machine`], [`network`], [`storage`]: what the world is made of
+//! - [`recovery`]: a server's state from its disk
+//! - [`workload`]: what clients ask for
+//! - [`history`]: what clients did and were told
+//! - [`lineage`]: the one history of transactions
+//! - [`model`]: what the service must hold after each of them
+//! - [`digest`]: the model's digest
+//! - [`checks`]: judges
+//! - [`dice`], [`queue`], [`trace`]: chance, time, and a hash of all that happened
+//! - [`runs`]: many seeds
+#![forbid(unsafe_code)]
+
+pub mod checks;
+pub mod dice;
+pub mod digest;
+pub mod history;
+pub mod lineage;
+pub mod machine;
+pub mod model;
+pub mod network;
+pub mod plan;
+pub mod queue;
+pub mod recovery;
+pub mod runs;
+pub mod storage;
+pub mod trace;
+pub mod workload;
+pub mod world;
+
+/// Prints a line about a run that was asked to be loud.
+fn say(line: &str) {
+    eprintln!("{line}");
+}

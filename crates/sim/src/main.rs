@@ -1,0 +1,82 @@
+//! `rookeeper-sim run --seeds N --first S --members 1|3|5`: runs seeds until one finds something.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use rookeeper_sim::plan::Setup;
+use rookeeper_sim::runs::{Sum, run};
+
+struct Options {
+    seeds: u64,
+    first: u64,
+    members: Vec<usize>,
+    is_loud: bool,
+}
+
+const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5] [--loud]
+  --seeds N     how many seeds; 0 runs until stopped (default 100)
+  --first S     the first seed (default 1)
+  --members L   numbers of servers, in turn (default 1)
+  --loud        print each event";
+
+fn options(args: &[String]) -> Result<Options, String> {
+    let mut options = Options { seeds: 100, first: 1, members: vec![1], is_loud: false };
+    let mut args = args.iter();
+    if args.next().map(String::as_str) != Some("run") {
+        return Err(USAGE.to_owned());
+    }
+    while let Some(flag) = args.next() {
+        if flag == "--loud" {
+            options.is_loud = true;
+            continue;
+        }
+        let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
+        let number = |text: &str| {
+            text.parse::<u64>().map_err(|_| format!("{flag}: {text:?} is not a number"))
+        };
+        match flag.as_str() {
+            "--seeds" => options.seeds = number(value)?,
+            "--first" => options.first = number(value)?,
+            "--members" => {
+                let list = value.split(',').map(|text| number(text).map(|count| count as usize));
+                options.members = list.collect::<Result<_, _>>()?;
+            }
+            _ => return Err(format!("{flag} is unknown\n{USAGE}")),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let options = match options(&args) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    let begun = Instant::now();
+    let mut sum = Sum::default();
+    let mut seed = options.first;
+    while options.seeds == 0 || seed < options.first + options.seeds {
+        let members = options.members[seed as usize % options.members.len()];
+        let mut setup = Setup::new(seed, members);
+        setup.is_loud = options.is_loud;
+        match run(setup) {
+            Ok(report) => sum.add(&report),
+            Err((fault, report)) => {
+                let commit = option_env!("ROOKEEPER_COMMIT").unwrap_or("unknown");
+                println!("seed {seed}, {members} members, commit {commit}: {fault}");
+                println!("trace {:016x} after {} events", report.trace, report.events);
+                return ExitCode::FAILURE;
+            }
+        }
+        seed += 1;
+        if sum.seeds % 100 == 0 {
+            println!("{} seeds clean", sum.seeds);
+        }
+    }
+    println!("{}", sum.text(begun.elapsed().as_millis()));
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,171 @@
+//! What one seed does: sizes, speeds, and which kinds of trouble it knows. Each seed enables a
+//! random part of them, so that some seeds are full of one kind and free of the others.
+
+use crate::dice::Dice;
+
+/// Kinds of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// A process is killed; what it wrote stays in the system's cache.
+    Kill,
+    /// A machine loses power: what is unsynced is lost, in part or whole.
+    PowerLoss,
+    /// All machines lose power at once.
+    PowerLossOfAll,
+    /// A process is killed or loses power between two effects of one step.
+    CrashInStep,
+    /// The power goes out again while the server recovers.
+    CrashInRecovery,
+    /// A process stands still for a while.
+    Pause,
+    /// Connections are reset.
+    Reset,
+    /// A connection is gone at one side only.
+    HalfOpen,
+    /// Machines are split in two sets.
+    Partition,
+    /// One direction between machines is cut.
+    OneWay,
+    /// Two machines do not reach one another; everybody else reaches both.
+    Partial,
+    /// A machine's packets take long.
+    SlowLink,
+    /// A disk takes long.
+    SlowDisk,
+    /// A sync fails.
+    FailedSync,
+    /// A disk is full for a while.
+    FullDisk,
+    /// A wall clock jumps.
+    ClockJump,
+}
+
+impl Trouble {
+    /// All kinds.
+    pub const ALL: [Trouble; 16] = [
+        Trouble::Kill,
+        Trouble::PowerLoss,
+        Trouble::PowerLossOfAll,
+        Trouble::CrashInStep,
+        Trouble::CrashInRecovery,
+        Trouble::Pause,
+        Trouble::Reset,
+        Trouble::HalfOpen,
+        Trouble::Partition,
+        Trouble::OneWay,
+        Trouble::Partial,
+        Trouble::SlowLink,
+        Trouble::SlowDisk,
+        Trouble::FailedSync,
+        Trouble::FullDisk,
+        Trouble::ClockJump,
+    ];
+
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Trouble::Kill => "kill",
+            Trouble::PowerLoss => "power loss",
+            Trouble::PowerLossOfAll => "power loss of all",
+            Trouble::CrashInStep => "crash in step",
+            Trouble::CrashInRecovery => "crash in recovery",
+            Trouble::Pause => "pause",
+            Trouble::Reset => "reset",
+            Trouble::HalfOpen => "half-open",
+            Trouble::Partition => "partition",
+            Trouble::OneWay => "one-way cut",
+            Trouble::Partial => "partial partition",
+            Trouble::SlowLink => "slow link",
+            Trouble::SlowDisk => "slow disk",
+            Trouble::FailedSync => "failed sync",
+            Trouble::FullDisk => "full disk",
+            Trouble::ClockJump => "clock jump",
+        }
+    }
+}
+
+/// What is asked of a run from outside.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The seed.
+    pub seed: u64,
+    /// How many servers; 1 is a server that stands alone.
+    pub members: usize,
+    /// Virtual time with trouble, in microseconds.
+    pub trouble_us: u64,
+    /// Whether each event is printed.
+    pub is_loud: bool,
+}
+
+impl Setup {
+    /// A run of 30 virtual seconds with trouble.
+    pub fn new(seed: u64, members: usize) -> Self {
+        Setup { seed, members, trouble_us: 30_000_000, is_loud: false }
+    }
+}
+
+/// What one seed does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// I/O threads of each server.
+    pub shards: u16,
+    /// How many clients.
+    pub clients: usize,
+    /// Operations that a client has in flight at most.
+    pub depth: usize,
+    /// Longest pause of a client between bursts, in microseconds.
+    pub pause_us: u64,
+    /// Session timeout that clients ask for, in milliseconds.
+    pub session_timeout_ms: u32,
+    /// Length of a tick, in milliseconds.
+    pub tick_ms: u32,
+    /// Transactions between snapshots.
+    pub snap_count: u64,
+    /// Bytes of a snapshot taken at once.
+    pub snapshot_slice: usize,
+    /// Longest time of a sync of a healthy disk, in microseconds.
+    pub sync_us: u64,
+    /// Kinds of trouble that happen.
+    pub troubles: Vec<Trouble>,
+    /// Longest pause between troubles, in microseconds.
+    pub trouble_pause_us: u64,
+}
+
+impl Plan {
+    /// Draws the plan of a seed.
+    pub fn draw(dice: &mut Dice) -> Plan {
+        let share = dice.between(20, 90);
+        let mut troubles: Vec<Trouble> =
+            Trouble::ALL.into_iter().filter(|_| dice.percent(share)).collect();
+        if troubles.is_empty() {
+            troubles.push(*dice.pick(&Trouble::ALL));
+        }
+        Plan {
+            shards: *dice.pick(&[1, 2, 3]),
+            clients: dice.between(3, 7) as usize,
+            depth: *dice.pick(&[1, 4, 16, 40]),
+            pause_us: dice.between(20_000, 120_000),
+            session_timeout_ms: *dice.pick(&[2000, 4000, 8000]),
+            tick_ms: *dice.pick(&[200, 500, 1000]),
+            snap_count: *dice.pick(&[40, 200, 1000]),
+            snapshot_slice: *dice.pick(&[300, 2000, 64 << 10]),
+            sync_us: *dice.pick(&[200, 2000, 10_000]),
+            troubles,
+            trouble_pause_us: dice.between(800_000, 4_000_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_trouble_is_planned_by_some_seed_and_left_out_by_another() {
+        let plans: Vec<Plan> = (0..60).map(|seed| Plan::draw(&mut Dice::new(seed))).collect();
+        for trouble in Trouble::ALL {
+            let count = plans.iter().filter(|plan| plan.troubles.contains(&trouble)).count();
+            assert!((1..60).contains(&count), "{trouble:?} in {count} of 60");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Many seeds, and what they come to.
+
+use crate::checks::Fault;
+use crate::plan::Setup;
+use crate::world::{Report, World};
+
+/// What some runs did together.
+#[derive(Debug, Clone, Default)]
+pub struct Sum {
+    /// How many seeds.
+    pub seeds: u64,
+    /// Their reports, added up.
+    pub total: Report,
+}
+
+impl Sum {
+    /// Adds a run.
+    pub fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        let total = &mut self.total;
+        total.virtual_us += report.virtual_us;
+        total.events += report.events;
+        total.operations += report.operations;
+        total.answered += report.answered;
+        total.fired += report.fired;
+        total.claims += report.claims;
+        total.committed += report.committed;
+        total.expired += report.expired;
+        total.ghosts += report.ghosts;
+        for (name, count) in &report.troubles {
+            *total.troubles.entry(name).or_default() += count;
+        }
+    }
+
+    /// The report for people.
+    pub fn text(&self, took_ms: u128) -> String {
+        let total = &self.total;
+        let virtual_s = total.virtual_us / 1_000_000;
+        let rate = u128::from(total.virtual_us) / 1000 / took_ms.max(1);
+        let troubles: u64 = total.troubles.values().sum();
+        let mut text = format!(
+            "{} seeds, {virtual_s} virtual seconds ({rate} a second), {} events\n\
+             {} operations ({} answered), {} committed, {} watch events, {} locks held, \
+             {} sessions expired, {} looks at all disks\n{troubles} troubles:",
+            self.seeds,
+            total.events,
+            total.operations,
+            total.answered,
+            total.committed,
+            total.fired,
+            total.claims,
+            total.expired,
+            total.ghosts
+        );
+        for (name, count) in &total.troubles {
+            text.push_str(&format!(" {name} {count},"));
+        }
+        text.pop();
+        text
+    }
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// What it finds, with what it did until then.
+pub fn run(setup: Setup) -> Result<Report, (Fault, Report)> {
+    World::new(setup).run()
+}

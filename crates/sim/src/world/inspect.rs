@@ -1,0 +1,169 @@
+//! What is looked at while the world runs, and at its end.
+
+use rookeeper_jute::{SessionId, Zxid};
+use rookeeper_store::disk::Chooser;
+use rookeeper_tree::Tree;
+
+use super::{Event, PEACE_US, Who, World};
+use crate::checks::{Fault, judge};
+use crate::model::Model;
+use crate::recovery;
+
+/// Virtual time between two looks at what a power loss would leave, in microseconds.
+const GHOSTS_US: u64 = 1_500_000;
+
+/// Compares a tree with the model, but for what is each server's own.
+///
+/// # Errors
+/// Says what differs.
+pub(crate) fn compare(tree: &Tree, model: &Model) -> Result<(), String> {
+    let sessions: Vec<(SessionId, i32)> = tree.sessions().iter().collect();
+    let expected: Vec<(SessionId, i32)> =
+        model.sessions().iter().map(|(id, timeout_ms)| (*id, *timeout_ms)).collect();
+    if sessions != expected {
+        return Err(format!("sessions are {sessions:?}, not {expected:?}"));
+    }
+    // The root has two names in Java's count.
+    let count = tree.znode_count() - 1;
+    if count != model.nodes().len() {
+        return Err(format!("{count} znodes, not {}", model.nodes().len()));
+    }
+    for (path, node) in model.nodes() {
+        let Some(found) = tree.node(path) else { return Err(format!("{path} is missing")) };
+        if path.starts_with("/zookeeper/") {
+            continue;
+        }
+        let acl = found.acl().map_or(&[][..], |acl| acl.entries());
+        let open = acl.is_empty() && node.acl == [rookeeper_jute::Acl::open_unsafe()];
+        if !open && acl != node.acl {
+            return Err(format!("{path} has the ACL {acl:?}, not {:?}", node.acl));
+        }
+        if found.data() != node.data.as_deref() {
+            return Err(format!("{path} holds {:?}, not {:?}", found.data(), node.data));
+        }
+        if found.persisted() != node.stat {
+            return Err(format!("{path} has {:?}, not {:?}", found.persisted(), node.stat));
+        }
+        let owner = found.stat().ephemeral_owner;
+        if owner != SessionId(0) && tree.sessions().timeout_ms(owner).is_none() {
+            return Err(format!("{path} belongs to session {owner}, which is gone"));
+        }
+    }
+    Ok(())
+}
+
+impl World {
+    /// Whether all clients have all their answers.
+    pub(super) fn is_quiet(&self) -> bool {
+        let idle = |process: &super::process::Process| {
+            process.inbox.is_empty() && !process.storage.is_busy() && !process.apply_scheduled
+        };
+        self.clients.iter().all(|client| client.is_quiet())
+            && self.machines.iter().all(|machine| machine.process.as_ref().is_some_and(idle))
+    }
+
+    /// Who keeps the world from coming to rest.
+    pub(super) fn unrest(&self) -> String {
+        let clients = self.clients.iter().enumerate();
+        let waiting: Vec<String> = clients
+            .filter(|(_, client)| !client.is_quiet())
+            .map(|(at, client)| format!("client {at}: {:?}", client.standing()))
+            .collect();
+        format!("the world does not come to rest: {}", waiting.join(", "))
+    }
+
+    /// What would be left if the power went out everywhere now.
+    pub(super) fn look_at_ghosts(&mut self) {
+        self.queue.push(GHOSTS_US, Event::Ghosts);
+        for server in 0..self.machines.len() {
+            let mut chooser = match self.dice.below(3) {
+                0 => Chooser::Nothing,
+                1 => Chooser::Everything,
+                _ => Chooser::Random(self.dice.draw()),
+            };
+            let ghost = self.machines[server].disk.after_power_loss(&mut chooser);
+            self.report.ghosts += 1;
+            let opened = match recovery::open(&ghost) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    self.fail("ghost", format!("server {server} would not start: {error}"));
+                    return;
+                }
+            };
+            let last = opened.recovered.last_zxid;
+            if self.machines.len() == 1 {
+                let held = self.lineage.holds_committed(last, "what a power loss would leave");
+                self.note(held);
+            }
+            if let Some(zxid) = opened.sink.mismatch {
+                self.fail("digest", format!("server {server} would differ at {zxid}"));
+            }
+        }
+    }
+
+    /// Sessions end only when nothing was heard of them for their timeout.
+    pub(super) fn sessions_expired(&mut self, who: Who, sessions: &[SessionId]) {
+        let now_ms = self.server_now(who.server).monotonic_ms();
+        self.report.expired += sessions.len() as u64;
+        let Some(process) = self.process(who) else { return };
+        let since_ms = process.serves_since_ms;
+        let tree = &process.shared.tree;
+        let early = sessions.iter().find_map(|id| {
+            let timeout_ms = tree.sessions().timeout_ms(*id)?;
+            (now_ms < since_ms + timeout_ms as u64).then_some((*id, timeout_ms))
+        });
+        if let Some((id, timeout_ms)) = early {
+            let what = format!(
+                "server {} serves since {} ms and expires session {id} of {timeout_ms} ms",
+                who.server,
+                now_ms - since_ms
+            );
+            self.fail("expired early", what);
+        }
+    }
+
+    /// The end: all histories are judged, and all servers hold the same.
+    pub(super) fn judge(&mut self) {
+        if let Err(fault) = self.judged() {
+            self.fault = Some(fault);
+        }
+    }
+
+    fn judged(&mut self) -> Result<(), Fault> {
+        let verdict = judge(&self.history, &self.lineage.committed())?;
+        let tip = self.lineage.tip();
+        for (server, machine) in self.machines.iter().enumerate() {
+            let Some(process) = &machine.process else {
+                return Err(Fault::new("rest", format!("server {server} does not run")));
+            };
+            let tree = &process.shared.tree;
+            let last: Zxid = self.lineage.resolve(tree.last_processed_zxid());
+            if last != tip {
+                let what = format!("server {server} is at {last}, the history at {tip}");
+                return Err(Fault::new("rest", what));
+            }
+            compare(tree, &verdict.model)
+                .map_err(|what| Fault::new("equal state", format!("server {server}: {what}")))?;
+            let digest = crate::digest::digest(&verdict.model);
+            if tree.digest() != digest {
+                return Err(Fault::new("digest", format!("server {server} at the end")));
+            }
+        }
+        self.progressed()
+    }
+
+    /// Writes go on soon after all trouble has ended.
+    fn progressed(&self) -> Result<(), Fault> {
+        let limit_us = self.peace_us + PEACE_US;
+        let went_on = self.history.answered().any(|(record, returned)| {
+            record.is_write()
+                && returned.result.is_ok()
+                && record.invoked_us > self.peace_us
+                && returned.at_us <= limit_us
+        });
+        match went_on {
+            true => Ok(()),
+            false => Err(Fault::new("progress", "no write was answered after all trouble ended")),
+        }
+    }
+}

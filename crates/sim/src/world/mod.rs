@@ -1,0 +1,361 @@
+//! The world: every machine, connection and client, and the one loop that lets one of them go on.
+//!
+//! # Layout
+//! - [`World`]: the loop, and what a run comes to
+//! - `process`: a server's process
+//! - `server`: what a server's threads do when it is their turn
+//! - `sockets`: packets that arrive
+//! - `clients`: what clients do
+//! - `trouble`: what goes wrong
+//! - `inspect`: what is looked at while the world runs, and at its end
+
+mod clients;
+mod inspect;
+pub mod process;
+mod server;
+mod sockets;
+mod trouble;
+
+use std::collections::BTreeMap;
+
+use rookeeper_replica::ConnectionKey;
+use rookeeper_session::ConnectionId;
+use rookeeper_store::SimulatedDisk;
+
+use crate::checks::Fault;
+use crate::dice::Dice;
+use crate::history::History;
+use crate::lineage::Lineage;
+use crate::machine::{Clock, Machine};
+use crate::network::{Arrival, MachineId, NetId, Network};
+use crate::plan::{Plan, Setup, Trouble};
+use crate::queue::Queue;
+use crate::trace::Trace;
+use clients::Client;
+
+/// A process: events for an earlier one on the same machine mean nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Who {
+    /// The machine.
+    pub server: usize,
+    /// Which of its processes.
+    pub generation: u64,
+}
+
+/// Who is at one side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// A client.
+    Client {
+        /// Which.
+        client: usize,
+        /// Which of its sessions.
+        handle: usize,
+        /// The session's name for the connection.
+        connection: ConnectionId,
+    },
+    /// A server's client port.
+    Service {
+        /// The process that took it; generation 0 before one did.
+        who: Who,
+        /// The connection's key there.
+        key: Option<ConnectionKey>,
+    },
+}
+
+/// What happens next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A packet arrives that side `from` sent.
+    Arrive {
+        /// On this connection.
+        net: NetId,
+        /// The side that sent it.
+        from: usize,
+    },
+    /// The core takes one message.
+    Core(Who),
+    /// The core applies one slice.
+    Apply(Who),
+    /// An I/O thread has its turn.
+    Shard(Who, usize),
+    /// An I/O thread writes to its sockets.
+    Flush(Who, usize),
+    /// The disk thread has carried out its batch.
+    Disk(Who),
+    /// The snapshot thread goes on.
+    Snapshot(Who),
+    /// Time passes for cores and shards.
+    Tick(Who),
+    /// A client's timer.
+    Timer {
+        /// Which client.
+        client: usize,
+        /// Which of its sessions.
+        handle: usize,
+        /// The time that it asked for, in milliseconds.
+        at_ms: u64,
+    },
+    /// A client thinks of something to do.
+    Act(usize),
+    /// Something goes wrong.
+    Trouble,
+    /// Something is mended.
+    Mend(Mending),
+    /// A server starts.
+    Start(usize),
+    /// All trouble ends.
+    Peace,
+    /// Clients ask for nothing more.
+    Rest,
+    /// The world is looked at as if the power went out now.
+    Ghosts,
+}
+
+/// How a trouble ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mending {
+    /// A process goes on.
+    Resume(usize),
+    /// Directions work again.
+    Links(Vec<(MachineId, MachineId)>),
+    /// Delays are as they were: from, to, delay, jitter.
+    Delays(Vec<(MachineId, MachineId, u64, u64)>),
+    /// A disk is as fast as before.
+    Disk(usize),
+    /// A disk has room again.
+    Room(usize),
+    /// A connection that was gone at one side is gone at the other too.
+    Connection(NetId),
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Virtual time, in microseconds.
+    pub virtual_us: u64,
+    /// Events.
+    pub events: u64,
+    /// Operations that clients asked for.
+    pub operations: u64,
+    /// Operations that were answered.
+    pub answered: u64,
+    /// Watch events that clients were told.
+    pub fired: u64,
+    /// Times that the lock was held.
+    pub claims: u64,
+    /// Committed transactions.
+    pub committed: u64,
+    /// Sessions that expired.
+    pub expired: u64,
+    /// Troubles by kind.
+    pub troubles: BTreeMap<&'static str, u64>,
+    /// Looks at all disks as if the power went out.
+    pub ghosts: u64,
+    /// The hash of everything that happened.
+    pub trace: u64,
+}
+
+/// Everything.
+pub struct World {
+    setup: Setup,
+    plan: Plan,
+    queue: Queue<Event>,
+    network: Network<End>,
+    machines: Vec<Machine>,
+    clients: Vec<Client>,
+    history: History,
+    lineage: Lineage,
+    dice: Dice,
+    trace: Trace,
+    report: Report,
+    /// The first thing that was found.
+    fault: Option<Fault>,
+    is_peace: bool,
+    is_rest: bool,
+    handles: usize,
+    peace_us: u64,
+}
+
+/// Virtual time after the end of trouble in which clients go on, in microseconds.
+const PEACE_US: u64 = 10_000_000;
+/// Virtual time in which everything has to come to rest, in microseconds.
+const REST_US: u64 = 60_000_000;
+
+impl World {
+    /// A world that is about to begin.
+    pub fn new(setup: Setup) -> World {
+        let mut dice = Dice::new(setup.seed);
+        let plan = Plan::draw(&mut dice.fork());
+        let machines = (0..setup.members)
+            .map(|_| Machine {
+                disk: SimulatedDisk::new(),
+                clock: Clock::draw(&mut dice),
+                process: None,
+                generation: 0,
+                has_power: true,
+                paused: None,
+                sync_us: plan.sync_us,
+                power_loss_in_recovery: None,
+            })
+            .collect();
+        let network = Network::new(setup.members + plan.clients, dice.fork());
+        let mut world = World {
+            lineage: Lineage::new(setup.members == 1),
+            queue: Queue::default(),
+            network,
+            machines,
+            clients: Vec::new(),
+            history: History::default(),
+            dice,
+            trace: Trace::default(),
+            report: Report::default(),
+            fault: None,
+            is_peace: false,
+            is_rest: false,
+            handles: 0,
+            peace_us: 0,
+            setup,
+            plan,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for server in 0..self.machines.len() {
+            let after_us = self.dice.below(100_000);
+            self.queue.push(after_us, Event::Start(server));
+        }
+        for client in 0..self.plan.clients {
+            let dice = self.dice.fork();
+            self.clients.push(Client::new(client, dice));
+            let after_us = self.dice.below(500_000);
+            self.queue.push(after_us, Event::Act(client));
+        }
+        self.queue.push(1_500_000, Event::Trouble);
+        self.queue.push(2_000_000, Event::Ghosts);
+        self.queue.push(self.setup.trouble_us, Event::Peace);
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn run(mut self) -> Result<Report, (Fault, Report)> {
+        let end_us = self.setup.trouble_us + PEACE_US + REST_US;
+        while self.fault.is_none() {
+            let Some(event) = self.queue.pop() else { break };
+            if self.queue.now_us() > end_us {
+                self.fail("progress", self.unrest());
+                break;
+            }
+            self.happen(event);
+            if self.is_rest && self.is_quiet() {
+                break;
+            }
+        }
+        if self.fault.is_none() {
+            self.judge();
+        }
+        let report = self.finish_report();
+        match self.fault {
+            None => Ok(report),
+            Some(fault) => Err((fault, report)),
+        }
+    }
+
+    fn finish_report(&mut self) -> Report {
+        let mut report = std::mem::take(&mut self.report);
+        report.virtual_us = self.queue.now_us();
+        report.events = self.queue.popped();
+        report.operations = self.history.records.len() as u64;
+        report.answered = self.history.answered().count() as u64;
+        report.fired = self.history.fired.len() as u64;
+        report.claims = self.history.claims.len() as u64;
+        report.committed = self.lineage.committed().len() as u64;
+        report.trace = self.trace.value();
+        report
+    }
+
+    fn happen(&mut self, event: Event) {
+        if self.is_held(&event) {
+            return;
+        }
+        if self.setup.is_loud {
+            let now_us = self.queue.now_us();
+            crate::say(&format!("{:>10}.{:06} {event:?}", now_us / 1_000_000, now_us % 1_000_000));
+        }
+        self.trace.note(self.queue.now_us());
+        match event {
+            Event::Arrive { net, from } => self.arrive(net, from),
+            Event::Core(who) => self.core_turn(who),
+            Event::Apply(who) => self.apply_turn(who),
+            Event::Shard(who, shard) => self.shard_turn(who, shard),
+            Event::Flush(who, shard) => self.flush_turn(who, shard),
+            Event::Disk(who) => self.disk_turn(who),
+            Event::Snapshot(who) => self.snapshot_turn(who),
+            Event::Tick(who) => self.tick_turn(who),
+            Event::Timer { client, handle, at_ms } => self.client_timer(client, handle, at_ms),
+            Event::Act(client) => self.client_act(client),
+            Event::Trouble => self.trouble(),
+            Event::Mend(mending) => self.mend(mending),
+            Event::Start(server) => self.start_server(server),
+            Event::Peace => self.make_peace(),
+            Event::Rest => self.is_rest = true,
+            Event::Ghosts => self.look_at_ghosts(),
+        }
+        self.bury_the_dead();
+    }
+
+    /// Whether the event is for a process that stands still; it is kept then.
+    fn is_held(&mut self, event: &Event) -> bool {
+        let server = match event {
+            Event::Core(who)
+            | Event::Apply(who)
+            | Event::Shard(who, _)
+            | Event::Flush(who, _)
+            | Event::Disk(who)
+            | Event::Snapshot(who)
+            | Event::Tick(who) => who.server,
+            Event::Arrive { net, from } => match self.network.machine(*net, 1 - *from) {
+                Some(machine) if machine < self.machines.len() => machine,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        match &mut self.machines[server].paused {
+            Some(kept) => {
+                kept.push(event.clone());
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn fail(&mut self, check: &'static str, what: impl Into<String>) {
+        self.note(Err(Fault::new(check, what)));
+    }
+
+    fn note(&mut self, result: Result<(), Fault>) {
+        if let Err(fault) = result {
+            self.fault.get_or_insert(fault);
+        }
+    }
+
+    fn schedule_arrival(&mut self, arrival: Option<Arrival>) {
+        if let Some(Arrival { at_us, net, from }) = arrival {
+            self.queue.push_at(at_us, Event::Arrive { net, from });
+        }
+    }
+
+    fn schedule_arrivals(&mut self, arrivals: Vec<Arrival>) {
+        for arrival in arrivals {
+            self.schedule_arrival(Some(arrival));
+        }
+    }
+
+    fn count(&mut self, trouble: Trouble) {
+        *self.report.troubles.entry(trouble.name()).or_default() += 1;
+    }
+}

@@ -1,0 +1,466 @@
+//! What the threads of a server do when it is their turn. Between two turns anything may happen to
+//! anybody else: the turns are the holds of the lock.
+
+use rookeeper_replica::{
+    ApplyProgress, ConnectionKey, CoreEffect, CoreInput, HaltReason, Now, ShardEffect,
+    ShardEffects, TICK_INTERVAL_MS,
+};
+use rookeeper_store::StoreError;
+use rookeeper_tree::SnapshotProgress;
+
+use super::process::{Message, Process, SnapshotJob};
+use super::{Event, Who, World};
+use crate::network::Packet;
+use crate::recovery::{self, finish_snapshot};
+use crate::storage::{Command, Report};
+
+/// Bytes to a client that are on their way at most.
+const WINDOW: usize = 64 << 10;
+/// How long a connection that is to close may take to send its last bytes, in microseconds.
+const LINGER_US: u64 = 5_000_000;
+
+impl World {
+    /// The process that an event is for, if it still runs.
+    pub(super) fn process(&mut self, who: Who) -> Option<&mut Process> {
+        let process = self.machines.get_mut(who.server)?.process.as_mut()?;
+        (process.generation == who.generation).then_some(process)
+    }
+
+    pub(super) fn server_now(&self, server: usize) -> Now {
+        self.machines[server].clock.now(self.queue.now_us())
+    }
+
+    /// How long a thread takes to get going; now and then the system is busy.
+    fn hop_us(&mut self) -> u64 {
+        if self.dice.one_in(200) { self.dice.between(500, 5000) } else { self.dice.between(1, 40) }
+    }
+
+    /// Starts a server on a machine that has power and no process.
+    pub(super) fn start_server(&mut self, server: usize) {
+        let machine = &mut self.machines[server];
+        if machine.process.is_some() {
+            return;
+        }
+        machine.has_power = true;
+        machine.generation += 1;
+        let cut = machine.power_loss_in_recovery.take();
+        if let Some(after) = cut {
+            machine.disk.lose_power_at(machine.disk.operations() + after);
+        }
+        self.reset_forgotten(server);
+        let opened = match recovery::open(&self.machines[server].disk) {
+            Ok(opened) => opened,
+            Err(_) if cut.is_some() => {
+                self.lose_power(server);
+                self.start_later(server);
+                return;
+            }
+            Err(StoreError::Io { .. }) if !self.is_peace => {
+                // A failure that was planned: the server exits, and whoever runs it tries again.
+                let machine = &mut self.machines[server];
+                machine.disk = machine.disk.after_kill();
+                self.start_later(server);
+                return;
+            }
+            Err(error) => {
+                self.fail("start", format!("server {server} does not start: {error}"));
+                return;
+            }
+        };
+        if cut.is_some() {
+            self.machines[server].disk.lose_power_at(u64::MAX);
+        }
+        if let Some(zxid) = opened.sink.mismatch {
+            self.fail("digest", format!("server {server} recovers another digest at {zxid}"));
+        }
+        let last = opened.recovered.last_zxid;
+        let noted = self.lineage.recovered(last, &opened.sink.txns);
+        self.note(noted);
+        let now = self.server_now(server);
+        let (generation, seed) = (self.machines[server].generation, self.dice.draw());
+        let process = Process::new(&self.plan, generation, now, seed, opened);
+        self.machines[server].process = Some(process);
+        let after_us = self.dice.below(TICK_INTERVAL_MS * 1000);
+        self.queue.push(after_us, Event::Tick(Who { server, generation }));
+    }
+
+    pub(super) fn start_later(&mut self, server: usize) {
+        let after_us = match self.dice.below(4) {
+            0 => self.dice.between(2_000_000, 6_000_000),
+            _ => self.dice.between(20_000, 800_000),
+        };
+        self.queue.push(after_us, Event::Start(server));
+    }
+
+    /// Gives the core a message.
+    pub(super) fn tell_core(&mut self, who: Who, message: Message) {
+        let hop_us = self.hop_us();
+        let Some(process) = self.process(who) else { return };
+        process.inbox.push_back(message);
+        if !process.core_scheduled {
+            process.core_scheduled = true;
+            self.queue.push(hop_us, Event::Core(who));
+        }
+    }
+
+    pub(super) fn wake_shard(&mut self, who: Who, shard: usize) {
+        let hop_us = self.hop_us();
+        let Some(process) = self.process(who) else { return };
+        if !process.shards[shard].is_scheduled {
+            process.shards[shard].is_scheduled = true;
+            self.queue.push(hop_us, Event::Shard(who, shard));
+        }
+    }
+
+    pub(super) fn core_turn(&mut self, who: Who) {
+        let now = self.server_now(who.server);
+        let Some(process) = self.process(who) else { return };
+        process.core_scheduled = false;
+        let Some(Message::Core(input)) = process.inbox.pop_front() else { return };
+        let mut effects = Vec::new();
+        process.core.step(now, input, &process.shared, &mut effects);
+        self.carry_core(who, effects);
+        let hop_us = self.dice.between(1, 15);
+        let Some(process) = self.process(who) else { return };
+        if !process.inbox.is_empty() {
+            process.core_scheduled = true;
+            self.queue.push(hop_us, Event::Core(who));
+        }
+    }
+
+    pub(super) fn apply_turn(&mut self, who: Who) {
+        let now = self.server_now(who.server);
+        let Some(process) = self.process(who) else { return };
+        process.apply_scheduled = false;
+        let mut effects = Vec::new();
+        let progress = process.core.apply(now, &mut process.shared, &mut effects);
+        let zxid = process.shared.tree.last_processed_zxid();
+        let committed = self.lineage.commit(zxid);
+        self.note(committed);
+        self.carry_core(who, effects);
+        if progress == ApplyProgress::More {
+            self.schedule_apply(who);
+        }
+    }
+
+    fn schedule_apply(&mut self, who: Who) {
+        let hop_us = self.dice.between(1, 20);
+        let Some(process) = self.process(who) else { return };
+        if !process.apply_scheduled {
+            process.apply_scheduled = true;
+            self.queue.push(hop_us, Event::Apply(who));
+        }
+    }
+
+    fn carry_core(&mut self, who: Who, effects: Vec<CoreEffect>) {
+        for effect in effects {
+            let Some(process) = self.process(who) else { return };
+            if !process.lives_on() {
+                return;
+            }
+            match effect {
+                CoreEffect::Append(segment) => {
+                    for (zxid, bytes) in segment.records() {
+                        let Some(process) = self.process(who) else { return };
+                        let previous = std::mem::replace(&mut process.last_appended, zxid);
+                        let appended = self.lineage.append(previous, zxid, bytes);
+                        self.note(appended);
+                    }
+                    self.command(who, Command::Append(segment));
+                }
+                CoreEffect::Roll => self.command(who, Command::Roll),
+                CoreEffect::Apply => self.schedule_apply(who),
+                CoreEffect::Deliver(batch) => {
+                    let shard = batch.shard().index();
+                    process.shards[shard].deliveries.push_back(batch);
+                    self.wake_shard(who, shard);
+                }
+                CoreEffect::Wake(shard) => self.wake_shard(who, shard.index()),
+                CoreEffect::BeginSnapshot => {
+                    let hop_us = self.hop_us();
+                    self.queue.push(hop_us, Event::Snapshot(who));
+                }
+                CoreEffect::SessionsExpired(sessions) => self.sessions_expired(who, &sessions),
+                CoreEffect::DigestMismatch(zxid) => {
+                    self.fail("digest", format!("server {} differs at {zxid}", who.server));
+                }
+                CoreEffect::QuotaExceeded(_) => {}
+                CoreEffect::Halted(HaltReason::DiskFailed) => self.exit(who),
+                other => self.fail("core", format!("a lone server's core asks for {other:?}")),
+            }
+        }
+    }
+
+    fn command(&mut self, who: Who, command: Command) {
+        let Some(process) = self.process(who) else { return };
+        if process.storage.push(command) {
+            self.start_disk(who);
+        }
+    }
+
+    fn start_disk(&mut self, who: Who) {
+        let sync_us = self.machines[who.server].sync_us;
+        let after_us = self.dice.between(sync_us / 8 + 20, sync_us + 20);
+        let Some(process) = self.process(who) else { return };
+        if process.storage.start() {
+            self.queue.push(after_us, Event::Disk(who));
+        }
+    }
+
+    pub(super) fn disk_turn(&mut self, who: Who) {
+        let Some(process) = self.process(who) else { return };
+        if !process.storage.has_room() {
+            self.queue.push(200_000, Event::Disk(who));
+            return;
+        }
+        match process.storage.finish() {
+            Ok(reports) => {
+                for Report::Durable(zxid) in reports {
+                    self.tell_core(who, Message::Core(CoreInput::Durable(zxid)));
+                }
+                self.start_disk(who);
+            }
+            Err(error) => self.disk_failed(who, &error),
+        }
+    }
+
+    /// A failed write or sync ends the process, whatever the core still wants.
+    fn disk_failed(&mut self, who: Who, error: &StoreError) {
+        if self.setup.is_loud {
+            crate::say(&format!("server {}: {error}", who.server));
+        }
+        self.tell_core(who, Message::Core(CoreInput::DiskFailed));
+    }
+
+    /// The process ends itself.
+    fn exit(&mut self, who: Who) {
+        self.kill(who.server);
+        self.start_later(who.server);
+    }
+
+    pub(super) fn snapshot_turn(&mut self, who: Who) {
+        let (slice_len, pause_us) = (self.plan.snapshot_slice, self.dice.between(50, 2000));
+        let Some(process) = self.process(who) else { return };
+        let tree = &mut process.shared.tree;
+        let Some(mut job) = process.snapshot.take() else {
+            let start = tree.begin_snapshot();
+            match process.storage.store.snapshot_writer(start.zxid) {
+                Ok(writer) => {
+                    process.snapshot = Some(SnapshotJob { writer, start });
+                    self.queue.push(pause_us, Event::Snapshot(who));
+                }
+                Err(_) => self.snapshot_ended(who, false),
+            }
+            return;
+        };
+        let mut slice = Vec::new();
+        let progress = tree.continue_snapshot(slice_len, &mut slice);
+        let written = job.writer.write(&slice);
+        if progress == SnapshotProgress::Running && written.is_ok() {
+            process.snapshot = Some(job);
+            self.queue.push(pause_us, Event::Snapshot(who));
+            return;
+        }
+        let done = written.and_then(|()| finish_snapshot(job.writer, job.start)).is_ok();
+        self.snapshot_ended(who, done);
+    }
+
+    fn snapshot_ended(&mut self, who: Who, is_done: bool) {
+        let purges = self.dice.one_in(3);
+        let Some(process) = self.process(who) else { return };
+        if !is_done {
+            process.shared.tree.abort_snapshot();
+        } else if purges {
+            // A disk that refuses to remove files has another turn.
+            let _ = process.storage.store.purge(3);
+        }
+        self.tell_core(who, Message::Core(CoreInput::SnapshotEnded));
+    }
+
+    pub(super) fn tick_turn(&mut self, who: Who) {
+        let now = self.server_now(who.server);
+        let Some(process) = self.process(who) else { return };
+        for shard in 0..process.shards.len() {
+            let Some(process) = self.process(who) else { return };
+            let mut effects = ShardEffects::default();
+            process.shards[shard].shard.tick(now, &mut effects);
+            self.carry_shard(who, shard, effects);
+        }
+        self.tell_core(who, Message::Core(CoreInput::Tick));
+        let after_us = TICK_INTERVAL_MS * 1000 + self.dice.below(10_000);
+        self.queue.push(after_us, Event::Tick(who));
+    }
+
+    pub(super) fn shard_turn(&mut self, who: Who, shard: usize) {
+        let now = self.server_now(who.server);
+        let Some(process) = self.process(who) else { return };
+        let side = &mut process.shards[shard];
+        side.is_scheduled = false;
+        let mut effects = ShardEffects::default();
+        while let Some(batch) = side.deliveries.pop_front() {
+            side.shard.deliver(now, batch, &process.shared, &mut effects);
+        }
+        side.shard.catch_up(now, &process.shared, &mut effects);
+        self.carry_shard_effects(who, shard, &mut effects);
+        let mut is_left = false;
+        for key in self.readable(who, shard) {
+            let most = if self.dice.one_in(3) { 60 } else { 8000 };
+            let take = 1 + self.dice.index(most);
+            let Some(process) = self.process(who) else { return };
+            let Some(socket) = process.sockets.get_mut(&key) else { continue };
+            if socket.is_paused || socket.closing.is_some() {
+                continue;
+            }
+            let len = take.min(socket.inbox.len());
+            let bytes: Vec<u8> = socket.inbox.drain(..len).collect();
+            is_left |= !socket.inbox.is_empty();
+            let shard_of = &mut process.shards[shard].shard;
+            shard_of.receive(now, key, &bytes, &process.shared, &mut effects);
+            self.carry_shard_effects(who, shard, &mut effects);
+        }
+        self.submit(who, effects);
+        self.drop_ended(who, shard);
+        if is_left {
+            self.wake_shard(who, shard);
+        }
+    }
+
+    /// Some of the sockets that have something to read, in any order.
+    fn readable(&mut self, who: Who, shard: usize) -> Vec<ConnectionKey> {
+        let Some(process) = self.process(who) else { return Vec::new() };
+        let sockets = process.sockets.iter();
+        let readable = sockets.filter(|(key, socket)| {
+            key.shard.index() == shard && !socket.inbox.is_empty() && !socket.is_paused
+        });
+        let mut keys: Vec<ConnectionKey> = readable.map(|(key, _)| *key).collect();
+        for at in (1..keys.len()).rev() {
+            let other = self.dice.index(at + 1);
+            keys.swap(at, other);
+        }
+        keys
+    }
+
+    /// Connections that clients have ended and that hold nothing more to read.
+    fn drop_ended(&mut self, who: Who, shard: usize) {
+        let Some(process) = self.process(who) else { return };
+        let sockets = process.sockets.iter();
+        let ended = sockets.filter(|(key, socket)| {
+            let is_read = socket.inbox.is_empty() || socket.closing.is_some();
+            key.shard.index() == shard && socket.is_ended && is_read
+        });
+        let ended: Vec<ConnectionKey> = ended.map(|(key, _)| *key).collect();
+        for key in ended {
+            self.drop_socket(who, key, Packet::End);
+        }
+    }
+
+    /// The socket is gone: the shard hears of it once.
+    pub(super) fn drop_socket(&mut self, who: Who, key: ConnectionKey, last: Packet) {
+        let now_us = self.queue.now_us();
+        let Some(process) = self.process(who) else { return };
+        let Some(socket) = process.sockets.remove(&key) else { return };
+        let shard = key.shard.index();
+        let mut effects = ShardEffects::default();
+        process.shards[shard].shard.closed(key, &mut effects);
+        let arrival = self.network.close(now_us, socket.net, 1, last);
+        self.schedule_arrival(arrival);
+        self.carry_shard(who, shard, effects);
+    }
+
+    pub(super) fn carry_shard(&mut self, who: Who, shard: usize, mut effects: ShardEffects) {
+        self.carry_shard_effects(who, shard, &mut effects);
+        self.submit(who, effects);
+    }
+
+    fn submit(&mut self, who: Who, effects: ShardEffects) {
+        let Some(process) = self.process(who) else { return };
+        if !effects.submissions.is_empty() && process.lives_on() {
+            let input = CoreInput::Submissions(effects.submissions);
+            self.tell_core(who, Message::Core(input));
+        }
+    }
+
+    fn carry_shard_effects(&mut self, who: Who, shard: usize, effects: &mut ShardEffects) {
+        let now_us = self.queue.now_us();
+        for effect in std::mem::take(&mut effects.effects) {
+            let Some(process) = self.process(who) else { return };
+            if !process.lives_on() {
+                return;
+            }
+            match effect {
+                ShardEffect::Output(key) => {
+                    if let Some(socket) = process.sockets.get_mut(&key) {
+                        socket.is_dirty = true;
+                        self.schedule_flush(who, shard, 0);
+                    }
+                }
+                ShardEffect::Pause(key) => {
+                    if let Some(socket) = process.sockets.get_mut(&key) {
+                        socket.is_paused = true;
+                    }
+                }
+                ShardEffect::Resume(key) => {
+                    if let Some(socket) = process.sockets.get_mut(&key) {
+                        socket.is_paused = false;
+                        self.wake_shard(who, shard);
+                    }
+                }
+                ShardEffect::Close(key, reason) => {
+                    if let Some(socket) = process.sockets.get_mut(&key) {
+                        socket.closing = Some((reason, now_us));
+                        socket.is_dirty = true;
+                        self.schedule_flush(who, shard, 0);
+                    }
+                }
+                ShardEffect::FourLetterWord { .. } => {}
+                ShardEffect::More => self.wake_shard(who, shard),
+            }
+        }
+    }
+
+    fn schedule_flush(&mut self, who: Who, shard: usize, after_us: u64) {
+        let hop_us = after_us + self.dice.between(1, 10);
+        let Some(process) = self.process(who) else { return };
+        if !process.shards[shard].is_flushing {
+            process.shards[shard].is_flushing = true;
+            self.queue.push(hop_us, Event::Flush(who, shard));
+        }
+    }
+
+    pub(super) fn flush_turn(&mut self, who: Who, shard: usize) {
+        let now_us = self.queue.now_us();
+        let Some(process) = self.process(who) else { return };
+        process.shards[shard].is_flushing = false;
+        let sockets = process.sockets.iter();
+        let dirty = sockets.filter(|(key, socket)| key.shard.index() == shard && socket.is_dirty);
+        let dirty: Vec<ConnectionKey> = dirty.map(|(key, _)| *key).collect();
+        let mut is_left = false;
+        for key in dirty {
+            let Some(process) = self.machines[who.server].process.as_mut() else { return };
+            let Some(socket) = process.sockets.get_mut(&key) else { continue };
+            let (net, closing) = (socket.net, socket.closing);
+            let room = WINDOW.saturating_sub(self.network.in_flight(net, 1));
+            let output = process.shards[shard].shard.output(key);
+            let bytes = output[..room.min(output.len())].to_vec();
+            let is_all = bytes.len() == output.len();
+            let mut effects = ShardEffects::default();
+            if !bytes.is_empty() {
+                process.shards[shard].shard.written(key, bytes.len(), &mut effects);
+                let arrival = self.network.send(now_us, net, 1, Packet::Bytes(bytes));
+                self.schedule_arrival(arrival);
+            }
+            let Some(process) = self.process(who) else { return };
+            if let Some(socket) = process.sockets.get_mut(&key) {
+                socket.is_dirty = !is_all;
+            }
+            is_left |= !is_all;
+            self.carry_shard(who, shard, effects);
+            if closing.is_some_and(|(_, since_us)| is_all || now_us > since_us + LINGER_US) {
+                self.drop_socket(who, key, Packet::End);
+            }
+        }
+        if is_left {
+            self.schedule_flush(who, shard, 500);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! What goes wrong, and how it is mended.
+
+use std::io::ErrorKind;
+
+use rookeeper_store::disk::{Chooser, Fault as DiskFault, FaultKind};
+
+use super::{Event, Mending, World};
+use crate::network::{MachineId, Packet};
+use crate::plan::Trouble;
+use crate::recovery::finish_snapshot;
+
+impl World {
+    pub(super) fn trouble(&mut self) {
+        if self.is_peace {
+            return;
+        }
+        let pause_us = self.plan.trouble_pause_us;
+        let after_us = self.dice.between(pause_us / 4, pause_us);
+        self.queue.push(after_us, Event::Trouble);
+        let trouble = *self.dice.pick(&self.plan.troubles);
+        let server = self.dice.index(self.machines.len());
+        if self.setup.is_loud {
+            crate::say(&format!("trouble: {trouble:?}, server {server}"));
+        }
+        self.count(trouble);
+        match trouble {
+            Trouble::Kill => self.crash(server, false),
+            Trouble::PowerLoss => self.crash(server, true),
+            Trouble::PowerLossOfAll => {
+                (0..self.machines.len()).for_each(|server| self.crash(server, true));
+            }
+            Trouble::CrashInStep => self.arm_crash(server),
+            Trouble::CrashInRecovery => {
+                let after = self.dice.between(1, 12);
+                self.machines[server].power_loss_in_recovery = Some(after);
+                self.crash(server, true);
+            }
+            Trouble::Pause => self.pause(server),
+            Trouble::Reset => self.reset_some(),
+            Trouble::HalfOpen => self.half_open(),
+            Trouble::Partition | Trouble::OneWay | Trouble::Partial => self.cut_some(trouble),
+            Trouble::SlowLink => self.slow_link(),
+            Trouble::SlowDisk => self.slow_disk(server),
+            Trouble::FailedSync => self.plan_failed_sync(server),
+            Trouble::FullDisk => self.fill_disk(server),
+            Trouble::ClockJump => {
+                let jump_ms = self.dice.between(0, 7_200_000) as i64 - 3_600_000;
+                self.machines[server].clock.ahead_ms += jump_ms;
+            }
+        }
+    }
+
+    fn mend_later(&mut self, longest_us: u64, mending: Mending) {
+        let after_us = self.dice.between(20_000, longest_us);
+        self.queue.push(after_us, Event::Mend(mending));
+    }
+
+    pub(super) fn crash(&mut self, server: usize, with_power: bool) {
+        if self.machines[server].process.is_none() {
+            return;
+        }
+        if with_power {
+            self.lose_power(server);
+        } else {
+            self.kill(server);
+        }
+        self.start_later(server);
+    }
+
+    /// Carries a part of what the disk thread, and perhaps the snapshot thread, had begun.
+    fn cut_disk_work(&mut self, server: usize) {
+        let after = self.dice.between(1, 8);
+        let finishes_snapshot = self.dice.one_in(3);
+        let machine = &mut self.machines[server];
+        let Some(mut process) = machine.process.take() else { return };
+        machine.paused = None;
+        machine.disk.lose_power_at(machine.disk.operations() + after);
+        if finishes_snapshot && let Some(mut job) = process.snapshot.take() {
+            let mut rest = Vec::new();
+            let tree = &mut process.shared.tree;
+            while tree.continue_snapshot(64 << 10, &mut rest)
+                == rookeeper_tree::SnapshotProgress::Running
+            {}
+            // The power goes out in the middle of it.
+            let _ = job.writer.write(&rest).and_then(|()| finish_snapshot(job.writer, job.start));
+        }
+        if process.storage.is_busy() {
+            let _ = process.storage.finish();
+        }
+    }
+
+    /// The power goes out: nothing is said to anybody, and what is unsynced may be lost.
+    pub(super) fn lose_power(&mut self, server: usize) {
+        self.cut_disk_work(server);
+        let mut chooser = Chooser::Random(self.dice.draw());
+        let machine = &mut self.machines[server];
+        machine.disk = machine.disk.after_power_loss(&mut chooser);
+        machine.has_power = false;
+        machine.generation += 1;
+        for (net, side) in self.network.of_machine(server) {
+            self.network.vanish(net, side);
+        }
+    }
+
+    /// The process is gone: its system closes its connections.
+    pub(super) fn kill(&mut self, server: usize) {
+        let now_us = self.queue.now_us();
+        self.cut_disk_work(server);
+        let machine = &mut self.machines[server];
+        machine.disk = machine.disk.after_kill();
+        machine.generation += 1;
+        for (net, side) in self.network.of_machine(server) {
+            if self.network.is_open(net, side) {
+                let last = if self.dice.one_in(2) { Packet::End } else { Packet::Reset };
+                let arrival = self.network.close(now_us, net, side, last);
+                self.schedule_arrival(arrival);
+            }
+        }
+    }
+
+    fn arm_crash(&mut self, server: usize) {
+        let (after, with_power) = (self.dice.below(60) as u32, self.dice.one_in(2));
+        if let Some(process) = &mut self.machines[server].process {
+            process.dies_after.get_or_insert((after, with_power));
+        }
+    }
+
+    /// Processes that died in the middle of a step.
+    pub(super) fn bury_the_dead(&mut self) {
+        for server in 0..self.machines.len() {
+            let process = self.machines[server].process.as_ref();
+            if let Some((0, with_power)) = process.and_then(|process| process.dies_after) {
+                self.crash(server, with_power);
+            }
+        }
+    }
+
+    fn pause(&mut self, server: usize) {
+        let machine = &mut self.machines[server];
+        if machine.process.is_some() && machine.paused.is_none() {
+            machine.paused = Some(Vec::new());
+            self.mend_later(6_000_000, Mending::Resume(server));
+        }
+    }
+
+    fn reset_some(&mut self) {
+        let now_us = self.queue.now_us();
+        let share = self.dice.between(5, 100);
+        for net in self.network.all() {
+            if self.dice.percent(share) {
+                let arrivals = self.network.reset(now_us, net);
+                self.schedule_arrivals(arrivals);
+            }
+        }
+    }
+
+    fn half_open(&mut self) {
+        let all = self.network.all();
+        if all.is_empty() {
+            return;
+        }
+        let net = *self.dice.pick(&all);
+        let side = self.dice.index(2);
+        self.network.blackhole(net, side);
+        if self.dice.one_in(2) {
+            self.network.blackhole(net, 1 - side);
+        }
+        self.mend_later(15_000_000, Mending::Connection(net));
+    }
+
+    fn machines_len(&self) -> usize {
+        self.machines.len() + self.plan.clients
+    }
+
+    /// Cuts directions between machines: sets of them, one direction, or one pair.
+    fn cut_some(&mut self, trouble: Trouble) {
+        let count = self.machines_len();
+        let servers = self.machines.len();
+        let mut pairs: Vec<(MachineId, MachineId)> = Vec::new();
+        if trouble == Trouble::Partition {
+            let side: Vec<bool> = (0..count).map(|_| self.dice.one_in(2)).collect();
+            for from in 0..count {
+                let others = (0..count).filter(|to| side[from] != side[*to]);
+                pairs.extend(others.map(|to| (from, to)));
+            }
+        } else {
+            let from = self.dice.index(servers);
+            let to = match self.dice.index(count) {
+                to if to == from => (from + 1) % count,
+                to => to,
+            };
+            pairs.push((from, to));
+            if trouble == Trouble::Partial || self.dice.one_in(3) {
+                pairs.push((to, from));
+            }
+            if trouble == Trouble::OneWay {
+                let flip = self.dice.one_in(2);
+                pairs = vec![if flip { (to, from) } else { (from, to) }];
+            }
+        }
+        let now_us = self.queue.now_us();
+        for (from, to) in &pairs {
+            self.network.cut(now_us, *from, *to, true);
+        }
+        self.mend_later(8_000_000, Mending::Links(pairs));
+    }
+
+    fn slow_link(&mut self) {
+        let count = self.machines_len();
+        let slow = self.dice.index(count);
+        let delay_us = self.dice.between(2_000, 1_500_000);
+        let mut before = Vec::new();
+        for other in (0..count).filter(|other| *other != slow) {
+            for (from, to) in [(slow, other), (other, slow)] {
+                let (old_us, jitter_us) = self.network.delay(from, to);
+                before.push((from, to, old_us, jitter_us));
+                self.network.set_delay(from, to, delay_us, delay_us / 2);
+            }
+        }
+        self.mend_later(6_000_000, Mending::Delays(before));
+    }
+
+    fn slow_disk(&mut self, server: usize) {
+        self.machines[server].sync_us = self.dice.between(20_000, 3_000_000);
+        self.mend_later(6_000_000, Mending::Disk(server));
+    }
+
+    fn plan_failed_sync(&mut self, server: usize) {
+        self.machines[server].disk.plan_fault(DiskFault {
+            kind: if self.dice.percent(70) { FaultKind::Sync } else { FaultKind::Write },
+            path_contains: "log".into(),
+            after: self.dice.below(30),
+            error: ErrorKind::Other,
+        });
+    }
+
+    fn fill_disk(&mut self, server: usize) {
+        let disk = &self.machines[server].disk;
+        let used: u64 = disk.dump().values().map(|data| data.len() as u64).sum();
+        disk.set_capacity(Some(used + self.dice.below(120_000)));
+        self.mend_later(5_000_000, Mending::Room(server));
+    }
+
+    pub(super) fn mend(&mut self, mending: Mending) {
+        let now_us = self.queue.now_us();
+        match mending {
+            Mending::Resume(server) => {
+                for event in self.machines[server].paused.take().unwrap_or_default() {
+                    self.queue.push(self.dice.below(50), event);
+                }
+            }
+            Mending::Links(pairs) => {
+                for (from, to) in pairs {
+                    let arrivals = self.network.cut(now_us, from, to, false);
+                    self.schedule_arrivals(arrivals);
+                }
+            }
+            Mending::Delays(before) => {
+                for (from, to, delay_us, jitter_us) in before {
+                    self.network.set_delay(from, to, delay_us.min(300), jitter_us.min(300));
+                }
+            }
+            Mending::Disk(server) => self.machines[server].sync_us = self.plan.sync_us,
+            Mending::Room(server) => self.machines[server].disk.set_capacity(None),
+            Mending::Connection(net) => {
+                (0..2).for_each(|side| self.network.mend(net, side));
+                let arrivals = self.network.reset(now_us, net);
+                self.schedule_arrivals(arrivals);
+            }
+        }
+    }
+
+    /// Everything is mended at once, and nothing breaks from now on.
+    pub(super) fn make_peace(&mut self) {
+        let now_us = self.queue.now_us();
+        self.is_peace = true;
+        self.peace_us = now_us;
+        let count = self.machines_len();
+        for from in 0..count {
+            for to in 0..count {
+                let arrivals = self.network.cut(now_us, from, to, false);
+                self.schedule_arrivals(arrivals);
+                self.network.set_delay(from, to, 200, 100);
+            }
+        }
+        for server in 0..self.machines.len() {
+            self.mend(Mending::Resume(server));
+            self.mend(Mending::Disk(server));
+            self.mend(Mending::Room(server));
+            self.machines[server].disk.forget_faults();
+            self.machines[server].power_loss_in_recovery = None;
+            if let Some(process) = &mut self.machines[server].process {
+                process.dies_after = None;
+            } else {
+                self.queue.push(1000, Event::Start(server));
+            }
+        }
+        self.queue.push(super::PEACE_US, Event::Rest);
+    }
+}
