@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("session", &["jute"]),
     ("store", &["jute"]),
     ("replica", &["jute", "tree", "zab"]),
+    ("sim", &["jute", "tree", "zab", "session", "store", "replica"]),
     ("server", &["jute", "tree", "zab", "store", "replica"]),
     ("bench", &["jute"]),
     ("rookeeper", &["jute", "tree", "store", "replica", "server", "bench"]),

@@ -403,12 +403,7 @@ impl Model {
         Ok(())
     }
 
-    fn set_acl(
-        &mut self,
-        path: &str,
-        acl: Vec<Acl<'static>>,
-        version: i32,
-    ) -> Result<(), String> {
+    fn set_acl(&mut self, path: &str, acl: Vec<Acl<'static>>, version: i32) -> Result<(), String> {
         let Some(node) = self.nodes.get_mut(path) else {
             return Err(format!("the ACL of {path} is set and it is not there"));
         };

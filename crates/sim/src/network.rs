@@ -136,7 +136,13 @@ impl<E: Clone> Network<E> {
     }
 
     /// Sends a packet from a side.
-    pub fn send(&mut self, now_us: u64, net: NetId, side: usize, packet: Packet) -> Option<Arrival> {
+    pub fn send(
+        &mut self,
+        now_us: u64,
+        net: NetId,
+        side: usize,
+        packet: Packet,
+    ) -> Option<Arrival> {
         let connection = self.connections.get_mut(&net)?;
         let [from, to] = [connection.machines[side], connection.machines[1 - side]];
         let link = self.links[from][to];

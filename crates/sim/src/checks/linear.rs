@@ -93,11 +93,11 @@ fn step(
         }
         (Err(expected), Ok(Reply::Multi(parts))) => {
             let blamed = parts.iter().filter_map(|part| part.as_ref().err());
-            let mut blamed = blamed.filter(|code| {
-                !matches!(code, ErrorCode::Ok | ErrorCode::RuntimeInconsistency)
-            });
+            let mut blamed = blamed
+                .filter(|code| !matches!(code, ErrorCode::Ok | ErrorCode::RuntimeInconsistency));
             let same = blamed.next() == Some(expected) && replayed.err == expected.to_i32();
-            same.then_some(()).ok_or_else(|| fault(&format!("it should fail with {expected:?}")))?;
+            same.then_some(())
+                .ok_or_else(|| fault(&format!("it should fail with {expected:?}")))?;
         }
         (Ok(paths), Ok(reply)) => {
             if !is_the_write(&record.operation, &replayed.written) {

@@ -132,7 +132,8 @@ pub(super) fn once(history: &History, replayed: &[Replayed]) -> Result<(), Fault
             let Some(record) = record else { continue };
             let before = known.before(record.invoked_us);
             if txn.zxid <= before {
-                let what = format!("{:?} began after {before} and is {}", record.operation, txn.zxid);
+                let what =
+                    format!("{:?} began after {before} and is {}", record.operation, txn.zxid);
                 return Err(Fault::new("real time", what));
             }
         }

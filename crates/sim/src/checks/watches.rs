@@ -96,7 +96,8 @@ pub(super) fn check(history: &History, replayed: &[Replayed]) -> Result<(), Faul
 fn fault(left: &Left<'_>, what: &str) -> Fault {
     let Record { handle, session, .. } = left.record;
     let (path, kind, zxid) = (left.path, left.kind, left.returned.zxid);
-    let who = format!("client {handle}, session {session}, {kind:?} watch on {path} left at {zxid}");
+    let who =
+        format!("client {handle}, session {session}, {kind:?} watch on {path} left at {zxid}");
     Fault::new(CHECK, format!("{who}: {what}"))
 }
 

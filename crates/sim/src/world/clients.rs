@@ -173,7 +173,8 @@ impl World {
         of.outstanding = 0;
         of.timer_ms = None;
         let seed = of.dice.draw();
-        of.session = Some(Session::new(Config { resume, ..Config::new(servers, timeout_ms, seed) }));
+        of.session =
+            Some(Session::new(Config { resume, ..Config::new(servers, timeout_ms, seed) }));
         self.client_input(client, self.handles, Input::Tick);
     }
 

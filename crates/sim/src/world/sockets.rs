@@ -20,7 +20,9 @@ impl World {
         match end {
             End::Client { client, handle, connection } => match packet {
                 Packet::Open => {}
-                Packet::Opened => self.client_input(client, handle, Input::Connected { connection }),
+                Packet::Opened => {
+                    self.client_input(client, handle, Input::Connected { connection })
+                }
                 Packet::Bytes(bytes) => {
                     let input = Input::Received { connection, bytes: &bytes };
                     self.client_input(client, handle, input);
