@@ -191,8 +191,8 @@ impl Ensemble {
         }
         match events[self.dice.below(events.len())] {
             Event::Server(server) => self.servers[server].run_for(1),
-            Event::ToLeader(learner) => self.to_leader(learner),
-            Event::ToLearner(learner) => self.to_learner(learner),
+            Event::ToLeader(learner) => self.arrive_at_leader(learner),
+            Event::ToLearner(learner) => self.arrive_at_learner(learner),
             Event::Confirm => self.confirm(),
         }
         for server in 0..3 {
@@ -204,7 +204,7 @@ impl Ensemble {
         true
     }
 
-    fn to_leader(&mut self, from: usize) {
+    fn arrive_at_leader(&mut self, from: usize) {
         let learner = ConnectionId(from as u64);
         let input = match self.to_leader[from].pop_front().expect("looked at before") {
             ToLeader::Forward(request) => {
@@ -219,7 +219,7 @@ impl Ensemble {
         self.servers[LEADER].step(input);
     }
 
-    fn to_learner(&mut self, to: usize) {
+    fn arrive_at_learner(&mut self, to: usize) {
         let input = match self.to_learner[to].pop_front().expect("looked at before") {
             ToLearner::Proposals(segment) => CoreInput::Proposals(segment),
             ToLearner::Commit(zxid) => CoreInput::Committed(zxid),
