@@ -12,8 +12,8 @@ use rookeeper_tree::auth::{AccessControl, AuthProvider, DigestProvider, HashFunc
 use rookeeper_tree::{PrepareConfig, TreeConfig};
 use sha2::Digest;
 
+use crate::commands::FlushPolicy;
 use crate::config::{ConnectionThrottleConfig, DigestAlgorithm, ServerConfig, SnapshotCompression};
-use crate::disk::FlushPolicy;
 use crate::listener::ListenOptions;
 use crate::snapshots::{Sections, SnapshotPolicy};
 

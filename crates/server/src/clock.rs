@@ -19,6 +19,13 @@ impl Clock {
         Clock { origin: Instant::now() }
     }
 
+    /// When the monotonic clock shows so many milliseconds.
+    pub(crate) fn instant_of_ms(&self, monotonic_ms: u64) -> Instant {
+        // A machine's deadlines lie within its timeouts; what no clock reaches is far away.
+        const FAR: Duration = Duration::from_secs(86_400 * 365);
+        self.origin + Duration::from_millis(monotonic_ms).min(self.origin.elapsed() + FAR)
+    }
+
     /// The time, as the cores take it.
     pub(crate) fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -7,18 +7,16 @@ use std::task::{Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
 
 use parking_lot::RwLock;
-use rookeeper_replica::{ApplyProgress, Core, CoreEffect, CoreInput, Shared};
+use rookeeper_replica::{
+    ApplyProgress, Core, CoreEffect, CoreInput, Replica, Shared, StorageReport,
+};
 
 use crate::clock::Clock;
 use crate::disk::{DiskReport, DiskSender};
 use crate::fate::Fate;
 use crate::io::{IoMessage, ShardPort};
-use crate::log_budget::LogBudget;
 use crate::mailbox::Mailbox;
-use crate::snapshots::SnapshotSender;
-
-/// Expired sessions that are named in the log, of one tick.
-const SESSIONS_NAMED_MAX: usize = 20;
+use crate::outlets::Outlets;
 
 /// What the core's thread is told by other threads.
 pub(crate) enum CoreMessage {
@@ -26,8 +24,12 @@ pub(crate) enum CoreMessage {
     Input(CoreInput),
     /// The log thread's report.
     Disk(DiskReport),
-    /// A question to the core, or a change of its counters.
-    Inspect(Box<dyn FnOnce(&mut Core) + Send>),
+    /// The report of a member's storage thread.
+    Storage(StorageReport),
+    /// A question to the core.
+    Inspect(Box<dyn FnOnce(&Core) + Send>),
+    /// A question to a member of an ensemble.
+    InspectMember(Box<dyn FnOnce(&Replica) + Send>),
     /// End the thread.
     Stop,
 }
@@ -66,15 +68,11 @@ pub(crate) struct CoreDriver {
     pub(crate) shared: Arc<RwLock<Shared>>,
     pub(crate) clock: Clock,
     pub(crate) disk: DiskSender,
-    pub(crate) shards: Vec<Arc<ShardPort>>,
-    pub(crate) snapshots: SnapshotSender,
+    pub(crate) outlets: Outlets,
     pub(crate) fate: Arc<Fate>,
     pub(crate) effects: Vec<CoreEffect>,
-    /// Threads to wake once the lock is released.
-    pub(crate) wakers: Vec<Waker>,
     /// Whether something durable waits to be applied.
     pub(crate) apply_wanted: bool,
-    pub(crate) quota_log: LogBudget,
 }
 
 impl CoreDriver {
@@ -87,7 +85,10 @@ impl CoreDriver {
                 self.fate.log_failed(&error);
                 self.input(CoreInput::DiskFailed);
             }
-            CoreMessage::Inspect(question) => question(&mut self.core),
+            CoreMessage::Inspect(question) => question(&self.core),
+            // Dropped unanswered: there is no member.
+            CoreMessage::InspectMember(_) => {}
+            CoreMessage::Storage(_) => unreachable!("a server that stands alone has a log"),
             CoreMessage::Stop => return Flow::Stop,
         }
         Flow::Continue
@@ -101,7 +102,7 @@ impl CoreDriver {
         // Under the lock still: deliveries are queued before anybody can read what they tell.
         self.carry();
         drop(shared);
-        self.wake();
+        self.outlets.wake();
     }
 
     /// Applies one slice of what is durable, if there is any; says whether there is more.
@@ -115,14 +116,8 @@ impl CoreDriver {
         self.apply_wanted = progress == ApplyProgress::More;
         self.carry();
         drop(shared);
-        self.wake();
+        self.outlets.wake();
         self.apply_wanted
-    }
-
-    fn wake(&mut self) {
-        for waker in self.wakers.drain(..) {
-            waker.wake();
-        }
     }
 
     fn carry(&mut self) {
@@ -131,44 +126,8 @@ impl CoreDriver {
                 CoreEffect::Append(segment) => self.disk.append(segment),
                 CoreEffect::Roll => self.disk.roll(),
                 CoreEffect::Apply => self.apply_wanted = true,
-                CoreEffect::Deliver(batch) => {
-                    let port = &self.shards[batch.shard().index()];
-                    self.wakers.extend(port.deliveries.push(batch));
-                }
-                CoreEffect::Wake(shard) => {
-                    let port = &self.shards[shard.index()];
-                    self.wakers.extend(port.messages.push(IoMessage::Wake));
-                }
-                CoreEffect::BeginSnapshot => self.snapshots.begin(),
-                CoreEffect::SessionsExpired(sessions) => {
-                    for session in sessions.iter().take(SESSIONS_NAMED_MAX) {
-                        tracing::info!(%session, "session expired");
-                    }
-                    if sessions.len() > SESSIONS_NAMED_MAX {
-                        let more = sessions.len() - SESSIONS_NAMED_MAX;
-                        tracing::info!(more, "more sessions expired in this tick");
-                    }
-                }
-                CoreEffect::QuotaExceeded(exceeded) => {
-                    if let Some(untold) = self.quota_log.take(self.clock.now().monotonic_ms()) {
-                        tracing::warn!(untold, "{exceeded}");
-                    }
-                }
-                CoreEffect::DigestMismatch(zxid) => {
-                    tracing::error!(%zxid, "the tree's digest is not that of the transaction");
-                }
                 CoreEffect::Halted(reason) => self.fate.halted(reason),
-                CoreEffect::Forward(_)
-                | CoreEffect::Revalidate { .. }
-                | CoreEffect::Touches(_)
-                | CoreEffect::SyncWanted { .. }
-                | CoreEffect::Revalidated { .. }
-                | CoreEffect::Reconfigured { .. }
-                | CoreEffect::EpochExhausted
-                | CoreEffect::ProposalUnreadable(_)
-                | CoreEffect::Retired { .. } => {
-                    unreachable!("a core that stands alone asks nothing of peers")
-                }
+                other => self.outlets.carry(other),
             }
         }
     }

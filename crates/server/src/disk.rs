@@ -13,37 +13,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
 use rookeeper_jute::Zxid;
 use rookeeper_replica::Segment;
 use rookeeper_store::{LogWriter, StoreError};
 
+use crate::commands::{self, CommandQueue, FlushPolicy, bytes_len};
 use crate::measures::Measures;
-
-/// Free bytes below which nothing is written, on a large file system. On one with little free
-/// space at the start it is a quarter of that.
-const RESERVE_MAX: u64 = 16 << 20;
-const RESERVE_MIN: u64 = 1 << 20;
-
-/// Bytes written, and time, after which free space is looked at again.
-const ROOM_CHECK_LEN: u64 = 1 << 20;
-const ROOM_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often a full disk is looked at.
-const ROOM_POLL_INTERVAL: Duration = Duration::from_millis(200);
-
-/// How flushes are grouped (Java: `SyncRequestProcessor`).
-#[derive(Debug, Clone)]
-pub(crate) struct FlushPolicy {
-    /// How long a flush may wait for further transactions (`zookeeper.flushDelay`).
-    pub(crate) flush_delay: Duration,
-    /// Transactions that end the wait (`zookeeper.maxBatchSize`).
-    pub(crate) batch_len_max: usize,
-    /// A flush that takes longer is said (`fsync.warningthresholdms`).
-    pub(crate) warning_threshold: Duration,
-}
+use crate::room::{self, Room};
 
 /// What the log thread says back.
 #[derive(Debug)]
@@ -61,41 +39,51 @@ enum Command {
     Close,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    commands: Mutex<VecDeque<Command>>,
-    arrived: Condvar,
+impl commands::Command for Command {
+    fn records_len(&self) -> usize {
+        match self {
+            Command::Append(segment) => segment.len(),
+            Command::Roll | Command::Close => 0,
+        }
+    }
+
+    fn bytes_len(&self) -> u64 {
+        match self {
+            Command::Append(segment) => segment.bytes_len() as u64,
+            Command::Roll | Command::Close => 0,
+        }
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.is_end()
+    }
+
+    fn is_end(&self) -> bool {
+        matches!(self, Command::Close)
+    }
 }
 
 /// The sending side of the disk thread's queue. The core bounds what stands in it: it admits
 /// requests only within its limits on outstanding requests and bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskSender {
-    queue: Arc<Queue>,
+    queue: Arc<CommandQueue<Command>>,
 }
 
 impl DiskSender {
     /// Queues transactions.
     pub(crate) fn append(&self, segment: Arc<Segment>) {
-        self.send(Command::Append(segment));
+        self.queue.send(Command::Append(segment));
     }
 
     /// Ends the log file after what is queued.
     pub(crate) fn roll(&self) {
-        self.send(Command::Roll);
+        self.queue.send(Command::Roll);
     }
 
     /// Ends the thread after what is queued.
     pub(crate) fn close(&self) {
-        self.send(Command::Close);
-    }
-
-    fn send(&self, command: Command) {
-        let mut commands = self.queue.commands.lock();
-        commands.push_back(command);
-        if commands.len() == 1 {
-            self.queue.arrived.notify_one();
-        }
+        self.queue.send(Command::Close);
     }
 }
 
@@ -112,7 +100,7 @@ pub(crate) fn start(
     rolled: impl FnMut() + Send + 'static,
     report: impl FnMut(DiskReport) + Send + 'static,
 ) -> io::Result<(DiskSender, JoinHandle<()>)> {
-    let queue = Arc::new(Queue::default());
+    let queue = Arc::new(CommandQueue::default());
     let sender = DiskSender { queue: Arc::clone(&queue) };
     let room = Room::new(free);
     let thread = thread::Builder::new().name("rookeeper-disk".into()).spawn(move || {
@@ -125,7 +113,7 @@ struct DiskThread<S, R, F> {
     writer: LogWriter,
     policy: FlushPolicy,
     measures: Arc<Measures>,
-    queue: Arc<Queue>,
+    queue: Arc<CommandQueue<Command>>,
     room: Room<S>,
     rolled: R,
     report: F,
@@ -135,7 +123,7 @@ impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, 
     fn run(mut self) {
         let mut batch = VecDeque::new();
         loop {
-            self.take(&mut batch);
+            self.queue.take(&mut batch, &self.policy);
             if !self.wait_for_room(&mut batch) {
                 break;
             }
@@ -153,29 +141,6 @@ impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, 
         }
     }
 
-    /// Waits for commands and takes all of them; with a flush delay, waits on until the delay has
-    /// passed or enough transactions are there.
-    fn take(&self, batch: &mut VecDeque<Command>) {
-        let mut commands = self.queue.commands.lock();
-        while commands.is_empty() {
-            self.queue.arrived.wait(&mut commands);
-        }
-        std::mem::swap(&mut *commands, batch);
-        if self.policy.flush_delay.is_zero() {
-            return;
-        }
-        let deadline = Instant::now() + self.policy.flush_delay;
-        while records_len(batch) < self.policy.batch_len_max
-            && !batch.iter().any(|command| matches!(command, Command::Close))
-        {
-            let waited = self.queue.arrived.wait_until(&mut commands, deadline);
-            batch.extend(commands.drain(..));
-            if waited.timed_out() {
-                return;
-            }
-        }
-    }
-
     /// Waits while the disk is full; `false` when the thread is to end before there is room. What
     /// was not written then was not acknowledged either.
     fn wait_for_room(&mut self, batch: &mut VecDeque<Command>) -> bool {
@@ -183,15 +148,13 @@ impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, 
         while !self.room.is_enough_for(bytes_len(batch)) {
             if !waited {
                 tracing::error!(
-                    reserve = self.room.reserve,
+                    reserve = self.room.reserve(),
                     "the disk is full: no write is acknowledged until there is room"
                 );
             }
             waited = true;
-            let mut commands = self.queue.commands.lock();
-            self.queue.arrived.wait_for(&mut commands, ROOM_POLL_INTERVAL);
-            batch.extend(commands.drain(..));
-            if batch.iter().any(|command| matches!(command, Command::Close)) {
+            self.queue.take_more(batch, room::POLL_INTERVAL);
+            if batch.iter().any(commands::Command::is_end) {
                 return false;
             }
         }
@@ -241,49 +204,5 @@ impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, 
         }
         (self.report)(DiskReport::Durable(zxid));
         Ok(())
-    }
-}
-
-fn records_len(batch: &VecDeque<Command>) -> usize {
-    let len = |command: &Command| match command {
-        Command::Append(segment) => segment.len(),
-        Command::Roll | Command::Close => 0,
-    };
-    batch.iter().map(len).sum()
-}
-
-fn bytes_len(batch: &VecDeque<Command>) -> u64 {
-    let len = |command: &Command| match command {
-        Command::Append(segment) => segment.bytes_len() as u64,
-        Command::Roll | Command::Close => 0,
-    };
-    batch.iter().map(len).sum()
-}
-
-/// What is known of the free space.
-struct Room<S> {
-    free: S,
-    reserve: u64,
-    /// Bytes that may be written before the next look.
-    unchecked: u64,
-    checked: Instant,
-}
-
-impl<S: Fn() -> Option<u64>> Room<S> {
-    fn new(free: S) -> Self {
-        let reserve = free().map_or(RESERVE_MAX, |free| free / 4).clamp(RESERVE_MIN, RESERVE_MAX);
-        Room { free, reserve, unchecked: 0, checked: Instant::now() }
-    }
-
-    /// Whether so many bytes may be written. Where the free space is not known, they may.
-    fn is_enough_for(&mut self, len: u64) -> bool {
-        if len <= self.unchecked && self.checked.elapsed() < ROOM_CHECK_INTERVAL {
-            self.unchecked -= len;
-            return true;
-        }
-        let enough = (self.free)().is_none_or(|free| free >= self.reserve + len);
-        self.checked = Instant::now();
-        self.unchecked = if enough { ROOM_CHECK_LEN } else { 0 };
-        enough
     }
 }

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rookeeper_replica::HaltReason;
-use rookeeper_store::StoreError;
 
 /// Exit codes of the process (Java: `ExitCode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +13,8 @@ pub enum ExitCode {
     Finished = 0,
     /// Something that must not happen, a failed write of the log among it.
     UnexpectedError = 1,
+    /// A member cannot listen for its peers.
+    CannotBindQuorumPort = 14,
 }
 
 /// Where threads say that the server has to end, and where others wait for it.
@@ -68,7 +69,7 @@ impl Fate {
     }
 
     /// Ends the server since the log cannot be written.
-    pub(crate) fn log_failed(&self, error: &StoreError) {
+    pub(crate) fn log_failed(&self, error: &impl std::fmt::Display) {
         tracing::error!(
             %error,
             "the transaction log cannot be written: the server ends, since nothing further could \

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use rookeeper_replica::{Core, Now, Shard, Shared};
+use rookeeper_replica::{Core, Now, Replica, Shard, Shared};
 use rookeeper_store::Store;
 
 use crate::clock::Clock;
@@ -61,12 +61,27 @@ impl Inspector {
     /// Asks the core; `None` when the server is stopping.
     pub fn core<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut Core) -> T + Send + 'static,
+        question: impl FnOnce(&Core) -> T + Send + 'static,
     ) -> Option<T> {
         let (answer, answers) = mpsc::sync_channel(1);
-        self.core.send(CoreMessage::Inspect(Box::new(move |core: &mut Core| {
+        self.core.send(CoreMessage::Inspect(Box::new(move |core: &Core| {
             // An inspector that gave up has nobody to tell.
             let _ = answer.send(question(core));
+        })));
+        answers.recv_timeout(ANSWER_TIMEOUT).ok()
+    }
+
+    /// Asks the member of an ensemble; `None` on a server that stands alone, and when the server
+    /// is stopping.
+    pub fn member<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Replica) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.config.ensemble.as_ref()?;
+        let (answer, answers) = mpsc::sync_channel(1);
+        self.core.send(CoreMessage::InspectMember(Box::new(move |replica: &Replica| {
+            // An inspector that gave up has nobody to tell.
+            let _ = answer.send(question(replica));
         })));
         answers.recv_timeout(ANSWER_TIMEOUT).ok()
     }

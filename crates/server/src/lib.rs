@@ -10,7 +10,10 @@
 //! * `assemble`: from the configuration to the settings of each part
 //! * `io`: the I/O threads: sockets around a shard
 //! * `core_driver`: drives the core, on a thread of its own or inline on the only I/O thread
+//! * `outlets`: where the core's effects go, alone and in an ensemble
+//! * `ensemble`: a member of an ensemble: its thread, its peers' sockets, its storage thread
 //! * `disk`: the log's thread: group commit
+//! * `commands`, `room`: the queue before a thread that writes, and the free space
 //! * `snapshots`: the thread of snapshots and purging
 //! * `recovery`: the tree from what is on disk
 //! * `listener`: listening sockets and limits on connections
@@ -24,9 +27,11 @@
 
 mod assemble;
 mod clock;
+mod commands;
 pub mod config;
 mod core_driver;
 mod disk;
+mod ensemble;
 mod fate;
 mod four_letter;
 pub mod fourletter;
@@ -37,9 +42,11 @@ mod listener;
 mod log_budget;
 mod mailbox;
 mod measures;
+mod outlets;
 mod parts;
 pub mod process;
 mod recovery;
+mod room;
 mod server;
 mod signals;
 mod snapshots;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use rookeeper_replica::{Core, CoreInput, CoreStart, Shard, ShardId, Shared, TICK_INTERVAL_MS};
-use rookeeper_store::{Preparer, Store};
+use rookeeper_store::{Disk, Preparer, Store};
 use rookeeper_tree::{AccessControl, Tree};
 
 use crate::assemble;
@@ -16,6 +16,7 @@ use crate::clock::{Clock, Ticker};
 use crate::config::ServerConfig;
 use crate::core_driver::{self, CoreDriver, CoreMessage, CorePort};
 use crate::disk::{self, DiskSender};
+use crate::ensemble::{MemberError, MemberParts, MemberStart, StorageSender};
 use crate::fate::Fate;
 use crate::four_letter;
 use crate::gather::Answers;
@@ -24,6 +25,7 @@ use crate::io::{self as io_threads, CoreSide, IoMessage, IoThread, ListenerSide,
 use crate::listener::ConnectionLimits;
 use crate::mailbox::Mailbox;
 use crate::measures::Measures;
+use crate::outlets::Outlets;
 use crate::snapshots::{self, SnapshotSender};
 
 /// Everything that has to end.
@@ -32,7 +34,7 @@ pub(crate) struct Threads {
     pub(crate) four_letter: JoinHandle<()>,
     pub(crate) snapshots: SnapshotSender,
     pub(crate) snapshot_thread: JoinHandle<()>,
-    pub(crate) disk: DiskSender,
+    pub(crate) log: LogSide,
     pub(crate) disk_thread: JoinHandle<()>,
     pub(crate) io_threads: Vec<JoinHandle<()>>,
     pub(crate) core_thread: Option<JoinHandle<()>>,
@@ -40,10 +42,55 @@ pub(crate) struct Threads {
     pub(crate) store: Arc<Store>,
 }
 
+/// The thread that writes the log.
+pub(crate) enum LogSide {
+    /// Of a server that stands alone.
+    Alone(DiskSender),
+    /// Of a member of an ensemble.
+    Member(StorageSender),
+}
+
+impl LogSide {
+    /// Ends the thread after what is queued.
+    pub(crate) fn close(&self) {
+        match self {
+            LogSide::Alone(disk) => disk.close(),
+            LogSide::Member(storage) => storage.close(),
+        }
+    }
+}
+
+/// What recovery leaves behind for the core.
+pub(crate) enum Start {
+    /// Of a server that stands alone.
+    Alone(CoreStart),
+    /// Of a member of an ensemble, with the disk that its other files are on.
+    Member(Box<MemberStart>, Arc<dyn Disk>),
+}
+
+impl Start {
+    /// Transactions that were read after the last snapshot.
+    pub(crate) fn txns_since_snapshot(&self) -> u64 {
+        match self {
+            Start::Alone(start) => start.txns_since_snapshot,
+            Start::Member(start, _) => start.txns_since_snapshot(),
+        }
+    }
+}
+
+/// The threads of core and log.
+struct CoreThreads {
+    log: LogSide,
+    disk_thread: JoinHandle<()>,
+    core_thread: Option<JoinHandle<()>>,
+    /// For each I/O thread where its writes go.
+    sides: Vec<CoreSide>,
+}
+
 /// What the threads are made from.
 pub(crate) struct Parts {
     config: Arc<ServerConfig>,
-    start: CoreStart,
+    start: Start,
     clock: Clock,
     shared: Arc<RwLock<Shared>>,
     store: Arc<Store>,
@@ -61,7 +108,7 @@ impl Parts {
         config: ServerConfig,
         local_address: SocketAddr,
         tree: Tree,
-        start: CoreStart,
+        start: Start,
         store: Store,
         measures: Arc<Measures>,
     ) -> Self {
@@ -69,7 +116,9 @@ impl Parts {
         let store = Arc::new(store);
         let threads = assemble::io_threads(&config);
         let ports: Vec<_> = (0..threads).map(|_| ShardPort::new()).collect();
-        let core_mailbox = (threads > 1).then(|| Arc::new(Mailbox::new()));
+        // A member's core is never inline: it has its peers to attend to.
+        let own_thread = threads > 1 || config.ensemble.is_some();
+        let core_mailbox = own_thread.then(|| Arc::new(Mailbox::new()));
         let core_port = match &core_mailbox {
             Some(mailbox) => CorePort::Own(Arc::clone(mailbox)),
             None => CorePort::Inline(Arc::clone(&ports[0])),
@@ -104,16 +153,18 @@ impl Parts {
     /// Starts all threads.
     ///
     /// # Errors
-    /// Where the system has no thread or event queue left.
-    pub(crate) fn start(self, listener: TcpListener) -> io::Result<Threads> {
+    /// Where the system has no thread or event queue left, or a member's files contradict
+    /// themselves.
+    pub(crate) fn start(mut self, listener: TcpListener) -> Result<Threads, MemberError> {
         let (snapshots, snapshot_commands) = snapshots::channel();
-        let writer = self.store.log_writer();
-        let preparer = writer.preparer();
-        let (disk, disk_thread) = self.start_disk(writer, &snapshots)?;
-        let snapshot_thread = self.start_snapshots(snapshot_commands, preparer)?;
+        let snapshot_thread = self.start_snapshots(snapshot_commands, self.store.preparer())?;
         snapshots.prepare();
-        let driver = self.core_driver(disk.clone(), snapshots.clone());
-        let (core_thread, core_sides) = self.place_core(driver)?;
+        let outlets = Outlets::new(self.clock, self.ports.clone(), snapshots.clone());
+        let start = std::mem::replace(&mut self.start, Start::Alone(CoreStart::default()));
+        let core = match start {
+            Start::Alone(start) => self.start_alone(start, &snapshots, outlets)?,
+            Start::Member(start, disk) => self.start_member(*start, disk, &snapshots, outlets)?,
+        };
         let answers = Answers::new(self.inspector.clone());
         let (four_letter, four_letter_thread) =
             four_letter::start(self.ports.clone(), move |word, argument| {
@@ -125,7 +176,7 @@ impl Parts {
             ConnectionLimits::new(listen.max_connections, listen.max_connections_per_address);
         let mut listener = Some(ListenerSide { listener, limits, targets: self.ports.clone() });
         let mut threads = Vec::new();
-        for (index, core_side) in core_sides.into_iter().enumerate() {
+        for (index, core_side) in core.sides.into_iter().enumerate() {
             let id = ShardId(u16::try_from(index).expect("there are at most 65535 I/O threads"));
             let thread = IoThread::new(
                 Shard::new(id, Arc::clone(&shard_config), Arc::clone(&self.access)),
@@ -142,11 +193,54 @@ impl Parts {
             four_letter: four_letter_thread,
             snapshots,
             snapshot_thread,
-            disk,
-            disk_thread,
+            log: core.log,
+            disk_thread: core.disk_thread,
             io_threads: threads,
-            core_thread,
+            core_thread: core.core_thread,
             store: self.store,
+        })
+    }
+
+    fn start_alone(
+        &self,
+        start: CoreStart,
+        snapshots: &SnapshotSender,
+        outlets: Outlets,
+    ) -> io::Result<CoreThreads> {
+        let (disk, disk_thread) = self.start_disk(self.store.log_writer(), snapshots)?;
+        let driver = self.core_driver(start, disk.clone(), outlets);
+        let (core_thread, sides) = self.place_core(driver)?;
+        Ok(CoreThreads { log: LogSide::Alone(disk), disk_thread, core_thread, sides })
+    }
+
+    fn start_member(
+        &self,
+        start: MemberStart,
+        disk: Arc<dyn Disk>,
+        snapshots: &SnapshotSender,
+        outlets: Outlets,
+    ) -> Result<CoreThreads, MemberError> {
+        let mailbox = self.core_mailbox.clone().expect("a member's core has a thread of its own");
+        let member = MemberParts {
+            config: Arc::clone(&self.config),
+            start,
+            clock: self.clock,
+            shared: Arc::clone(&self.shared),
+            store: Arc::clone(&self.store),
+            disk,
+            access: Arc::clone(&self.access),
+            measures: Arc::clone(&self.inspector.measures),
+            mailbox,
+            fate: Arc::clone(&self.fate),
+            snapshots: snapshots.clone(),
+        };
+        let threads = member.start(outlets)?;
+        let side = |_: &Arc<ShardPort>| CoreSide::Remote(self.core_port.clone());
+        Ok(CoreThreads {
+            log: LogSide::Member(threads.storage),
+            disk_thread: threads.storage_thread,
+            core_thread: Some(threads.core_thread),
+            sides: self.ports.iter().map(side).collect(),
         })
     }
 
@@ -188,26 +282,23 @@ impl Parts {
         )
     }
 
-    fn core_driver(&self, disk: DiskSender, snapshots: SnapshotSender) -> CoreDriver {
+    fn core_driver(&self, start: CoreStart, disk: DiskSender, outlets: Outlets) -> CoreDriver {
         let core = {
             let config = assemble::core_config(&self.config);
             let prepare = assemble::prepare_config(&self.config);
             let access = Arc::clone(&self.access);
             let shared = self.shared.read();
-            Core::new(self.clock.now(), config, prepare, access, &shared, self.start)
+            Core::new(self.clock.now(), config, prepare, access, &shared, start)
         };
         CoreDriver {
             core,
             shared: Arc::clone(&self.shared),
             clock: self.clock,
             disk,
-            shards: self.ports.clone(),
-            snapshots,
+            outlets,
             fate: Arc::clone(&self.fate),
             effects: Vec::new(),
-            wakers: Vec::new(),
             apply_wanted: false,
-            quota_log: crate::log_budget::LogBudget::default(),
         }
     }
 

@@ -37,13 +37,19 @@ impl TreeRecovery {
         }
     }
 
-    /// The tree, with the ephemerals of sessions that are gone removed.
-    pub(crate) fn finish(mut self) -> Tree {
+    /// The tree just as snapshot and log make it: what a member of an ensemble shares with the
+    /// others.
+    pub(crate) fn finish_unchanged(mut self) -> Tree {
         self.progress.end();
-        let mut tree = match self.state {
+        match self.state {
             State::Log(tree) => tree,
             State::Snapshot(_) | State::Failed => Tree::new(self.config),
-        };
+        }
+    }
+
+    /// The tree, with the ephemerals of sessions that are gone removed.
+    pub(crate) fn finish(self) -> Tree {
+        let mut tree = self.finish_unchanged();
         let orphans = tree.remove_orphan_ephemerals();
         if orphans.ttls > 0 {
             tracing::warn!(

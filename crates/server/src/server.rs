@@ -8,19 +8,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rookeeper_jute::Zxid;
-use rookeeper_replica::{CoreInput, CoreStart};
+use rookeeper_replica::{CoreInput, CoreStart, ReplicaStartError};
 use rookeeper_store::{Disk, RealDisk, Store, StoreError};
 use rookeeper_tree::Tree;
 
 use crate::assemble;
 use crate::config::ServerConfig;
 use crate::core_driver::CoreMessage;
+use crate::ensemble::{self, MemberError, MemberStart};
 use crate::fate::{ExitCode, Fate};
 use crate::inspect::Inspector;
 use crate::io::IoMessage;
 use crate::listener;
 use crate::measures::Measures;
-use crate::parts::{Parts, Threads};
+use crate::parts::{Parts, Start, Threads};
 use crate::recovery::TreeRecovery;
 use crate::signals;
 use crate::snapshots;
@@ -43,9 +44,9 @@ pub enum StartError {
         /// The data directory.
         data_dir: PathBuf,
     },
-    /// The configuration names an ensemble.
-    #[error("the configuration names an ensemble, which this server cannot join yet")]
-    Ensemble,
+    /// What a member of an ensemble has on disk contradicts itself.
+    #[error(transparent)]
+    Member(ReplicaStartError),
     /// The client port cannot be listened on.
     #[error("cannot listen for clients on {address}: {source}")]
     Listen {
@@ -88,29 +89,33 @@ impl Server {
     /// # Errors
     /// As for [`Server::start`].
     pub fn start_on(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<ServerHandle, StartError> {
-        if config.ensemble.is_some() {
-            return Err(StartError::Ensemble);
-        }
         let options = assemble::listen_options(&config);
         let listener = listener::listen(&options).map_err(|source| {
             let host = options.address.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
             StartError::Listen { address: format!("{host}:{}", options.port), source }
         })?;
         let local_address = listener.local_addr().map_err(StartError::Threads)?;
-        let store = Store::open(disk, assemble::store_config(&config))?;
+        let store = Store::open(Arc::clone(&disk), assemble::store_config(&config))?;
         let measures = Arc::new(Measures::default());
-        let (tree, start) = recover(&config, &store, &measures)?;
+        let (tree, start) = if config.ensemble.is_some() {
+            let (tree, start) = recover_member(&config, &store, &measures)?;
+            (tree, Start::Member(Box::new(start), disk))
+        } else {
+            let (tree, start) = recover(&config, &store, &measures)?;
+            (tree, Start::Alone(start))
+        };
         let last_zxid = tree.last_processed_zxid();
+        let replayed = start.txns_since_snapshot();
         let data_dir = config.storage.data_dir.clone();
         let parts = Parts::new(config, local_address, tree, start, store, measures);
         let (fate, inspector) = (Arc::clone(&parts.fate), parts.inspector.clone());
-        let threads = parts.start(listener).map_err(StartError::Threads)?;
-        if start.txns_since_snapshot > 0 {
+        let threads = parts.start(listener)?;
+        if replayed > 0 {
             // As Java does at each start, so that the next one has nothing to replay; but in the
             // background.
             inspector.core.send(CoreMessage::Input(CoreInput::TakeSnapshot));
         }
-        tracing::info!(address = %local_address, zxid = %last_zxid, "serving clients");
+        tracing::info!(address = %local_address, zxid = %last_zxid, "the client port is open");
         Ok(ServerHandle { local_address, data_dir, inspector, fate, threads: Some(threads) })
     }
 }
@@ -135,22 +140,47 @@ fn recover(
     if recovered.write_initial_snapshot {
         snapshots::write_at_once(store, &mut tree, assemble::snapshot_sections(config))?;
     }
-    measures.loaded(begun.elapsed(), recovered.txns);
-    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(
-        znodes = tree.znode_count(),
-        sessions = tree.sessions().len(),
-        zxid = %recovered.last_zxid,
-        replayed = recovered.txns,
-        took_ms,
-        "data loaded"
-    );
+    loaded(&tree, recovered.txns, begun, measures);
     let start = CoreStart {
         txns_since_snapshot: recovered.txns,
         bytes_since_snapshot: recovered.txns_len,
         ..CoreStart::default()
     };
     Ok((tree, start))
+}
+
+/// The same for a member of an ensemble, with the history that it can prove.
+fn recover_member(
+    config: &ServerConfig,
+    store: &Store,
+    measures: &Measures,
+) -> Result<(Tree, MemberStart), StartError> {
+    let begun = Instant::now();
+    let (tree, start) = ensemble::recover(config, store)?;
+    loaded(&tree, start.txns_since_snapshot(), begun, measures);
+    Ok((tree, start))
+}
+
+fn loaded(tree: &Tree, replayed: u64, begun: Instant, measures: &Measures) {
+    measures.loaded(begun.elapsed(), replayed);
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        znodes = tree.znode_count(),
+        sessions = tree.sessions().len(),
+        zxid = %tree.last_processed_zxid(),
+        replayed,
+        took_ms,
+        "data loaded"
+    );
+}
+
+impl From<MemberError> for StartError {
+    fn from(error: MemberError) -> Self {
+        match error {
+            MemberError::Replica(error) => StartError::Member(error),
+            MemberError::Io(error) => StartError::Threads(error),
+        }
+    }
 }
 
 impl ServerHandle {
@@ -207,7 +237,7 @@ impl ServerHandle {
         drop(threads.ticker);
         threads.snapshots.stop();
         join(threads.snapshot_thread);
-        threads.disk.close();
+        threads.log.close();
         join(threads.disk_thread);
         self.inspector.core.send(CoreMessage::Stop);
         for port in &self.inspector.shards {

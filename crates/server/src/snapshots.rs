@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,10 @@ impl Sections {
 
 enum Command {
     Begin,
+    /// Take one as well, and say when that is done.
+    BeginAndTell(SyncSender<()>),
+    /// Give up the one that is being written, and say when none is.
+    GiveUp(SyncSender<()>),
     Prepare,
     Stop,
 }
@@ -69,6 +73,24 @@ impl SnapshotSender {
     pub(crate) fn begin(&self) {
         // A thread that has ended was told to: the server is stopping.
         let _ = self.commands.send(Command::Begin);
+    }
+
+    /// Takes a snapshot and waits until it is written, or was given up.
+    pub(crate) fn take_and_wait(&self) {
+        self.ask(Command::BeginAndTell);
+    }
+
+    /// Waits until no snapshot is being written; one that is, is given up.
+    pub(crate) fn give_up(&self) {
+        self.ask(Command::GiveUp);
+    }
+
+    fn ask(&self, command: impl FnOnce(SyncSender<()>) -> Command) {
+        let (tell, told) = mpsc::sync_channel(1);
+        if self.commands.send(command(tell)).is_ok() {
+            // A thread that ends without an answer writes no snapshot either.
+            let _ = told.recv();
+        }
     }
 
     /// Makes the next log's file, ahead of its need.
@@ -104,8 +126,9 @@ pub(crate) fn start(
     measures: Arc<Measures>,
     ended: impl FnMut() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    let (commands, waiting) = (commands.0, Vec::new());
     let thread =
-        SnapshotThread { commands: commands.0, store, preparer, shared, policy, measures, ended };
+        SnapshotThread { commands, store, preparer, shared, policy, measures, ended, waiting };
     thread::Builder::new().name("rookeeper-snap".into()).spawn(move || thread.run())
 }
 
@@ -117,11 +140,15 @@ struct SnapshotThread<F> {
     policy: SnapshotPolicy,
     measures: Arc<Measures>,
     ended: F,
+    /// Who waits for the snapshot that is being written.
+    waiting: Vec<SyncSender<()>>,
 }
 
 /// Why no snapshot was written.
 enum Failure {
     Stopped,
+    /// Somebody is to be told.
+    GivenUp(SyncSender<()>),
     Store(StoreError),
 }
 
@@ -142,18 +169,18 @@ impl<F: FnMut()> SnapshotThread<F> {
                 }
             };
             match command {
-                Ok(Command::Begin) => match self.take() {
-                    Ok(()) => (self.ended)(),
-                    Err(Failure::Stopped) => return,
-                    Err(Failure::Store(error)) => {
-                        tracing::error!(
-                            %error,
-                            "the snapshot could not be written; the log keeps everything, and the \
-                             next snapshot is tried when it is due"
-                        );
-                        (self.ended)();
+                Ok(Command::Begin) => {
+                    if !self.take_one() {
+                        return;
                     }
-                },
+                }
+                Ok(Command::BeginAndTell(tell)) => {
+                    if !self.take_one() {
+                        return;
+                    }
+                    tell_now(&tell);
+                }
+                Ok(Command::GiveUp(tell)) => tell_now(&tell),
                 Ok(Command::Prepare) => self.prepare(),
                 Err(RecvTimeoutError::Timeout) => {
                     self.purge();
@@ -164,7 +191,31 @@ impl<F: FnMut()> SnapshotThread<F> {
         }
     }
 
-    fn take(&self) -> Result<(), Failure> {
+    /// Takes a snapshot; `false` when the thread is to end.
+    fn take_one(&mut self) -> bool {
+        match self.take() {
+            Ok(()) => {}
+            Err(Failure::Stopped) => return false,
+            Err(Failure::GivenUp(tell)) => {
+                tracing::info!("a snapshot is given up: the tree is being replaced");
+                self.waiting.push(tell);
+            }
+            Err(Failure::Store(error)) => {
+                tracing::error!(
+                    %error,
+                    "the snapshot could not be written; the log keeps everything, and the next \
+                     snapshot is tried when it is due"
+                );
+            }
+        }
+        (self.ended)();
+        for tell in self.waiting.drain(..) {
+            tell_now(&tell);
+        }
+        true
+    }
+
+    fn take(&mut self) -> Result<(), Failure> {
         let begun = Instant::now();
         let start = self.shared.write().tree.begin_snapshot();
         let result = self.write(start.zxid, start.digest);
@@ -181,7 +232,7 @@ impl<F: FnMut()> SnapshotThread<F> {
         result.map(|_| ())
     }
 
-    fn write(&self, zxid: Zxid, digest: i64) -> Result<u64, Failure> {
+    fn write(&mut self, zxid: Zxid, digest: i64) -> Result<u64, Failure> {
         let mut writer = self.store.snapshot_writer(zxid)?;
         let mut slice = Vec::with_capacity(2 * SLICE_BYTES);
         let mut len = 0;
@@ -204,6 +255,8 @@ impl<F: FnMut()> SnapshotThread<F> {
             match self.commands.recv_timeout(rest) {
                 // Another snapshot on top of this one would say the same.
                 Ok(Command::Begin) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Command::BeginAndTell(tell)) => self.waiting.push(tell),
+                Ok(Command::GiveUp(tell)) => return Err(Failure::GivenUp(tell)),
                 Ok(Command::Prepare) => self.prepare(),
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::Stopped);
@@ -227,6 +280,11 @@ impl<F: FnMut()> SnapshotThread<F> {
             Err(error) => tracing::error!(%error, "old snapshots and logs could not be removed"),
         }
     }
+}
+
+/// Whoever waited may have given up.
+fn tell_now(tell: &SyncSender<()>) {
+    let _ = tell.try_send(());
 }
 
 /// Writes the snapshot of a tree that nobody uses yet.

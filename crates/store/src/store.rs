@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskLock};
 use crate::error::StoreError;
 use crate::install::Install;
 use crate::log::writer::Prepared;
-use crate::log::{History, LogCursor, LogWriter, ZERO_AHEAD_LEN};
+use crate::log::{History, LogCursor, LogWriter, Preparer, ZERO_AHEAD_LEN};
 use crate::names::{LOCK_FILE, NEXT_LOG_FILE, NEXT_SNAPSHOT_PREFIX, QUARANTINE_DIR, VERSION_DIR};
 use crate::purge::Purged;
 use crate::recovery::{Recovered, RecoverySink, Repair};
@@ -183,6 +183,11 @@ impl Store {
         );
         drop(state);
         LogWriter::new(self.shared.clone(), last.max(Zxid::ZERO), false)
+    }
+
+    /// What prepares the next log's file in the background, whichever writer takes it.
+    pub fn preparer(&self) -> Preparer {
+        Preparer::new(self.shared.clone())
     }
 
     /// A writer of the snapshot at `zxid`.

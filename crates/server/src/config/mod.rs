@@ -41,6 +41,7 @@ pub use ensemble::{EnsembleConfig, PeerLinksConfig};
 pub use error::{ConfigError, Notice, NoticeLevel, Origin};
 pub use invocation::Invocation;
 pub use load::{Outside, load};
+pub(crate) use properties::read as read_properties;
 
 /// Everything that a server is told at its start.
 #[derive(Debug, Clone)]

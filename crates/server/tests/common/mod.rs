@@ -20,7 +20,7 @@ use rookeeper_store::{Disk, RealDisk, SimulatedDisk};
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The file system as the binary reads it.
-fn read_file(path: &Path, len_max: u64) -> std::io::Result<Option<Vec<u8>>> {
+pub fn read_file(path: &Path, len_max: u64) -> std::io::Result<Option<Vec<u8>>> {
     match std::fs::File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

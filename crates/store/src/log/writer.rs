@@ -37,6 +37,10 @@ pub struct Preparer {
 }
 
 impl Preparer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Preparer { shared }
+    }
+
     /// There is one such file a store, whichever writer takes it.
     fn slot(&self) -> MutexGuard<'_, Option<Prepared>> {
         self.shared.next_log.lock().expect("no code panics while it holds the slot")

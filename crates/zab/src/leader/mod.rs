@@ -43,7 +43,6 @@ use crate::quorum::{Ensemble, Oracle, Tally};
 use crate::sync::LogIndex;
 use crate::wire;
 
-pub(crate) use link::introduction;
 use link::{Link, LinkPhase};
 use proposals::Proposals;
 use tenure::{Stopping, Sync};

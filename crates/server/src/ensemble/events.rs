@@ -1,0 +1,49 @@
+//! What operators read of a member.
+
+use rookeeper_replica::{DivergenceResponse, MemberEvent, ServerState};
+
+/// Says what this server is from now on, in the words that Java's log has.
+pub(crate) fn tell_state(state: ServerState) {
+    match state {
+        ServerState::Looking => tracing::info!("LOOKING"),
+        ServerState::Leading => tracing::info!("LEADING"),
+        ServerState::Following => tracing::info!("FOLLOWING"),
+        ServerState::Observing => tracing::info!("OBSERVING"),
+        ServerState::ReadOnly => tracing::warn!("no quorum: serving read-only clients only"),
+        ServerState::Apart => tracing::warn!("taking no part in the ensemble"),
+    }
+}
+
+/// Says an event.
+pub(crate) fn tell(event: &MemberEvent) {
+    match event {
+        MemberEvent::Elected { leader, round, took_ms } => {
+            tracing::info!(%leader, round, took_ms, "elected");
+        }
+        MemberEvent::Established { epoch } => {
+            tracing::info!(epoch, "leading: a quorum has this server's history");
+        }
+        MemberEvent::UpToDate { epoch } => tracing::info!(epoch, "up to date with the leader"),
+        MemberEvent::LearnerUp { server, observer } => {
+            tracing::info!(%server, observer, "a learner is up to date");
+        }
+        MemberEvent::RoleEnded(reason) => tracing::warn!(%reason, "the role has ended"),
+        MemberEvent::Reconfigured { version } => {
+            tracing::info!(version = format_args!("{version:x}"), "configuration in force");
+        }
+        MemberEvent::Diverged { zxid, response } => {
+            let response = match response {
+                DivergenceResponse::Alarm => "nothing is done but this alarm",
+                DivergenceResponse::Resynchronise => "it takes a snapshot from the leader",
+                DivergenceResponse::Withdraw => {
+                    "it has done so before: it stops serving, and discards nothing"
+                }
+            };
+            tracing::error!(%zxid, response, "this server's tree is not its leader's");
+        }
+        MemberEvent::DiskFull => {
+            tracing::error!("the disk is nearly full: the role is given up");
+        }
+        MemberEvent::DiskRoom => tracing::info!("there is room on the disk again"),
+    }
+}

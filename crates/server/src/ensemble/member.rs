@@ -1,0 +1,268 @@
+//! From the configuration and what is on disk to the threads of a member.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use rookeeper_jute::Zxid;
+use rookeeper_replica::{
+    MemberConfig, Recovered, Replica, ReplicaConfig, ReplicaStartError, Shared, StorageReport,
+};
+use rookeeper_store::{Disk, EpochFile, Store, StoreError};
+use rookeeper_tree::{AccessControl, Tree};
+use rookeeper_zab::quorum::Oracle;
+use rookeeper_zab::sync::{LogIndex, SyncRules};
+
+use super::driver::{DialTimeouts, DriverParts, OracleReader};
+use super::history::HistorySource;
+use super::membership_files::MembershipFiles;
+use super::recovery::MemberRecovery;
+use super::run::{self, PeerParts};
+use super::sockets::SocketRules;
+use super::storage::{self, Said, StorageParts, StorageSender};
+use crate::assemble;
+use crate::clock::Clock;
+use crate::config::{EnsembleConfig, ServerConfig};
+use crate::core_driver::CoreMessage;
+use crate::fate::Fate;
+use crate::mailbox::Mailbox;
+use crate::measures::Measures;
+use crate::outlets::Outlets;
+use crate::snapshots::{self, SnapshotSender};
+
+/// Bytes that may wait for one learner before its connection is closed: it comes back and is
+/// synchronised from disk, which costs no memory.
+const QUEUE_BYTES_MAX: usize = 256 << 20;
+
+/// What recovery leaves behind for a member, its tree aside.
+pub(crate) struct MemberStart {
+    /// The last transaction; -1 where the directory is empty and may not be taken for a database.
+    last_zxid: Zxid,
+    history: LogIndex,
+    accepted_epoch: Option<i64>,
+    current_epoch: Option<i64>,
+    txns_since_snapshot: u64,
+    bytes_since_snapshot: u64,
+}
+
+/// Reads what is on disk. Where there was no snapshot at all, the first one is written before
+/// anything else.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn recover(
+    config: &ServerConfig,
+    store: &Store,
+) -> Result<(Tree, MemberStart), StoreError> {
+    let mut recovery = MemberRecovery::new(assemble::tree_config(config));
+    let recovered = store.recover(&mut recovery)?;
+    for repair in &recovered.repairs {
+        tracing::warn!("{repair}");
+    }
+    let (mut tree, history) = recovery.finish();
+    if recovered.write_initial_snapshot {
+        snapshots::write_at_once(store, &mut tree, assemble::snapshot_sections(config))?;
+    }
+    let start = MemberStart {
+        last_zxid: recovered.last_zxid,
+        history,
+        accepted_epoch: store.epoch(EpochFile::Accepted)?,
+        current_epoch: store.epoch(EpochFile::Current)?,
+        txns_since_snapshot: recovered.txns,
+        bytes_since_snapshot: recovered.txns_len,
+    };
+    Ok((tree, start))
+}
+
+impl MemberStart {
+    /// Transactions that were read after the last snapshot.
+    pub(crate) fn txns_since_snapshot(&self) -> u64 {
+        self.txns_since_snapshot
+    }
+
+    fn recovered(self, ensemble: &EnsembleConfig) -> Recovered {
+        Recovered {
+            last_zxid: self.last_zxid,
+            accepted_epoch: self.accepted_epoch,
+            current_epoch: self.current_epoch,
+            history: self.history,
+            committed: Arc::clone(&ensemble.committed),
+            last_seen: Arc::clone(&ensemble.last_seen),
+            txns_since_snapshot: self.txns_since_snapshot,
+            bytes_since_snapshot: self.bytes_since_snapshot,
+        }
+    }
+}
+
+/// What a member is made from, besides what every server has.
+pub(crate) struct MemberParts {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) start: MemberStart,
+    pub(crate) clock: Clock,
+    pub(crate) shared: Arc<RwLock<Shared>>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) access: Arc<AccessControl>,
+    pub(crate) measures: Arc<Measures>,
+    pub(crate) mailbox: Arc<Mailbox<CoreMessage>>,
+    pub(crate) fate: Arc<Fate>,
+    pub(crate) snapshots: SnapshotSender,
+}
+
+/// Why a member does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MemberError {
+    /// What is on disk contradicts itself.
+    #[error(transparent)]
+    Replica(#[from] ReplicaStartError),
+    /// The system's.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The threads of a member, those of every server aside.
+pub(crate) struct MemberThreads {
+    pub(crate) storage: StorageSender,
+    pub(crate) storage_thread: JoinHandle<()>,
+    pub(crate) core_thread: JoinHandle<()>,
+}
+
+impl MemberParts {
+    /// Starts the storage thread and the core's.
+    ///
+    /// # Errors
+    /// Where the system has no thread left, or what is on disk contradicts itself.
+    pub(crate) fn start(self, outlets: Outlets) -> Result<MemberThreads, MemberError> {
+        let config = Arc::clone(&self.config);
+        let ensemble = config.ensemble.as_ref().expect("a member has an ensemble");
+        let (storage, storage_thread) = self.start_storage(ensemble)?;
+        let mut effects = Vec::new();
+        let replica = Replica::new(
+            self.clock.now(),
+            replica_config(&config, ensemble, &self.store, self.access),
+            self.start.recovered(ensemble),
+            &mut self.shared.write(),
+            &mut effects,
+        )?;
+        let peers = PeerParts {
+            me: ensemble.me,
+            links: ensemble.links.clone(),
+            rules: SocketRules {
+                election_keepalive: ensemble.links.tcp_keep_alive,
+                quorum_nodelay: ensemble.links.tcp_nodelay,
+                queue_bytes_max: QUEUE_BYTES_MAX,
+            },
+            source: HistorySource::new(self.store, self.snapshots),
+        };
+        let timeouts = dial_timeouts(&config, ensemble);
+        let (oracle_path, disk) = (ensemble.oracle_path.clone(), self.disk);
+        let (shared, clock, fate) = (self.shared, self.clock, self.fate);
+        let of_driver = storage.clone();
+        let make = move || DriverParts {
+            replica,
+            effects,
+            shared,
+            clock,
+            storage: of_driver,
+            outlets,
+            fate,
+            timeouts,
+            oracle: oracle_path.map(|path| oracle(disk, path)),
+        };
+        let core_thread = run::start(make, peers, self.mailbox, clock)?;
+        Ok(MemberThreads { storage, storage_thread, core_thread })
+    }
+
+    fn start_storage(
+        &self,
+        ensemble: &EnsembleConfig,
+    ) -> io::Result<(StorageSender, JoinHandle<()>)> {
+        // A directory that is no database has no log before it has a leader's snapshot.
+        let writer = (self.start.last_zxid >= Zxid::ZERO).then(|| self.store.log_writer());
+        let parts = StorageParts {
+            store: Arc::clone(&self.store),
+            writer,
+            shared: Arc::clone(&self.shared),
+            tree: assemble::tree_config(&self.config),
+            files: MembershipFiles::new(Arc::clone(&self.disk), ensemble)?,
+            snapshots: self.snapshots.clone(),
+            policy: assemble::flush_policy(&self.config),
+            measures: Arc::clone(&self.measures),
+        };
+        let (mailbox, fate) = (Arc::clone(&self.mailbox), Arc::clone(&self.fate));
+        storage::start(parts, move |said| {
+            let report = match said {
+                Said::Report(report) => report,
+                Said::Failed(error) => {
+                    fate.log_failed(&error);
+                    StorageReport::Failed
+                }
+            };
+            mailbox.send(CoreMessage::Storage(report));
+        })
+    }
+}
+
+fn dial_timeouts(config: &ServerConfig, ensemble: &EnsembleConfig) -> DialTimeouts {
+    let tick_ms = u64::from(config.sessions.tick_time_ms.unsigned_abs());
+    DialTimeouts {
+        election: Duration::from_millis(ensemble.links.connect_timeout_ms),
+        quorum: Duration::from_millis(tick_ms * u64::from(ensemble.sync_limit)),
+    }
+}
+
+fn replica_config(
+    config: &ServerConfig,
+    ensemble: &EnsembleConfig,
+    store: &Store,
+    access: Arc<AccessControl>,
+) -> ReplicaConfig {
+    let member = ensemble.committed.member(ensemble.me);
+    let addresses = member.map(|member| &member.addresses[..]).unwrap_or_default();
+    let member = MemberConfig {
+        rules: ensemble.rules,
+        election_addresses: addresses.iter().map(|address| address.election.clone()).collect(),
+        tick_time_ms: u64::from(config.sessions.tick_time_ms.unsigned_abs()),
+        init_limit: ensemble.init_limit,
+        sync_limit: ensemble.sync_limit,
+        connect_limit: ensemble.connect_limit,
+        handshake_timeout_ms: Some(ensemble.links.handshake_timeout_ms),
+        notification_interval_ms_min: ensemble.links.notification_interval_ms_min,
+        notification_interval_ms_max: ensemble.links.notification_interval_ms_max,
+        epoch_wait_ms_max: ensemble.max_time_to_wait_for_epoch_ms,
+        sync: sync_rules(ensemble, store),
+        snap_syncs_max: ensemble.snap_syncs_max as usize,
+        diff_syncs_max: ensemble.diff_syncs_max as usize,
+        packet_len_max: config.limits.jute_maxbuffer + config.limits.jute_maxbuffer_extra,
+        observer_election_delay_ms: ensemble.observer_election_delay_ms,
+        seed: assemble::random_seed(),
+        ..MemberConfig::new(ensemble.me)
+    };
+    ReplicaConfig {
+        core: assemble::core_config(config),
+        prepare: assemble::prepare_config(config),
+        access,
+        member,
+    }
+}
+
+/// A factor of the newest snapshot's length bounds how much log is sent instead of it.
+fn sync_rules(ensemble: &EnsembleConfig, store: &Store) -> SyncRules {
+    /// Small trees are not worth the difference.
+    const LEN_MIN: f64 = 16.0 * 1024.0 * 1024.0;
+    let len = store.last_snapshot().map_or(0, |snapshot| snapshot.len) as f64;
+    let bound = (len * ensemble.snapshot_size_factor).max(LEN_MIN);
+    let diff_len_max = (ensemble.snapshot_size_factor >= 0.0).then_some(bound as u64);
+    SyncRules { force_snapshot: ensemble.force_snapshot_sync, diff_len_max }
+}
+
+/// What the oracle's file says: it grants where it begins with `1` (Java: `QuorumOracleMaj`).
+fn oracle(disk: Arc<dyn Disk>, path: std::path::PathBuf) -> OracleReader {
+    Box::new(move || {
+        let mut first = [0];
+        let read = disk.open(&path).and_then(|file| file.read_at(0, &mut first));
+        if matches!(read, Ok(1)) && first == *b"1" { Oracle::Grants } else { Oracle::Refuses }
+    })
+}

@@ -1,0 +1,230 @@
+//! The files of a configuration that may change while servers run: `zoo.cfg.dynamic.next` holds
+//! the one proposed last, `zoo.cfg.dynamic.<version>` the committed one, and the configuration
+//! file points to it (Java: `QuorumPeer.setQuorumVerifier`, `setLastSeenQuorumVerifier`,
+//! `QuorumPeerConfig.writeDynamicConfig`, `editStaticConfig`).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rookeeper_jute::ServerId;
+use rookeeper_store::Disk;
+use rookeeper_zab::membership::Membership;
+
+use crate::config::{EnsembleConfig, read_properties};
+
+/// No configuration file is longer, in bytes.
+const FILE_LEN_MAX: u64 = 1 << 20;
+
+/// The files beside one configuration file.
+pub(crate) struct MembershipFiles {
+    disk: Arc<dyn Disk>,
+    me: ServerId,
+    /// `None` where nothing is written: reconfiguration is off, or there is no file.
+    config_file: Option<PathBuf>,
+    committed: i64,
+    last_seen: i64,
+}
+
+impl MembershipFiles {
+    /// The files of a configuration. Where servers stand in the file itself, it is kept as it is
+    /// beside the one that a reconfiguration writes (`zoo.cfg.bak`).
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn new(disk: Arc<dyn Disk>, config: &EnsembleConfig) -> io::Result<Self> {
+        let config_file = config.config_file.clone().filter(|_| config.reconfig_enabled);
+        let files = MembershipFiles {
+            disk,
+            me: config.me,
+            config_file,
+            committed: config.committed.version(),
+            last_seen: config.last_seen.version(),
+        };
+        if let Some(path) = files.config_file.as_ref().filter(|_| config.servers_in_config_file) {
+            let text = files.read(path)?;
+            files.replace(&with_suffix(path, ".bak"), &text)?;
+        }
+        Ok(files)
+    }
+
+    /// Writes a configuration, durably: the committed one, or one that is only proposed.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn write(&mut self, membership: &Membership, last_seen: bool) -> io::Result<()> {
+        let Some(path) = self.config_file.clone() else { return Ok(()) };
+        let version = membership.version();
+        let next = with_suffix(&path, ".dynamic.next");
+        if last_seen {
+            if version != self.last_seen {
+                self.replace(&next, text(membership, true).as_bytes())?;
+                self.last_seen = version;
+            }
+            return Ok(());
+        }
+        if version <= self.committed {
+            return Ok(());
+        }
+        let dynamic = with_suffix(&path, &format!(".dynamic.{version:x}"));
+        self.replace(&dynamic, text(membership, false).as_bytes())?;
+        let own = membership.member(self.me);
+        let own_client = own.is_some_and(|m| m.client.is_some() && !m.client_from_static);
+        let edited = edit(&self.read(&path)?, &dynamic, own_client)?;
+        self.replace(&path, &edited)?;
+        self.committed = version;
+        self.last_seen = self.last_seen.max(version);
+        if version == self.last_seen && self.disk.info(&next)?.is_some() {
+            self.disk.remove(&next)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.disk.open(path)?;
+        let len = file.file_len()?;
+        if len > FILE_LEN_MAX {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "no configuration file"));
+        }
+        let mut text = vec![0; usize::try_from(len).expect("checked to be short")];
+        let read = file.read_at(0, &mut text)?;
+        text.truncate(read);
+        Ok(text)
+    }
+
+    fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+        let next = with_suffix(path, ".tmp");
+        let file = self.disk.create(&next)?;
+        file.write_at(0, text)?;
+        file.sync_all()?;
+        self.disk.rename(&next, path)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        self.disk.sync_dir(parent.unwrap_or(Path::new(".")))
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The lines of a dynamic file, sorted as Java sorts them, without a newline at the end.
+fn text(membership: &Membership, with_version: bool) -> String {
+    let whole = membership.to_string();
+    let mut lines: Vec<&str> = whole.lines().collect();
+    lines.retain(|line| with_version || !line.starts_with("version"));
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+/// The configuration file without what stands in the dynamic file, and with a pointer to it. As in
+/// Java comments are lost; other than there the order stays.
+fn edit(text: &[u8], dynamic: &Path, without_client_port: bool) -> io::Result<Vec<u8>> {
+    let properties = read_properties(text).map_err(io::Error::other)?;
+    let mut edited = String::new();
+    for property in properties {
+        let mut dynamic_keys = vec!["server.", "group", "weight", "dynamicConfigFile", "peerType"];
+        if without_client_port {
+            dynamic_keys.push("clientPort");
+        }
+        let key = property.key.trim();
+        if !dynamic_keys.iter().any(|prefix| key.starts_with(prefix)) {
+            edited.push_str(&format!("{key}={}\n", escape(property.value.trim())));
+        }
+    }
+    let dynamic = std::path::absolute(dynamic)?;
+    edited.push_str(&format!("dynamicConfigFile={}\n", escape(&dynamic.display().to_string())));
+    Ok(edited.into_bytes())
+}
+
+/// A value as a properties file holds it.
+fn escape(value: &str) -> String {
+    let mut escaped = String::new();
+    for unit in value.encode_utf16() {
+        match char::from_u32(u32::from(unit)) {
+            Some('\\') => escaped.push_str("\\\\"),
+            Some(c) if c == ' ' || c.is_ascii_graphic() => escaped.push(c),
+            _ => escaped.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+    use rookeeper_store::RealDisk;
+    use rookeeper_zab::membership::MembershipRules;
+
+    use super::*;
+
+    const THREE: &str = "server.1=a:1:2:participant;0.0.0.0:2181\n\
+                         server.2=b:1:2:participant;0.0.0.0:2182\n\
+                         server.3=c:1:2:observer;0.0.0.0:2183\n\
+                         server.4=d:1:2:participant;0.0.0.0:2184\n";
+
+    fn membership(version: i64) -> Membership {
+        let rules = MembershipRules::default();
+        Membership::parse(THREE, &rules).unwrap().with_version(version)
+    }
+
+    fn files(path: &Path, reconfig_enabled: bool) -> MembershipFiles {
+        MembershipFiles {
+            disk: Arc::new(RealDisk),
+            me: ServerId(2),
+            config_file: Some(path.to_path_buf()).filter(|_| reconfig_enabled),
+            committed: 0,
+            last_seen: 0,
+        }
+    }
+
+    #[test]
+    fn a_committed_configuration_takes_the_place_of_the_proposed_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("zoo.cfg");
+        let before = "# mine\ntickTime=2000\ndataDir=/d a\\\\ta\nclientPort=2182\n\
+                      peerType=observer\n\
+                      server.1=a:1:2\nweight.1=1\ngroup.1=1\n";
+        std::fs::write(&path, before).unwrap();
+        let mut files = files(&path, true);
+        files.write(&membership(0x1_0000_0002), true).unwrap();
+        let next = directory.path().join("zoo.cfg.dynamic.next");
+        let text = std::fs::read_to_string(&next).unwrap();
+        assert_eq!(text, format!("{THREE}version=100000002"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+
+        files.write(&membership(0x1_0000_0002), false).unwrap();
+        assert!(!next.exists());
+        let dynamic = directory.path().join("zoo.cfg.dynamic.100000002");
+        assert_eq!(std::fs::read_to_string(&dynamic).unwrap(), THREE.trim_end());
+        let expected =
+            format!("tickTime=2000\ndataDir=/d a\\\\ta\ndynamicConfigFile={}\n", dynamic.display());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+
+        files.write(&membership(0x1_0000_0001), false).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            expected,
+            "an older one is not written"
+        );
+    }
+
+    #[test]
+    fn a_client_port_of_the_file_stays_where_the_servers_line_has_none() {
+        let edited = edit(b"clientPort=2181\nserver.1=a:1:2\n", Path::new("/x/y.dynamic.1"), false);
+        let text = String::from_utf8(edited.unwrap()).unwrap();
+        assert_eq!(text, "clientPort=2181\ndynamicConfigFile=/x/y.dynamic.1\n");
+    }
+
+    #[test]
+    fn without_reconfiguration_nothing_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("zoo.cfg");
+        let mut files = files(&path, false);
+        files.write(&membership(5), true).unwrap();
+        files.write(&membership(5), false).unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,32 @@
+//! A member of an ensemble: the thread that drives its [`rookeeper_replica::Replica`] together
+//! with the sockets of its election and quorum ports, and the thread of its storage.
+//!
+//! # Layout
+//! - `member`: from the configuration and what is on disk to the threads
+//! - `run`: the core's thread: event loop, order and time
+//! - `driver`: steps the machine and carries out its effects
+//! - `events`: what operators read of it
+//! - `ports`, `listen`: the listening sockets of both ports
+//! - `dial`: connections to other servers, names looked up each time
+//! - `sockets`, `connection`: all connections; one of them, and its queue
+//! - `history`: history and snapshots for learners, read in pieces
+//! - `storage`: the thread that writes, cuts, installs and loads
+//! - `recovery`: tree and proven history from what is on disk
+//! - `membership_files`: `zoo.cfg.dynamic` and what belongs to it
+
+mod connection;
+mod dial;
+mod driver;
+mod events;
+mod history;
+mod listen;
+mod member;
+mod membership_files;
+mod ports;
+mod recovery;
+mod run;
+mod sockets;
+mod storage;
+
+pub(crate) use member::{MemberError, MemberParts, MemberStart, recover};
+pub(crate) use storage::StorageSender;
