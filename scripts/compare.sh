@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Rookeeper beside Java's ZooKeeper on this machine: throughput, watches, sessions, memory, starts.
+# Rookeeper beside Java's ZooKeeper on this machine: throughput, watches, sessions, memory, starts;
+# and ensembles of three members each (sections ensemble, ensemble-start, ensemble-rejoin).
 #
 #   scripts/compare.sh [options of `rookeeper bench compare`, e.g. --sections start,idle --rounds 5]
 #
 # Java runs as its own zkServer.sh starts it: a heap of 1000 MB, the JVM's own choice of collector.
-# The table goes to standard output, each figure as it is measured to standard error. Takes about a
-# quarter of an hour; nothing else should run meanwhile.
+# The table goes to standard output, each figure as it is measured to standard error. Takes about
+# half an hour; nothing else should run meanwhile.
 #
 # Environment
 #   ROOKEEPER         the binary (default: built here, target/release/rookeeper)

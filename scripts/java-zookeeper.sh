@@ -165,7 +165,8 @@ case $command in
         config=$1
         shift
         exec "$(java_command)" "-Xmx${JAVA_HEAP:-512m}" "${flags[@]}" \
-            -Dzookeeper.admin.enableServer=false -Dzookeeper.jmx.log4j.disable=true "$@" -cp "$(classpath)" \
+            -Dzookeeper.admin.enableServer=false -Dzookeeper.jmx.log4j.disable=true "$@" \
+            -cp "$(classpath)" \
             org.apache.zookeeper.server.quorum.QuorumPeerMain "$config"
         ;;
     cli)

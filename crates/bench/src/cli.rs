@@ -50,9 +50,9 @@ enum Scenario {
 
 #[derive(Debug, Args)]
 struct ServerArgs {
-    /// The server
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2181")]
-    server: String,
+    /// The server; load and storm spread over several, separated by commas
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2181", value_delimiter = ',')]
+    server: Vec<String>,
     /// A process of the server, for CPU time and memory; may be given more than once
     #[arg(long)]
     pid: Vec<u32>,
@@ -60,10 +60,21 @@ struct ServerArgs {
 
 impl ServerArgs {
     fn address(&self) -> Result<SocketAddr, BenchError> {
-        let mut addresses =
-            self.server.to_socket_addrs().map_err(BenchError::io(self.server.clone()))?;
-        addresses.next().ok_or_else(|| BenchError::Usage(format!("{} has no address", self.server)))
+        self.server.first().map_or_else(
+            || Err(BenchError::Usage("no server is named".to_owned())),
+            |name| resolve(name),
+        )
     }
+
+    /// All but the first.
+    fn others(&self) -> Result<Vec<SocketAddr>, BenchError> {
+        self.server.iter().skip(1).map(|name| resolve(name)).collect()
+    }
+}
+
+fn resolve(name: &str) -> Result<SocketAddr, BenchError> {
+    let mut addresses = name.to_socket_addrs().map_err(BenchError::io(name))?;
+    addresses.next().ok_or_else(|| BenchError::Usage(format!("{name} has no address")))
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +236,7 @@ fn dispatch(cli: &Cli) -> Result<(), BenchError> {
         Scenario::Storm(args) => {
             let options = StormOptions {
                 address: args.server.address()?,
+                others: args.server.others()?,
                 pids: args.server.pid.clone(),
                 sessions: args.sessions,
                 at_once: args.at_once.max(1),
@@ -251,6 +263,7 @@ fn dispatch(cli: &Cli) -> Result<(), BenchError> {
 fn run_load(args: &LoadArgs) -> Result<Report, BenchError> {
     let options = LoadOptions {
         address: args.server.address()?,
+        others: args.server.others()?,
         pids: args.server.pid.clone(),
         connections: args.connections,
         depth: args.depth,

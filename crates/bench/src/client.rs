@@ -51,7 +51,8 @@ pub trait Scenario {
 
 /// The connections of one thread.
 pub struct Client {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
+    opened: usize,
     timeout_ms: i32,
     poll: Poll,
     events: Events,
@@ -71,8 +72,17 @@ impl Client {
     /// # Errors
     /// Where the system has no epoll instance left.
     pub fn new(address: SocketAddr) -> Result<Client, BenchError> {
+        Client::of_ensemble(address, &[])
+    }
+
+    /// The same for a server and others of its ensemble: connections go to each in turn.
+    ///
+    /// # Errors
+    /// Where the system has no epoll instance left.
+    pub fn of_ensemble(first: SocketAddr, others: &[SocketAddr]) -> Result<Client, BenchError> {
         Ok(Client {
-            address,
+            addresses: [&[first], others].concat(),
+            opened: 0,
             timeout_ms: SESSION_TIMEOUT_MS,
             poll: Poll::new().map_err(BenchError::io("epoll"))?,
             events: Events::with_capacity(1024),
@@ -87,7 +97,9 @@ impl Client {
     /// # Errors
     /// Where no socket can be made.
     pub fn open(&mut self) -> Result<usize, BenchError> {
-        let mut connection = Connection::start(self.address)?;
+        let address = self.addresses[self.opened % self.addresses.len()];
+        self.opened += 1;
+        let mut connection = Connection::start(address)?;
         let id = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1

@@ -3,6 +3,8 @@
 //! Servers that are measured in turns run at the same time, and the one that is not asked is idle.
 //! The turns alternate, so that a machine that grows slower or faster hits both alike.
 
+mod ensemble;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -21,6 +23,10 @@ use crate::report::{format_number, median};
 use crate::servers::{Kind, Server};
 use crate::storm::{self, StormOptions};
 use crate::watch::{self, WatchOptions};
+
+/// All sections.
+const SECTIONS: &str =
+    "start,throughput,watch,storm,idle,memory,ensemble,ensemble-start,ensemble-rejoin";
 
 /// What to compare, and for how long.
 #[derive(Debug, Args)]
@@ -62,7 +68,7 @@ pub struct CompareArgs {
     #[arg(long, default_value_t = 1_000_000)]
     znodes: u64,
     /// Sections to run
-    #[arg(long, value_delimiter = ',', default_value = "start,throughput,watch,storm,idle,memory")]
+    #[arg(long, value_delimiter = ',', default_value = SECTIONS)]
     sections: Vec<String>,
 }
 
@@ -199,6 +205,9 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<(), BenchError> {
             "throughput" | "watch" | "storm" => {}
             "idle" => comparison.idle()?,
             "memory" => comparison.memory()?,
+            "ensemble" => comparison.ensemble()?,
+            "ensemble-start" => comparison.ensemble_start()?,
+            "ensemble-rejoin" => comparison.ensemble_rejoin()?,
             other => return Err(BenchError::Usage(format!("no section {other}"))),
         }
         if ["throughput", "watch", "storm"].contains(&section.as_str()) {
@@ -271,6 +280,7 @@ impl Comparison<'_> {
     ) -> LoadOptions {
         LoadOptions {
             address: server.address,
+            others: Vec::new(),
             pids: server.pids(),
             connections: 50,
             depth,
@@ -294,7 +304,8 @@ impl Comparison<'_> {
             }
         }
         let (address, pids) = (server.address, server.pids());
-        storm::run(&StormOptions { address, pids, sessions: 2000, at_once: 50 }).map(|_| ())
+        storm::run(&StormOptions { address, others: Vec::new(), pids, sessions: 2000, at_once: 50 })
+            .map(|_| ())
     }
 
     fn throughput(&mut self, servers: &[Server; 2]) -> Result<(), BenchError> {
@@ -350,6 +361,7 @@ impl Comparison<'_> {
         for (side, server) in servers.iter().enumerate() {
             let options = StormOptions {
                 address: server.address,
+                others: Vec::new(),
                 pids: server.pids(),
                 sessions: self.args.storm,
                 at_once: 50,
@@ -368,7 +380,13 @@ impl Comparison<'_> {
                 let mut server = self.server(side, &[])?;
                 server.start()?;
                 let (address, pids) = (server.address, server.pids());
-                storm::run(&StormOptions { address, pids, sessions: 500, at_once: 50 })?;
+                storm::run(&StormOptions {
+                    address,
+                    others: Vec::new(),
+                    pids,
+                    sessions: 500,
+                    at_once: 50,
+                })?;
                 thread::sleep(Duration::from_millis(500));
                 let options = IdleOptions {
                     address,

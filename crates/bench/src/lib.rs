@@ -19,6 +19,7 @@
 //! - [`limit`]: what the machine allows: a bare echo, and a replicated and synced one
 //! - [`process`]: CPU time and memory of processes
 //! - [`servers`]: servers that the benchmark starts itself
+//! - [`ensemble`]: ensembles that the benchmark starts itself
 //! - [`compare`]: two kinds of server side by side
 //! - [`report`]: figures as a table and as JSON
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod client;
 pub mod compare;
 pub mod connection;
+pub mod ensemble;
 pub mod error;
 pub mod fill;
 pub mod idle;

@@ -62,6 +62,8 @@ impl std::str::FromStr for Mix {
 pub struct LoadOptions {
     /// The server.
     pub address: SocketAddr,
+    /// Other members of its ensemble: connections go to each in turn.
+    pub others: Vec<SocketAddr>,
     /// Processes whose CPU time is the server's.
     pub pids: Vec<u32>,
     /// Sessions, each on its own connection.
@@ -306,7 +308,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run(mut self, connections: usize) -> Result<Worker<'a>, BenchError> {
-        let mut client = Client::new(self.options.address)?;
+        let mut client = Client::of_ensemble(self.options.address, &self.options.others)?;
         let opened = client.open_all(connections, connections, &mut self);
         self.shared.ready.fetch_add(1, Ordering::Relaxed);
         opened?;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,12 +39,24 @@ pub struct Server {
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A port of the loopback interface that is free now.
+/// A port of the loopback interface that is free now, below those that the system gives to
+/// outgoing connections: it is still free when a server starts a second time.
 ///
 /// # Errors
 /// Where there is none.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..COUNT {
+        let at = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + std::process::id().wrapping_mul(6_271).wrapping_add(at) % COUNT;
+        let port = u16::try_from(port).map_err(io::Error::other)?;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other("no port is free"))
 }
 
 impl Server {
@@ -71,11 +84,11 @@ impl Server {
         Ok(Server { kind: kind.clone(), child: None, folder, address })
     }
 
-    /// Starts the process and returns how long its first answer took.
+    /// Starts the process, and does not wait.
     ///
     /// # Errors
-    /// Where it does not start or does not answer.
-    pub fn start(&mut self) -> Result<Duration, BenchError> {
+    /// Where it cannot be started.
+    pub fn launch(&mut self) -> Result<(), BenchError> {
         let out = self.folder.join("output.txt");
         let file = fs::OpenOptions::new().create(true).append(true).open(&out);
         let file = file.map_err(BenchError::io(out.display().to_string()))?;
@@ -85,7 +98,6 @@ impl Server {
             .command
             .split_first()
             .ok_or_else(|| BenchError::Usage("an empty command".to_owned()))?;
-        let start = Instant::now();
         let child = Command::new(program)
             .args(arguments)
             .arg(self.folder.join("zoo.cfg"))
@@ -97,8 +109,18 @@ impl Server {
             .spawn()
             .map_err(BenchError::io(program.clone()))?;
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// Starts the process and returns how long its first answer took.
+    ///
+    /// # Errors
+    /// Where it does not start or does not answer.
+    pub fn start(&mut self) -> Result<Duration, BenchError> {
+        let start = Instant::now();
+        self.launch()?;
         let answered = first_answer(self.address, start + PATIENCE).map_err(|error| {
-            let output = fs::read_to_string(&out).unwrap_or_default();
+            let output = fs::read_to_string(self.folder.join("output.txt")).unwrap_or_default();
             let tail: Vec<&str> = output.lines().rev().take(5).collect();
             BenchError::Usage(format!("{} did not start: {error}: {tail:?}", self.kind.name))
         })?;

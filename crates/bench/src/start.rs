@@ -57,7 +57,11 @@ fn ask(address: SocketAddr) -> io::Result<()> {
     exchange(&mut stream, &close.to_bytes()).map(|_| ())
 }
 
-fn exchange(stream: &mut TcpStream, payload: &[u8]) -> io::Result<Vec<u8>> {
+/// Writes one frame and reads one.
+///
+/// # Errors
+/// Where the connection ends or the frame is absurd.
+pub fn exchange(stream: &mut TcpStream, payload: &[u8]) -> io::Result<Vec<u8>> {
     let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
     stream.write_all(&[&len.to_be_bytes(), payload].concat())?;
     let mut prefix = [0; 4];

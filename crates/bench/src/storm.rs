@@ -17,6 +17,8 @@ use crate::report::Report;
 pub struct StormOptions {
     /// The server.
     pub address: SocketAddr,
+    /// Other members of its ensemble: sessions go to each in turn.
+    pub others: Vec<SocketAddr>,
     /// Processes whose CPU time is the server's.
     pub pids: Vec<u32>,
     /// Sessions in all.
@@ -105,7 +107,7 @@ impl Scenario for Storm {
 pub fn run(options: &StormOptions) -> Result<StormResult, BenchError> {
     let latency = Histogram::new_with_bounds(1, 120_000_000_000, 3).expect("sound bounds");
     let mut storm = Storm { started: Vec::new(), finished: 0, latency };
-    let mut client = Client::new(options.address)?;
+    let mut client = Client::of_ensemble(options.address, &options.others)?;
     let cpu_before = process::cpu_time_of_all(&options.pids)?;
     let start = Instant::now();
     let mut last_progress = (start, 0);
