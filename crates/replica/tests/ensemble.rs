@@ -22,7 +22,10 @@ fn sync(world: &mut World, client: usize, xid: i32) {
 fn the_first_transaction_of_an_epoch_follows_its_start() {
     let mut ensemble = Ensemble::new(1);
     let start = Zxid(EPOCH << 32);
-    assert_eq!(ensemble.servers[LEADER].shared.tree.last_processed_zxid(), start);
+    for server in &ensemble.servers {
+        assert_eq!(server.shared.tree.last_processed_zxid(), start);
+        assert_eq!(server.core.last_logged(), Zxid::ZERO);
+    }
     ensemble.connect(LEADER, 10_000);
     assert_eq!(ensemble.servers[LEADER].log[0].0, start.next());
     ensemble.check_equal();
@@ -380,7 +383,7 @@ fn a_learner_lets_nobody_in_before_it_is_told_to_serve() {
     world.run();
     assert_eq!(world.clients[client].closed, Some(CloseReason::NotServing));
     assert_eq!(world.shared.load.requests(), 0);
-    world.step(CoreInput::Serve);
+    world.step(CoreInput::Serve { epoch: EPOCH });
     let client = world.accept(0);
     world.send(client, &connect_frame(0, 10_000, SessionId(0), &[0; 16], None));
     world.run();

@@ -28,9 +28,7 @@ impl Core {
         shared: &mut Shared,
         effects: &mut Vec<CoreEffect>,
     ) -> ApplyProgress {
-        if let Some(epoch) = self.begin_epoch.take() {
-            shared.tree.begin_epoch(epoch);
-        }
+        self.begin_epoch_when_due(shared);
         shared.trim_changes();
         let start = shared.changes.position();
         if shared.changes_are_full() {
@@ -53,6 +51,7 @@ impl Core {
                 item => self.answer(item, shared),
             }
         }
+        self.begin_epoch_when_due(shared);
         if self.state != State::Halted {
             // There may be room in the pipeline for what a limit kept back.
             self.admit(now, shared, effects);
@@ -74,6 +73,28 @@ impl Core {
             Some(Item::Sync { ticket, .. }) => *ticket <= self.syncs_done,
             Some(_) => true,
             None => false,
+        }
+    }
+
+    /// Whether all that was logged before the epoch is applied, and the tree has not been told of
+    /// its start.
+    pub(super) fn epoch_begins(&self) -> bool {
+        let first = || {
+            self.pipeline.iter().find_map(|item| match item {
+                Item::Txn { zxid, .. } => Some(*zxid),
+                _ => None,
+            })
+        };
+        self.begin_epoch.is_some_and(|start| first().is_none_or(|zxid| zxid > start))
+    }
+
+    /// Clients that saw the epoch's start at one server must find no other one behind it.
+    fn begin_epoch_when_due(&mut self, shared: &mut Shared) {
+        if self.begin_epoch.is_some()
+            && self.epoch_begins()
+            && let Some(start) = self.begin_epoch.take()
+        {
+            shared.tree.begin_epoch(start);
         }
     }
 

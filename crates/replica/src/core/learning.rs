@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rookeeper_jute::txn::TxnHeader;
-use rookeeper_jute::{OpCode, SessionId, Xid};
+use rookeeper_jute::{OpCode, SessionId, Xid, Zxid};
 use rookeeper_tree::apply::record;
 use rookeeper_tree::prepare::check_body;
 use rookeeper_zab::{Forward, Segment};
@@ -112,8 +112,14 @@ impl Core {
         match input {
             CoreInput::Proposals(segment) => self.proposed(&segment, shared, effects),
             CoreInput::Committed(zxid) => self.commit.committed(zxid.min(self.prepared)),
-            CoreInput::Serve => {
+            CoreInput::Serve { epoch } => {
                 self.open = true;
+                let start = Zxid(epoch << 32);
+                self.begin_epoch = Some(start);
+                if start > self.prepared {
+                    self.logged_before = self.last_logged();
+                    self.prepared = start;
+                }
                 if std::mem::take(&mut self.learning.snapshot_due) {
                     self.snapshot_due(effects);
                 }
@@ -342,7 +348,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use rookeeper_jute::{ErrorCode, Zxid};
+    use rookeeper_jute::ErrorCode;
 
     use super::*;
 

@@ -56,7 +56,10 @@ pub enum CoreInput {
     /// Leading, learning: all transactions up to this one are committed.
     Committed(Zxid),
     /// Learning: this server is synchronised; clients may come.
-    Serve,
+    Serve {
+        /// The leader's epoch, whose start the tree is told of as the leader's own is.
+        epoch: i64,
+    },
     /// Leading: a request of a learner's client.
     Forwarded {
         /// The learner's link.

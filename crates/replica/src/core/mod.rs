@@ -352,7 +352,7 @@ impl Core {
     }
 
     fn ask_to_apply(&mut self, effects: &mut Vec<CoreEffect>) {
-        if !self.applying && (self.can_go_on() || self.begin_epoch.is_some()) {
+        if !self.applying && (self.can_go_on() || self.epoch_begins()) {
             self.applying = true;
             effects.push(CoreEffect::Apply);
         }

@@ -177,7 +177,7 @@ impl Replica {
                 learning.serving = true;
                 self.step_election(ElectionInput::Synchronised { epoch }, context);
                 context.push(ReplicaEffect::Event(MemberEvent::UpToDate { epoch }));
-                self.step_core(CoreInput::Serve, context);
+                self.step_core(CoreInput::Serve { epoch }, context);
             }
             LearnerEffect::Proposals(segment) => {
                 self.step_core(CoreInput::Proposals(segment), context);
