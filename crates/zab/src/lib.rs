@@ -16,6 +16,7 @@
 //! - [`wire`]: packets of the quorum port: reading them from a stream, writing them
 //! - [`leader`]: from a won election to commits: epoch, synchronisation, broadcast
 //! - [`learner`]: a follower or observer: epoch, history, proposals of its leader
+//! - [`observer_master`]: a follower that serves observers in the leader's place
 //! - [`sync`]: a leader's proven history, and what brings a learner to it: DIFF, TRUNC or SNAP
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod leader;
 pub mod learner;
 pub mod links;
 pub mod membership;
+pub mod observer_master;
 pub mod outgoing;
 pub mod quorum;
 pub mod segment;

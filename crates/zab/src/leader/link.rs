@@ -138,17 +138,17 @@ pub(super) fn packet(
 
 /// What a learner says of itself, as far as it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Introduction {
-    pub(super) server: ServerId,
-    pub(super) observer: bool,
-    pub(super) accepted_epoch: i64,
+pub(crate) struct Introduction {
+    pub(crate) server: ServerId,
+    pub(crate) observer: bool,
+    pub(crate) accepted_epoch: i64,
     /// Absent from learners before ZooKeeper 3.5.
-    pub(super) config_version: Option<i64>,
+    pub(crate) config_version: Option<i64>,
 }
 
 /// Reads FOLLOWERINFO or OBSERVERINFO. Learners from before 3.4, which have no epochs, are
 /// refused.
-pub(super) fn introduction(
+pub(crate) fn introduction(
     packet: &rookeeper_jute::quorum::QuorumPacket<'_>,
 ) -> Result<Introduction, LinkEnd> {
     let observer = match PacketType::from_i32(packet.packet_type) {

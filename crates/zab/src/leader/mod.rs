@@ -43,6 +43,7 @@ use crate::quorum::{Ensemble, Oracle, Tally};
 use crate::sync::LogIndex;
 use crate::wire;
 
+pub(crate) use link::introduction;
 use link::{Link, LinkPhase};
 use proposals::Proposals;
 use tenure::{Stopping, Sync};

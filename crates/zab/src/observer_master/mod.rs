@@ -1,0 +1,303 @@
+//! A follower that serves observers, so that the leader does not have to (Java: `ObserverMaster`
+//! and its `LearnerHandler`s, on `observerMasterPort`).
+//!
+//! To an observer it is a leader: it gives it the epoch, the history and then what is committed,
+//! and pings it. What the observer's clients ask for goes on to the leader, and answers come back
+//! in the order of the questions, among which are this server's own.
+//!
+//! Two things differ from Java. An observer that is ahead of this server, having learned from a
+//! faster one, is not cut back: it waits until this server has what it has. And what it lacks may
+//! come from this server's disk, however much that is: Java closes the connection where the
+//! recent transactions in memory do not reach back far enough.
+//!
+//! # Layout
+//! - `types`: what it is told and what it asks for
+//! - `recent`: the last transactions, in memory
+//! - `observers`: the dialogue with each observer
+
+mod observers;
+mod recent;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rookeeper_jute::quorum::PacketType;
+use rookeeper_jute::txn::TxnHeader;
+use rookeeper_jute::{Decode, OpCode, ServerId, SessionId, Zxid};
+
+use crate::leader::LinkEnd;
+use crate::links::ConnectionId;
+use crate::outgoing::{Outgoing, RecordsKind};
+use crate::quorum::Ensemble;
+use crate::segment::Segment;
+use crate::sync::LogIndex;
+use crate::wire;
+
+use observers::Link;
+use recent::Recent;
+pub use types::{ObserverMasterConfig, ObserverMasterEffect, ObserverMasterInput};
+
+/// Length of a record's frame in the log, which a DIFF's length is counted with.
+const RECORD_OVERHEAD: u64 = 13;
+
+/// Who waits for an answer of the leader: an observer, or a client of this server.
+type Asker = Option<ConnectionId>;
+
+/// A follower's other face.
+#[derive(Debug)]
+pub struct ObserverMaster {
+    config: ObserverMasterConfig,
+    ensemble: Ensemble,
+    /// What is committed.
+    history: LogIndex,
+    /// What may not be on disk yet, and more.
+    recent: Recent,
+    committed: Zxid,
+    durable: Zxid,
+    /// A reconfiguration that was committed a moment ago: whether it is activated with it shows
+    /// at once.
+    held: Option<Zxid>,
+    /// The leader's epoch, while observers are served.
+    epoch: Option<i64>,
+    links: BTreeMap<ConnectionId, Link>,
+    syncs: VecDeque<Asker>,
+    revalidations: VecDeque<(SessionId, i32, Asker)>,
+    touched: BTreeMap<SessionId, i32>,
+    /// Observers whose history could not be read from disk.
+    snapshot_next: BTreeSet<ServerId>,
+    ping_at_ms: u64,
+}
+
+impl ObserverMaster {
+    /// From the moment when this server's tree is where the leader's history goes on: `history`
+    /// is what it can prove to have, all of it committed and durable, through `last`.
+    ///
+    /// # Panics
+    /// If the history goes beyond `last`.
+    pub fn new(
+        config: ObserverMasterConfig,
+        history: LogIndex,
+        last: Zxid,
+        now_ms: u64,
+    ) -> ObserverMaster {
+        assert!(history.last() <= last, "the log holds the history");
+        let proven = history.last() == last;
+        ObserverMaster {
+            ensemble: config.ensemble.clone(),
+            history: if proven { history } else { LogIndex::new(last) },
+            recent: Recent::new(last, config.recent_len_max),
+            committed: last,
+            durable: last,
+            held: None,
+            epoch: None,
+            links: BTreeMap::new(),
+            syncs: VecDeque::new(),
+            revalidations: VecDeque::new(),
+            touched: BTreeMap::new(),
+            snapshot_next: BTreeSet::new(),
+            ping_at_ms: now_ms,
+            config,
+        }
+    }
+
+    /// Takes one input at the monotonic time `now_ms`.
+    pub fn step(
+        &mut self,
+        now_ms: u64,
+        input: ObserverMasterInput<'_>,
+        effects: &mut Vec<ObserverMasterEffect>,
+    ) {
+        match input {
+            ObserverMasterInput::Activated { zxid, designated } => {
+                self.activated(zxid, designated, effects);
+                return self.synchronise_the_waiting(now_ms, effects);
+            }
+            ObserverMasterInput::Ensemble(ensemble) => {
+                self.ensemble = ensemble;
+                return;
+            }
+            _ => {}
+        }
+        if let Some(zxid) = self.held.take() {
+            // It was committed alone.
+            self.inform(Zxid(zxid.0 - 1), zxid, effects);
+            self.synchronise_the_waiting(now_ms, effects);
+        }
+        match input {
+            ObserverMasterInput::Proposed(segment) => self.proposed(segment),
+            ObserverMasterInput::Committed(zxid) => self.commit(now_ms, zxid, effects),
+            ObserverMasterInput::Activated { .. } | ObserverMasterInput::Ensemble(_) => {}
+            ObserverMasterInput::Durable(zxid) => {
+                self.durable = self.durable.max(zxid);
+                self.trim();
+            }
+            ObserverMasterInput::Serve { epoch } => {
+                self.epoch = Some(epoch);
+                self.ping_at_ms = now_ms.saturating_add(self.config.tick_time_ms / 2);
+            }
+            ObserverMasterInput::Accepted(connection) => {
+                self.accepted(now_ms, connection, effects);
+            }
+            ObserverMasterInput::Received { connection, bytes } => {
+                self.received(now_ms, connection, bytes, effects);
+            }
+            ObserverMasterInput::Written(connection) => self.written(now_ms, connection),
+            ObserverMasterInput::Closed(connection) => self.forget(connection, effects),
+            ObserverMasterInput::HistoryFailed(connection) => {
+                if let Some(link) = self.links.get(&connection) {
+                    self.snapshot_next.insert(link.server);
+                    self.close(connection, LinkEnd::HistoryFailed, effects);
+                }
+            }
+            ObserverMasterInput::OwnSync => self.syncs.push_back(None),
+            ObserverMasterInput::SyncDone => self.sync_done(effects),
+            ObserverMasterInput::OwnRevalidation(session) => {
+                self.revalidations.push_back((session, 0, None));
+            }
+            ObserverMasterInput::Revalidated { session, valid } => {
+                self.revalidated(session, valid, effects);
+            }
+            ObserverMasterInput::Tick => self.tick(now_ms, effects),
+            ObserverMasterInput::Stop => {
+                self.epoch = None;
+                let connections: Vec<ConnectionId> = self.links.keys().copied().collect();
+                for connection in connections {
+                    self.close(connection, LinkEnd::LeaderEnded, effects);
+                }
+            }
+        }
+    }
+
+    /// When [`ObserverMasterInput::Tick`] is due, in monotonic milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.epoch.map(|_| self.ping_at_ms)
+    }
+
+    /// How many observers have everything (Java: `synced_observers`).
+    pub fn observers_len(&self) -> usize {
+        self.links.values().filter(|link| link.is_up()).count()
+    }
+
+    /// Takes out the sessions that observers have heard of, with their timeouts in ms: they go to
+    /// the leader with this server's own.
+    pub fn take_touches(&mut self) -> Vec<(SessionId, i32)> {
+        std::mem::take(&mut self.touched).into_iter().collect()
+    }
+
+    fn proposed(&mut self, segment: Arc<Segment>) {
+        assert!(segment.first_zxid() > self.recent.last(), "proposals come in order, once");
+        self.recent.push(segment);
+    }
+
+    /// INFORM for everything that was committed. A reconfiguration at the end waits: it may be
+    /// activated, and told in another way.
+    fn commit(&mut self, now_ms: u64, through: Zxid, effects: &mut Vec<ObserverMasterEffect>) {
+        assert!(through <= self.recent.last(), "what is committed was proposed");
+        let before = self.committed;
+        for (segment, range) in self.recent.records(before, through) {
+            for at in range {
+                let len = segment.record(at).len() as u64 + RECORD_OVERHEAD;
+                self.history.append(segment.zxid(at), len);
+            }
+        }
+        self.committed = through;
+        if self.is_reconfiguration(through) {
+            self.inform(before, Zxid(through.0 - 1), effects);
+            self.held = Some(through);
+        } else {
+            self.inform(before, through, effects);
+            self.synchronise_the_waiting(now_ms, effects);
+        }
+        self.trim();
+    }
+
+    fn is_reconfiguration(&self, zxid: Zxid) -> bool {
+        let mut records = self.recent.records(Zxid(zxid.0 - 1), zxid);
+        records.any(|(segment, range)| {
+            let header = TxnHeader::from_bytes(segment.record(range.start));
+            header.is_ok_and(|header| header.txn_type == OpCode::Reconfig.to_i32())
+        })
+    }
+
+    fn inform(&self, after: Zxid, through: Zxid, effects: &mut Vec<ObserverMasterEffect>) {
+        for (connection, _) in self.links.iter().filter(|(_, link)| link.forwards()) {
+            for (segment, range) in self.recent.records(after, through) {
+                let (segment, kind) = (segment.clone(), RecordsKind::Inform);
+                let item = Outgoing::Records { segment, range, kind };
+                effects.push(ObserverMasterEffect::Send { connection: *connection, item });
+            }
+        }
+    }
+
+    /// INFORMANDACTIVATE.
+    fn activated(
+        &mut self,
+        zxid: Zxid,
+        designated: ServerId,
+        effects: &mut Vec<ObserverMasterEffect>,
+    ) {
+        let Some(held) = self.held.take() else { return };
+        if held != zxid {
+            return self.inform(Zxid(held.0 - 1), held, effects);
+        }
+        let mut packet = Vec::new();
+        for (segment, range) in self.recent.records(Zxid(zxid.0 - 1), zxid) {
+            wire::inform_and_activate(zxid, designated, segment.record(range.start), &mut packet);
+        }
+        for (connection, _) in self.links.iter().filter(|(_, link)| link.forwards()) {
+            let item = Outgoing::Bytes(packet.clone());
+            effects.push(ObserverMasterEffect::Send { connection: *connection, item });
+        }
+    }
+
+    fn trim(&mut self) {
+        self.recent.trim(self.committed.min(self.durable));
+    }
+
+    fn sync_done(&mut self, effects: &mut Vec<ObserverMasterEffect>) {
+        match self.syncs.pop_front().flatten() {
+            None => effects.push(ObserverMasterEffect::OwnSyncDone),
+            Some(connection) => {
+                self.send(connection, PacketType::Sync, Zxid::ZERO, None, effects);
+            }
+        }
+    }
+
+    fn revalidated(
+        &mut self,
+        session: SessionId,
+        valid: bool,
+        effects: &mut Vec<ObserverMasterEffect>,
+    ) {
+        let place = self.revalidations.iter().position(|(asked, _, _)| *asked == session);
+        let asked = place.and_then(|place| self.revalidations.remove(place));
+        let Some((_, timeout_ms, Some(connection))) = asked else {
+            effects.push(ObserverMasterEffect::OwnRevalidated { session, valid });
+            return;
+        };
+        if valid {
+            self.touched.insert(session, timeout_ms);
+        }
+        let mut data = session.0.to_be_bytes().to_vec();
+        data.push(u8::from(valid));
+        self.send(connection, PacketType::Revalidate, Zxid::NONE, Some(&data), effects);
+    }
+
+    /// One packet, if the observer is still there.
+    fn send(
+        &self,
+        connection: ConnectionId,
+        packet_type: PacketType,
+        zxid: Zxid,
+        data: Option<&[u8]>,
+        effects: &mut Vec<ObserverMasterEffect>,
+    ) {
+        if self.links.contains_key(&connection) {
+            let mut bytes = Vec::new();
+            wire::packet(packet_type, zxid, data, &mut bytes);
+            let item = Outgoing::Bytes(bytes);
+            effects.push(ObserverMasterEffect::Send { connection, item });
+        }
+    }
+}
