@@ -23,6 +23,9 @@ impl Leader {
         let Some(link) = self.links.get(&connection) else { return Ok(()) };
         let LinkPhase::History(peer) = link.phase else { return Ok(()) };
         let (server, observer) = (link.server, link.observer);
+        if i64::from(peer.epoch()) > self.epoch && peer.0 >= 0 {
+            return Err(LinkEnd::Ahead);
+        }
         let proposed = self.proposals.proposed();
         let force_snapshot =
             self.config.sync.force_snapshot || self.snapshot_next.contains(&server);

@@ -227,7 +227,8 @@ pub enum LinkEnd {
     /// It has a later configuration (Java: "Follower is ahead of the leader").
     #[error("the learner has a later configuration")]
     ConfigurationAhead,
-    /// It has a later history, and its vote does not count.
+    /// It has a later history, and its vote does not count; or one of a later epoch, although it
+    /// accepted this one.
     #[error("the learner has a later history")]
     Ahead,
     /// Epochs end at 2^31.
