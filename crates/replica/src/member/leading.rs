@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use rookeeper_jute::ServerId;
+use rookeeper_zab::Forward;
 use rookeeper_zab::election::{ElectionInput, Outcome};
 use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::Membership;
 
 use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
-use super::replica::{Context, Leading, Part, Replica};
+use super::replica::{Context, Leading, Part, Replica, Work};
 use crate::core::{CoreEffect, CoreInput, CoreRole};
 
 impl Replica {
@@ -81,8 +82,7 @@ impl Replica {
                 self.tell_leading_core(CoreInput::Committed(zxid), context);
             }
             LeaderEffect::Forwarded { connection, learner, request } => {
-                let input = CoreInput::Forwarded { learner: connection, server: learner, request };
-                self.tell_leading_core(input, context);
+                self.forwarded(connection, learner, request, context);
             }
             LeaderEffect::Touched { connection, sessions } => {
                 let input = CoreInput::Touched { learner: connection, sessions };
@@ -108,6 +108,23 @@ impl Replica {
             }
             LeaderEffect::Stopped => self.abandon("the leader was told to stop", context),
             LeaderEffect::Abandon(end) => self.abandon(&end.to_string(), context),
+        }
+    }
+
+    /// A learner's client asks for something. What came together becomes one segment.
+    fn forwarded(
+        &mut self,
+        learner: ConnectionId,
+        server: ServerId,
+        request: Forward,
+        context: &mut Context<'_>,
+    ) {
+        let next = self.work.front();
+        let more = matches!(next, Some(Work::Leader(LeaderEffect::Forwarded { .. })));
+        if more && matches!(self.core_role, CoreRole::Leading { .. }) {
+            self.core.queue_forwarded(learner, request);
+        } else {
+            self.tell_leading_core(CoreInput::Forwarded { learner, server, request }, context);
         }
     }
 

@@ -79,7 +79,7 @@ pub struct Replica {
     cores: u64,
     pub(super) lot: Lot,
     core_ticked_ms: u64,
-    work: VecDeque<Work>,
+    pub(super) work: VecDeque<Work>,
     core_effects: Vec<CoreEffect>,
 }
 
