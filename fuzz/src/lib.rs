@@ -6,6 +6,8 @@
 //! # Layout
 //! - [`records`]: every record of the client protocol and of the log
 //! - [`quorum`]: whatever a peer sends on the learner and election ports
+//! - [`learner`]: what a leader sends to a learner
+//! - [`leader`]: what learners send to a leader
 //! - [`clients`]: the bytes of several clients, through shards and core
 //! - [`requests`]: requests prepared, applied and answered by the tree
 //! - [`txns`]: transactions applied to the tree, and a snapshot of what comes of them
@@ -18,6 +20,8 @@
 
 pub mod clients;
 pub mod config;
+pub mod leader;
+pub mod learner;
 pub mod log;
 pub mod parts;
 pub mod quorum;
@@ -39,6 +43,8 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("clients", clients::run),
     ("config", config::run),
+    ("leader", leader::run),
+    ("learner", learner::run),
     ("log", log::run),
     ("quorum", quorum::run),
     ("records", records::run),

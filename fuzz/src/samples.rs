@@ -4,11 +4,13 @@ use rookeeper_jute::data::Id;
 use rookeeper_jute::multi::{MultiHeader, encode_end};
 use rookeeper_jute::proto::*;
 use rookeeper_jute::quorum::{
-    INITIAL_MESSAGE_V2, InitialMessage, Notification, PeerState, QUORUM_AUTH_MAGIC,
-    QuorumAuthPacket, QuorumPacket,
+    INITIAL_MESSAGE_V2, InitialMessage, LearnerInfo, Notification, PacketType, PeerState,
+    QUORUM_AUTH_MAGIC, QuorumAuthPacket, QuorumPacket,
 };
 use rookeeper_jute::txn::*;
 use rookeeper_jute::{Acl, Encode, OpCode, Reader, ServerId, SessionId, Stat, Zxid};
+
+use rookeeper_zab::wire;
 
 use crate::parts::part;
 
@@ -19,6 +21,30 @@ pub type Seed = (&'static str, String, Vec<u8>);
 const LEARNER_STREAMS: [&[u8]; 2] = [
     include_bytes!("../../crates/jute/tests/vectors/learner-from-follower.bin"),
     include_bytes!("../../crates/jute/tests/vectors/learner-from-leader.bin"),
+];
+
+/// Such streams of the election's vectors, by name: from a leader, and from a learner.
+const FROM_LEADERS: [(&str, &[u8]); 5] = [
+    (
+        "diff",
+        include_bytes!("../../crates/zab/tests/recorded/learner/156.78-ln-srv2-57942-s2c.bin"),
+    ),
+    (
+        "snap",
+        include_bytes!("../../crates/zab/tests/recorded/learner/147.28-ln-srv2-39382-s2c.bin"),
+    ),
+    (
+        "trunc",
+        include_bytes!("../../crates/zab/tests/recorded/learner/427.91-ln-srv3-56372-s2c.bin"),
+    ),
+    (
+        "inform",
+        include_bytes!("../../crates/zab/tests/recorded/learner/150.51-ln-srv2-57926-s2c.bin"),
+    ),
+    (
+        "short",
+        include_bytes!("../../crates/zab/tests/recorded/learner/223.91-ln-srv2-51764-s2c.bin"),
+    ),
 ];
 
 fn acl() -> Option<Vec<Acl<'static>>> {
@@ -285,7 +311,47 @@ fn configs() -> Vec<Seed> {
     ]
 }
 
+/// What a learner of an empty server says: who it is, its epoch, that it has the history, a ping.
+fn learner_says(server: i64, observer: bool) -> Vec<Vec<u8>> {
+    let info =
+        LearnerInfo { server_id: ServerId(server), protocol_version: 0x10000, config_version: 0 };
+    let mut packets = vec![Vec::new(); 4];
+    wire::learner_info(observer, 0, &info, &mut packets[0]);
+    wire::packet(PacketType::AckEpoch, Zxid(0), Some(&0i32.to_be_bytes()), &mut packets[1]);
+    wire::packet(PacketType::Ack, Zxid::new(1, 0), None, &mut packets[2]);
+    wire::packet(PacketType::Ping, Zxid::new(1, 0), Some(&[]), &mut packets[3]);
+    packets
+}
+
+fn peers() -> Vec<Seed> {
+    let from_leaders = FROM_LEADERS.iter().flat_map(|(name, stream)| {
+        [0u8, 1, 62].map(|draw| ("learner", format!("{name}-{draw}"), [&[draw], *stream].concat()))
+    });
+    let mut led = Vec::new();
+    let learners = [learner_says(1, false), learner_says(2, false), learner_says(4, true)];
+    for step in 0..3 {
+        for (number, packets) in (0u8..).zip(&learners) {
+            led.extend(part(number, &packets[step]));
+        }
+    }
+    let established = led.clone();
+    for _ in 0..3 {
+        led.extend(part(12 * 16, &[1]));
+        let mut ack = Vec::new();
+        wire::packet(PacketType::Ack, Zxid::new(1, 1), None, &mut ack);
+        led.extend(part(0, &ack));
+        led.extend(part(14 * 16, &[]));
+        led.extend(part(13 * 16, &[1; 8]));
+        led.extend(part(1, &learners[1][3]));
+    }
+    led.extend(part(15 * 16 + 1, &[]));
+    let mut seeds: Vec<Seed> = from_leaders.collect();
+    seeds.push(("leader", "established".to_owned(), established));
+    seeds.push(("leader", "broadcasting".to_owned(), led));
+    seeds
+}
+
 /// All seeds.
 pub fn all() -> Vec<Seed> {
-    [records(), quorum(), files(), requests_and_clients(), texts(), configs()].concat()
+    [records(), quorum(), files(), requests_and_clients(), texts(), configs(), peers()].concat()
 }
