@@ -173,9 +173,23 @@ impl Leader {
             if last_zxid != Zxid::NONE && !observer {
                 self.epoch_acks.add(server);
             }
+        } else if !observer {
+            self.epoch_spent.insert(server);
         }
         self.try_synchronise(now_ms, effects);
+        if self.phase == Phase::EpochAcks && !self.can_be_acked() {
+            self.abandon(LeaderEnd::EpochSpent, effects);
+        }
         Ok(())
+    }
+
+    /// Whether a quorum can still acknowledge the epoch. Each voter does so once.
+    fn can_be_acked(&self) -> bool {
+        let mut left = self.epoch_acks.clone();
+        for server in self.ensemble.voters().difference(&self.epoch_spent) {
+            left.add(*server);
+        }
+        left.is_quorum(self.oracle)
     }
 
     /// Begins to hand out the history once a quorum, this server included, has acknowledged the

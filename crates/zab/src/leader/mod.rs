@@ -116,6 +116,8 @@ pub struct Leader {
     epoch: i64,
     arrived: Tally,
     epoch_acks: Tally,
+    /// Voters that had accepted the epoch before they were asked.
+    epoch_spent: BTreeSet<ServerId>,
     new_leader_acks: Tally,
     current_written: bool,
     links: BTreeMap<ConnectionId, Link>,
@@ -153,6 +155,7 @@ impl Leader {
             epoch: config.accepted_epoch.max(config.current_epoch).saturating_add(1),
             arrived: tally.clone(),
             epoch_acks: tally.clone(),
+            epoch_spent: BTreeSet::new(),
             new_leader_acks: tally,
             current_written: false,
             links: BTreeMap::new(),

@@ -282,6 +282,10 @@ pub enum LeaderEnd {
     /// No quorum acknowledged the epoch within `initLimit`.
     #[error("timeout while waiting for epoch to be acked by quorum")]
     EpochAckTimeout,
+    /// Voters accepted the epoch and lost their links before they acknowledged it: they cannot any
+    /// more, and without them there is no quorum.
+    #[error("too few voters are left that can acknowledge the epoch")]
+    EpochSpent,
     /// No quorum took over the history within `initLimit`.
     #[error("timeout while waiting for a quorum of followers to synchronise")]
     SyncTimeout,
