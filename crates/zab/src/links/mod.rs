@@ -3,7 +3,9 @@
 //!
 //! Who has the smaller id dials as well, to be called back. An accepted connection replaces an
 //! older one. Of what waits for a peer only the newest message is kept, and a new connection
-//! starts with the last message sent on the one before, which may have been lost with it. Every
+//! starts with the last message sent on the one before, which may have been lost with it. A link
+//! that ends need not mean that the peer is gone, only a dial that fails does: two servers that
+//! dial each other at one time end a good link between them, and call back. Every
 //! peer has a state of its own, so that none waits for another; a connection that does not say
 //! who it is holds up nobody and is closed in time.
 
@@ -24,6 +26,10 @@ const STRANGERS_MAX: usize = 64;
 
 /// Peers that are remembered; beyond them those that are not configured are refused.
 const PEERS_MAX: usize = 512;
+
+/// A link that ends again so soon after it was found out that the peer is there tells that it is
+/// of no use.
+const PROBE_PAUSE_MS: u64 = 200;
 
 /// The id of observers that have none; each gets a negative one (Java: `QuorumPeer.OBSERVER_ID`).
 const ANONYMOUS: ServerId = ServerId(i64::MAX);
@@ -151,6 +157,9 @@ pub enum CloseReason {
 struct Peer {
     link: Option<ConnectionId>,
     dialling: bool,
+    /// The dial is to find out whether the peer is there, after a link has ended.
+    probing: bool,
+    probed_at_ms: Option<u64>,
     /// Bytes are on their way; the next message waits for them.
     writing: bool,
     queued: Option<Arc<[u8]>>,
@@ -232,7 +241,7 @@ impl Links {
                 self.received(connection, bytes, effects);
             }
             LinksInput::Written(connection) => self.written(connection, effects),
-            LinksInput::Closed(connection) => self.closed(connection, effects),
+            LinksInput::Closed(connection) => self.lost(now_ms, connection, effects),
             LinksInput::Tick => self.tick(now_ms, effects),
         }
     }
@@ -290,10 +299,16 @@ impl Links {
         connection: ConnectionId,
         effects: &mut Vec<LinksEffect>,
     ) {
-        self.peers.entry(id).or_default().dialling = false;
-        let bytes = hello::greet(&self.config);
-        effects.push(LinksEffect::Write { connection, bytes });
-        if id > self.config.me {
+        let peer = self.peers.entry(id).or_default();
+        peer.dialling = false;
+        let probing = std::mem::take(&mut peer.probing);
+        let calls_anyway = peer.link.is_some() || probing && peer.queued.is_none();
+        let is_larger = id > self.config.me;
+        if !(is_larger && calls_anyway) {
+            let bytes = hello::greet(&self.config);
+            effects.push(LinksEffect::Write { connection, bytes });
+        }
+        if is_larger {
             effects.push(LinksEffect::Finish(connection));
             return;
         }
@@ -306,6 +321,7 @@ impl Links {
     fn dial_failed(&mut self, id: ServerId, effects: &mut Vec<LinksEffect>) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.dialling = false;
+        peer.probing = false;
         if peer.link.is_none() {
             self.report(id, false, effects);
         }
@@ -382,6 +398,29 @@ impl Links {
                 self.report(id, false, effects);
             }
         }
+    }
+
+    /// A connection ended, and not by this server: if it was the link to a peer, that is dialled
+    /// to see whether it is there.
+    fn lost(&mut self, now_ms: u64, connection: ConnectionId, effects: &mut Vec<LinksEffect>) {
+        let Some(id) = self.connections.get(&connection).and_then(|open| open.peer) else {
+            self.connections.remove(&connection);
+            return;
+        };
+        let peer = self.peers.get_mut(&id).filter(|peer| peer.link == Some(connection));
+        let Some(peer) = peer.filter(|peer| !peer.dialling) else {
+            return self.closed(connection, effects);
+        };
+        let before_ms = peer.probed_at_ms;
+        if before_ms.is_some_and(|at_ms| now_ms < at_ms.saturating_add(PROBE_PAUSE_MS)) {
+            return self.closed(connection, effects);
+        }
+        peer.probed_at_ms = Some(now_ms);
+        peer.probing = true;
+        peer.link = None;
+        peer.writing = false;
+        self.connections.remove(&connection);
+        self.dial(id, Vec::new(), effects);
     }
 
     fn close(

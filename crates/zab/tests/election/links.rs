@@ -143,11 +143,42 @@ fn a_new_connection_replaces_the_old_one_and_repeats_the_last_message() {
     // The old one's end changes nothing.
     assert_eq!(server.step(LinksInput::Closed(ConnectionId(7))), []);
     assert!(server.links.is_up(ServerId(3)));
+    assert_eq!(server.step(LinksInput::Closed(ConnectionId(8))), [dial(3)]);
     let down = LinksEffect::PeerDown(ServerId(3));
-    assert_eq!(server.step(LinksInput::Closed(ConnectionId(8))), [down]);
+    assert_eq!(server.step(LinksInput::DialFailed(ServerId(3))), [down]);
     // What waits by then is newer than the last message.
     assert_eq!(server.send(3, "b"), [dial(3)]);
     assert_eq!(server.accept(9, &hello(3)), [UP_3, write(9, frame("b"))]);
+}
+
+#[test]
+fn a_link_that_ends_means_that_the_peer_is_gone_only_where_a_dial_fails_too() {
+    let mut server = Server::new();
+    let finish = |connection| LinksEffect::Finish(ConnectionId(connection));
+    // Both have dialled at one time: the larger id ends the link and calls back.
+    server.accept(7, &hello(3));
+    assert_eq!(server.step(LinksInput::Closed(ConnectionId(7))), [dial(3)]);
+    assert_eq!(server.accept(8, &hello(3)), [UP_3]);
+    assert_eq!(server.dialled(3, 9), [finish(9)], "without a word, or it would do so again");
+    // Again at once: this link is of no use.
+    let down = LinksEffect::PeerDown(ServerId(3));
+    assert_eq!(server.step(LinksInput::Closed(ConnectionId(8))), [down]);
+    // Later the peer is there, and has nothing to say, nor has this server.
+    server.now_ms = 1000;
+    server.accept(10, &hello(3));
+    assert_eq!(server.step(LinksInput::Closed(ConnectionId(10))), [dial(3)]);
+    assert_eq!(server.dialled(3, 11), [finish(11)]);
+    // A message waits by the time that the dial succeeds: call me back.
+    server.now_ms = 2000;
+    server.accept(12, &hello(3));
+    assert_eq!(server.step(LinksInput::Closed(ConnectionId(12))), [dial(3)]);
+    assert_eq!(server.send(3, "a"), []);
+    assert_eq!(server.dialled(3, 13), [write(13, hello(2)), finish(13)]);
+    // The smaller id is dialled anew, to be linked again.
+    server.send(1, "x");
+    server.dialled(1, 14);
+    assert_eq!(server.step(LinksInput::Closed(ConnectionId(14))), [dial(1)]);
+    assert_eq!(server.dialled(1, 15), [write(15, hello(2)), UP_1, write(15, frame("x"))]);
 }
 
 #[test]
