@@ -16,6 +16,10 @@ use crate::core::{CoreEffect, CoreInput, CoreRole};
 /// What a learner says in the place of its current epoch where it must not be counted.
 const UNCOUNTED: i64 = -1;
 
+/// For how long a leader is tried that takes no learners. Who looks again finds the same one, if
+/// it leads by then (Java: five tries, 100 ms apart).
+const CONNECT_MS_MAX: u64 = 1000;
+
 impl Replica {
     /// Learns from a leader.
     pub(super) fn learn(&mut self, leader: ServerId, role: Role, context: &mut Context<'_>) {
@@ -40,6 +44,7 @@ impl Replica {
         self.part = Part::Learning(Box::new(Learning {
             machine: Learner::new(config, context.now_ms()),
             leader,
+            began_ms: context.now_ms(),
             observer,
             connection: None,
             dial: None,
@@ -66,6 +71,10 @@ impl Replica {
 
     fn dial_leader(&mut self, context: &mut Context<'_>) {
         let Part::Learning(learning) = &mut self.part else { return };
+        let unknown = learning.machine.epoch().is_none();
+        if unknown && context.now_ms() >= learning.began_ms + CONNECT_MS_MAX {
+            return self.abandon("the leader does not lead", context);
+        }
         self.dials += 1;
         learning.dial = Some(self.dials);
         let leader = learning.leader;

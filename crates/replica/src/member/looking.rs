@@ -1,7 +1,7 @@
 //! Elections and their links.
 
-use rookeeper_jute::Zxid;
 use rookeeper_jute::quorum::PeerState;
+use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::election::{ElectionEffect, ElectionInput, Outcome};
 use rookeeper_zab::links::{LinksEffect, LinksInput};
 use rookeeper_zab::membership::Role;
@@ -10,8 +10,18 @@ use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
 use super::replica::{Context, Part, Replica, UNKNOWN};
 use super::storage::Awaited;
 
-/// Peers whose last message is kept while this server does not elect.
+/// Peers whose last message is kept while this server does not look for a leader.
 const HELD_MAX: usize = 512;
+
+/// For how long such a message means anything.
+const HELD_MS_MAX: u64 = 500;
+
+/// A message of a peer that looks for a leader.
+#[derive(Debug)]
+pub(super) struct Held {
+    body: Vec<u8>,
+    at_ms: u64,
+}
 
 impl Replica {
     /// Looks for a leader.
@@ -21,8 +31,11 @@ impl Replica {
         let last_zxid = if self.barred.is_some() { UNKNOWN } else { self.end_of_history(context) };
         let look = ElectionInput::Look { last_zxid, current_epoch: self.current_epoch };
         self.step_election(look, context);
-        for (from, body) in std::mem::take(&mut self.held) {
-            self.step_election(ElectionInput::Message { from, body: &body }, context);
+        let now_ms = context.now_ms();
+        for (from, held) in std::mem::take(&mut self.held) {
+            if now_ms <= held.at_ms.saturating_add(HELD_MS_MAX) {
+                self.step_election(ElectionInput::Message { from, body: &held.body }, context);
+            }
         }
     }
 
@@ -76,23 +89,30 @@ impl Replica {
         }
     }
 
+    /// Keeps the last word of a peer that looks for a leader while this server does not: it may
+    /// have noticed the leader's end first, and says it again only after a while.
+    fn hold(&mut self, from: ServerId, body: Vec<u8>, context: &mut Context<'_>) {
+        if matches!(self.part, Part::Looking { .. }) {
+            return;
+        }
+        let looks = body.starts_with(&(PeerState::Looking as i32).to_be_bytes());
+        if !looks {
+            self.held.remove(&from);
+        } else if self.held.len() < HELD_MAX || self.held.contains_key(&from) {
+            self.held.insert(from, Held { body, at_ms: context.now_ms() });
+        }
+    }
+
     pub(super) fn links_ask(&mut self, effect: LinksEffect, context: &mut Context<'_>) {
         match effect {
             LinksEffect::Dial { .. }
             | LinksEffect::Write { .. }
             | LinksEffect::Finish(_)
             | LinksEffect::Close(..) => context.push(ReplicaEffect::Link(effect)),
-            LinksEffect::Deliver { from, message } => match &self.part {
-                Part::Ending(_) | Part::Pausing { .. } => {
-                    if self.held.len() < HELD_MAX || self.held.contains_key(&from) {
-                        self.held.insert(from, message);
-                    }
-                }
-                Part::Apart => {}
-                Part::Looking { .. } | Part::Leading(_) | Part::Learning(_) => {
-                    self.step_election(ElectionInput::Message { from, body: &message }, context);
-                }
-            },
+            LinksEffect::Deliver { from, message } => {
+                self.step_election(ElectionInput::Message { from, body: &message }, context);
+                self.hold(from, message, context);
+            }
             LinksEffect::PeerUp(peer) => {
                 self.step_election(ElectionInput::PeerUp(peer), context);
             }

@@ -17,6 +17,7 @@ use super::configuration::Unshown;
 use super::effect::{EndReason, ReplicaEffect, ServerState, StorageCommand};
 use super::ending::{Barred, Ending, Next};
 use super::input::ReplicaInput;
+use super::looking::Held;
 use super::storage::Awaited;
 use crate::core::{
     ApplyProgress, Core, CoreEffect, CoreInput, CoreRole, CoreStart, HaltReason, Lot,
@@ -57,8 +58,8 @@ pub struct Replica {
     pub(super) disk_full: bool,
     /// Effects of the election that wait until an adopted configuration is durable.
     pub(super) deferred: VecDeque<ElectionEffect>,
-    /// The last message of each peer that came while this server did not elect.
-    pub(super) held: BTreeMap<ServerId, Vec<u8>>,
+    /// The last message of each peer that looked for a leader while this server did not.
+    pub(super) held: BTreeMap<ServerId, Held>,
     /// Connections of the quorum port that are open.
     pub(super) connections: BTreeSet<ConnectionId>,
     /// Why this server does not vote.
@@ -114,6 +115,7 @@ pub(super) struct Leading {
 pub(super) struct Learning {
     pub(super) machine: Learner,
     pub(super) leader: ServerId,
+    pub(super) began_ms: u64,
     pub(super) observer: bool,
     pub(super) connection: Option<ConnectionId>,
     pub(super) dial: Option<u64>,
