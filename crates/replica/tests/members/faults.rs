@@ -1,0 +1,347 @@
+//! What goes wrong, and that nothing acknowledged is lost by it.
+
+use rookeeper_jute::txn::TxnHeader;
+use rookeeper_jute::{Encode, OpCode, SessionId, Xid};
+use rookeeper_replica::{EndReason, MemberEvent, ReplicaInput, ServerState};
+
+use rookeeper_tree::ChangeLog;
+
+use crate::roles::serving;
+use crate::world::World;
+
+/// Writes some znodes through a server; those that were acknowledged.
+fn write(world: &mut World, server: usize, prefix: &str, count: usize) -> Vec<String> {
+    let client = world.connect(server);
+    let paths = (0..count).map(|at| format!("/{prefix}{at}"));
+    paths.filter(|path| !world.is_closed(client) && world.create(client, path)).collect()
+}
+
+#[track_caller]
+fn assert_all_there(world: &mut World, paths: &[String]) {
+    for server in 0..world.machines.len() {
+        if let Some(process) = &world.machines[server].process {
+            for path in paths {
+                assert!(process.shared.tree.node(path).is_some(), "{path} at {server}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_killed_leader_is_replaced_and_comes_back_by_diff() {
+    for seed in 0..30 {
+        let mut world = serving(3, 0, seed);
+        let mut written = write(&mut world, 0, "a", 20);
+        assert_eq!(written.len(), 20);
+        let leader = world.leader().expect("serving");
+        world.kill(leader);
+        let killed_us = world.now_us;
+        world.until("replaced", 10_000, |world| world.leader().is_some() && world.all_serve());
+        let took_ms = (world.now_us - killed_us) / 1000;
+        if took_ms >= 200 {
+            world.tell();
+        }
+        assert!(took_ms < 200, "seed {seed}: {took_ms} ms without a leader");
+        let other = world.leader().expect("replaced");
+        written.extend(write(&mut world, other, "b", 20));
+        assert_eq!(written.len(), 40);
+        world.start(leader);
+        world.until("back", 10_000, |world| world.all_serve());
+        written.extend(write(&mut world, leader, "c", 5));
+        world.pass(1000);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
+#[test]
+fn a_leader_that_is_parted_loses_what_it_could_not_commit() {
+    for seed in 0..30 {
+        let mut world = serving(3, 0, seed);
+        let mut written = write(&mut world, 1, "a", 5);
+        let leader = world.leader().expect("serving");
+        let client = world.connect(leader);
+        world.partition(&[leader]);
+        for at in 0..5 {
+            world.ask_create(client, &format!("/lost{at}"), 0);
+        }
+        let others = |world: &World| {
+            (0..3).find(|at| *at != leader && world.serves(*at) && world.leader() == Some(*at))
+        };
+        world.until("another leads", 20_000, |world| {
+            world.leader().is_some_and(|at| at != leader) || others(world).is_some()
+        });
+        let other = (0..3)
+            .find(|at| {
+                let report = world.machines[*at].process.as_ref().expect("runs").replica.report();
+                *at != leader && report.state == ServerState::Leading
+            })
+            .expect("leads");
+        world.until("serves", 20_000, |world| world.serves(other));
+        written.extend(write(&mut world, other, "b", 5));
+        world.until("the old leader gave up", 20_000, |world| !world.serves(leader));
+        world.heal();
+        world.until("one ensemble", 20_000, |world| world.all_serve());
+        world.pass(1000);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+        let tree = &world.process(leader).shared.tree;
+        assert!(tree.node("/lost0").is_none(), "seed {seed}: what was cut off is gone");
+    }
+}
+
+#[test]
+fn who_lacks_what_the_log_has_no_more_gets_a_snapshot() {
+    for seed in 0..20 {
+        let mut world = serving(3, 0, seed);
+        let mut written = write(&mut world, 0, "a", 5);
+        let leader = world.leader().expect("serving");
+        let lagging = (leader + 1) % 3;
+        world.kill(lagging);
+        written.extend(write(&mut world, leader, "b", 50));
+        for server in (0..3).filter(|server| *server != lagging) {
+            world.kill(server);
+            world.machines[server].disk.compact();
+            world.start(server);
+        }
+        world.until("serving", 20_000, |world| world.all_serve());
+        world.start(lagging);
+        world.until("all serve", 20_000, |world| world.all_serve());
+        written.extend(write(&mut world, lagging, "c", 5));
+        world.pass(1000);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+        // What it installed is what it starts from.
+        world.kill(lagging);
+        world.start(lagging);
+        world.until("back", 20_000, |world| world.all_serve());
+        world.pass(1000);
+        world.assert_equal();
+    }
+}
+
+#[test]
+fn a_crash_while_a_snapshot_is_taken_over_loses_nothing() {
+    for seed in 0..40 {
+        let mut world = serving(3, 0, seed);
+        let mut written = write(&mut world, 0, "a", 5);
+        let leader = world.leader().expect("serving");
+        let lagging = (leader + 1) % 3;
+        world.kill(lagging);
+        written.extend(write(&mut world, leader, "b", 30));
+        for server in (0..3).filter(|server| *server != lagging) {
+            world.kill(server);
+            world.machines[server].disk.compact();
+            world.start(server);
+        }
+        world.until("serving", 20_000, |world| world.all_serve());
+        world.start(lagging);
+        let wait_us = world.dice.below(60_000);
+        let by_us = world.now_us + wait_us;
+        world.until("a moment", 100, |world| world.now_us >= by_us || wait_us < 1000);
+        if seed % 2 == 0 {
+            world.kill(lagging);
+            world.start(lagging);
+        } else {
+            let leader = world.leader().expect("serving");
+            world.kill(leader);
+            world.start(leader);
+        }
+        world.until("all serve", 20_000, |world| world.all_serve());
+        world.pass(1000);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
+#[test]
+fn everybody_is_killed_and_nothing_acknowledged_is_lost() {
+    for seed in 0..20 {
+        let mut world = serving(5, 0, seed);
+        let mut written = Vec::new();
+        for round in 0..4 {
+            let server = world.dice.below(5) as usize;
+            written.extend(write(&mut world, server, &format!("r{round}-"), 10));
+            let client = world.connect(server);
+            for at in 0..10 {
+                world.ask_create(client, &format!("/open{round}-{at}"), 0);
+            }
+            let pause_us = world.dice.below(4000);
+            let by_us = world.now_us + pause_us;
+            world.until("a moment", 100, |world| world.now_us >= by_us);
+            for server in 0..5 {
+                world.kill(server);
+            }
+            for server in 0..5 {
+                if world.dice.below(2) == 0 {
+                    world.machines[server].disk.compact();
+                }
+            }
+            world.start_all();
+            world.until("all serve", 20_000, |world| world.all_serve());
+        }
+        world.pass(1000);
+        world.assert_equal();
+        assert_eq!(written.len(), 40);
+        assert_all_there(&mut world, &written);
+    }
+}
+
+#[test]
+fn servers_fail_at_random_under_writes() {
+    for seed in 0..40 {
+        let members = if seed % 2 == 0 { 3 } else { 5 };
+        let mut world = serving(members, seed % 3, seed);
+        let count = world.machines.len();
+        let mut written = Vec::new();
+        for round in 0..15 {
+            let victim = world.dice.below(count as u64) as usize;
+            match world.dice.below(4) {
+                0 | 1 if world.is_up(victim) => world.kill(victim),
+                2 => world.partition(&[victim]),
+                _ => world.heal(),
+            }
+            let pause_ms = world.dice.below(1500);
+            world.pass(pause_ms);
+            let server = world.dice.below(count as u64) as usize;
+            if world.is_up(server) && world.serves(server) {
+                written.extend(try_write(&mut world, server, round));
+            }
+            for server in 0..count {
+                if !world.is_up(server) && world.dice.below(2) == 0 {
+                    world.start(server);
+                }
+            }
+        }
+        world.heal();
+        for server in 0..count {
+            if !world.is_up(server) {
+                world.start(server);
+            }
+        }
+        world.until("all serve", 30_000, |world| world.all_serve());
+        written.extend(write(&mut world, 0, "last", 3));
+        world.pass(2000);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
+/// Writes while anything may fail: what is acknowledged within a second.
+fn try_write(world: &mut World, server: usize, round: u64) -> Vec<String> {
+    let Some(client) = world.try_connect(server, 1000) else { return Vec::new() };
+    let mut written = Vec::new();
+    for at in 0..5 {
+        let path = format!("/w{round}-{at}");
+        world.ask_create(client, &path, 0);
+        match world.try_answer(client, 1000) {
+            Some(reply) if reply.header.err == 0 => written.push(path),
+            _ => break,
+        }
+    }
+    written
+}
+
+#[test]
+fn a_leader_that_is_told_to_stop_hands_over() {
+    for seed in 0..20 {
+        let mut world = serving(3, 0, seed);
+        let written = write(&mut world, 0, "a", 10);
+        let leader = world.leader().expect("serving");
+        let client = world.connect(leader);
+        for at in 0..5 {
+            world.ask_create(client, &format!("/open{at}"), 0);
+        }
+        world.step(leader, ReplicaInput::Stop);
+        let stopped_us = world.now_us;
+        world.until("stopped", 5000, |world| world.process(leader).ended.is_some());
+        assert_eq!(world.process(leader).ended, Some(EndReason::Stopped));
+        let answered = (0..5).filter(|_| world.reply(client).is_some()).count();
+        assert_eq!(answered, 5, "seed {seed}: what was taken up is answered");
+        world.kill(leader);
+        world.until("replaced", 5000, |world| world.leader().is_some() && world.all_serve());
+        let took_ms = (world.now_us - stopped_us) / 1000;
+        assert!(took_ms < 200, "seed {seed}: {took_ms} ms");
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
+#[test]
+fn a_follower_that_is_told_to_stop_leaves() {
+    let mut world = serving(3, 0, 3);
+    let leader = world.leader().expect("serving");
+    let follower = (leader + 1) % 3;
+    world.step(follower, ReplicaInput::Stop);
+    world.until("stopped", 5000, |world| world.process(follower).ended.is_some());
+    assert_eq!(world.process(follower).ended, Some(EndReason::Stopped));
+    world.kill(follower);
+    assert_eq!(write(&mut world, leader, "a", 5).len(), 5);
+}
+
+#[test]
+fn a_full_disk_ends_the_role_until_there_is_room() {
+    for seed in 0..10 {
+        let mut world = serving(3, 0, seed);
+        let mut written = write(&mut world, 0, "a", 5);
+        let leader = world.leader().expect("serving");
+        let client = world.connect(leader);
+        world.fill_disk(leader, true);
+        world.until("apart", 5000, |world| world.process(leader).state == ServerState::Apart);
+        assert!(world.is_closed(client) || !world.serves(leader));
+        world.until("replaced", 5000, |world| world.leader().is_some_and(|at| at != leader));
+        let other = world.leader().expect("replaced");
+        world.until("serving", 5000, |world| world.serves(other));
+        written.extend(write(&mut world, other, "b", 5));
+        assert!(!world.serves(leader));
+        world.fill_disk(leader, false);
+        world.until("back", 10_000, |world| world.all_serve());
+        world.pass(1000);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
+#[test]
+fn a_tree_that_differs_is_replaced_once_and_then_no_longer_served() {
+    for seed in 0..10 {
+        let mut world = serving(3, 0, seed);
+        world.judges = false;
+        let written = write(&mut world, 0, "a", 5);
+        let leader = world.leader().expect("serving");
+        let follower = (leader + 1) % 3;
+        let spoil = |world: &mut World| {
+            // A transaction that no leader proposed.
+            let tree = &mut world.process(follower).shared.tree;
+            let header = TxnHeader {
+                client_id: SessionId(1),
+                cxid: Xid(1),
+                zxid: tree.last_processed_zxid(),
+                time_ms: 1,
+                txn_type: OpCode::SetData.to_i32(),
+            };
+            let mut txn = header.to_bytes();
+            Some("/a0").encode(&mut txn);
+            Some(&b"spoilt"[..]).encode(&mut txn);
+            1i32.encode(&mut txn);
+            tree.apply(&txn, &mut ChangeLog::default()).expect("applies");
+        };
+        spoil(&mut world);
+        assert_eq!(write(&mut world, leader, "b", 1).len(), 1);
+        world.until("left", 5000, |world| {
+            let events = &world.process(follower).events;
+            events.iter().any(|(_, event)| matches!(event, MemberEvent::Diverged { .. }))
+        });
+        world.until("back", 10_000, |world| world.all_serve());
+        world.process(follower).mismatches.clear();
+        world.pass(500);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+        spoil(&mut world);
+        assert_eq!(write(&mut world, leader, "c", 1).len(), 1);
+        world.until("apart", 5000, |world| world.process(follower).state == ServerState::Apart);
+        world.pass(5000);
+        assert_eq!(world.process(follower).state, ServerState::Apart);
+        assert!(world.serves(leader));
+    }
+}

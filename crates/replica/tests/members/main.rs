@@ -1,0 +1,10 @@
+//! Three and five members in one process: they elect, write through whoever is asked, lose their
+//! leader, are parted, come back by DIFF, TRUNC and SNAP, and end in one state.
+
+mod client;
+mod disk;
+mod faults;
+mod network;
+mod reconfiguration;
+mod roles;
+mod world;

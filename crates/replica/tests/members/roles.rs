@@ -1,0 +1,89 @@
+//! What each role does while nothing fails.
+
+use rookeeper_jute::SessionId;
+
+use crate::world::World;
+
+/// An ensemble that serves.
+pub fn serving(participants: u64, observers: u64, seed: u64) -> World {
+    let mut world = World::new(participants, observers, seed);
+    world.start_all();
+    world.until("all serve", 10_000, |world| world.leader().is_some() && world.all_serve());
+    world
+}
+
+#[test]
+fn a_cold_start_elects_serves_and_writes_through_everybody() {
+    for seed in 0..20 {
+        for members in [3, 5] {
+            let mut world = World::new(members, 0, seed);
+            world.start_all();
+            world.until("all serve", 10_000, |world| world.all_serve());
+            if world.now_us >= 5_600_000 {
+                world.tell();
+            }
+            assert!(world.now_us < 5_000_000 + 600_000, "a cold start: {} us", world.now_us);
+            for server in 0..members as usize {
+                let client = world.connect(server);
+                assert_ne!(world.clients[client].session, SessionId(0));
+                let path = format!("/from-{server}");
+                assert!(world.create(client, &path), "seed {seed}");
+                assert_eq!(world.get(client, &path), Some(path.clone().into_bytes()));
+            }
+            world.pass(1000);
+            world.assert_equal();
+        }
+    }
+}
+
+#[test]
+fn observers_serve_and_have_no_vote() {
+    for seed in 0..10 {
+        let mut world = serving(3, 2, seed);
+        let client = world.connect(4);
+        assert!(world.create(client, "/through-an-observer"));
+        let leader = world.leader().expect("serving");
+        assert!(leader < 3);
+        // Both other voters gone: observers are no quorum.
+        for server in (0..3).filter(|server| *server != leader) {
+            world.kill(server);
+        }
+        world.until("no leader", 10_000, |world| world.leader().is_none());
+        world.start((leader + 1) % 3);
+        world.until("serving again", 20_000, |world| world.all_serve());
+        let client = world.connect(3);
+        assert!(world.create(client, "/again"));
+        world.pass(1000);
+        world.assert_equal();
+    }
+}
+
+#[test]
+fn a_sync_shows_what_was_written_elsewhere() {
+    for seed in 0..10 {
+        let mut world = serving(3, 1, seed);
+        let writer = world.connect(0);
+        let readers: Vec<usize> = (0..4).map(|server| world.connect(server)).collect();
+        for round in 0..10 {
+            let path = format!("/n{round}");
+            assert!(world.create(writer, &path));
+            for reader in &readers {
+                assert!(world.sync(*reader));
+                assert!(world.get(*reader, &path).is_some(), "seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_session_moves_between_servers() {
+    let mut world = serving(3, 0, 5);
+    let client = world.connect(0);
+    let (session, password) =
+        (world.clients[client].session, world.clients[client].password.clone());
+    let moved = world.resume(1, session, &password);
+    assert_eq!(world.clients[moved].session, session);
+    assert!(world.create(moved, "/moved"));
+    let wrong = world.resume(2, session, &[7; 16]);
+    assert_eq!(world.clients[wrong].session, SessionId(0));
+}

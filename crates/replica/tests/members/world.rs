@@ -1,0 +1,621 @@
+//! Machines, a network between them, and time: everything by one seed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_replica::{
+    ApplyProgress, CoreConfig, CoreEffect, CoreInput, DeliveryBatch, EndReason, MemberConfig,
+    MemberEvent, Now, Replica, ReplicaConfig, ReplicaEffect, ReplicaInput, ServerState, Shard,
+    ShardConfig, ShardEffect, ShardEffects, ShardId, Shared, StorageCommand, StorageReport,
+};
+use rookeeper_tree::AccessControl;
+use rookeeper_tree::prepare::PrepareConfig;
+use rookeeper_zab::links::{ConnectionId, LinksInput};
+use rookeeper_zab::membership::{Address, Membership, MembershipRules};
+
+use super::client::Client;
+use super::disk::Disk;
+use super::network::{End, Port};
+
+/// Numbers from a seed (xorshift).
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % bound
+    }
+}
+
+#[derive(Debug)]
+pub enum Event {
+    /// Something may be at this end.
+    Arrives(ConnectionId),
+    Dialled {
+        server: usize,
+        life: u64,
+        port: Port,
+        peer: ServerId,
+        dial: u64,
+    },
+    Written {
+        server: usize,
+        life: u64,
+        connection: ConnectionId,
+    },
+    DiskDone {
+        server: usize,
+        life: u64,
+    },
+}
+
+/// A process.
+pub struct Process {
+    pub life: u64,
+    pub replica: Replica,
+    pub shared: Shared,
+    pub shard: Shard,
+    commands: VecDeque<StorageCommand>,
+    disk_busy: bool,
+    apply: bool,
+    deliveries: Vec<DeliveryBatch>,
+    woken: bool,
+    pub clients: Vec<usize>,
+    pub state: ServerState,
+    pub ended: Option<EndReason>,
+    pub events: Vec<(u64, MemberEvent)>,
+    pub mismatches: Vec<Zxid>,
+}
+
+pub struct Machine {
+    pub id: ServerId,
+    pub disk: Disk,
+    pub disk_full: bool,
+    pub process: Option<Process>,
+}
+
+pub struct World {
+    pub now_us: u64,
+    pub dice: Dice,
+    pub machines: Vec<Machine>,
+    pub clients: Vec<Client>,
+    pub configure: fn(&mut ReplicaConfig),
+    pub ends: BTreeMap<ConnectionId, End>,
+    pub blocked: BTreeSet<(usize, usize)>,
+    events: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    lives: u64,
+    pub connections: u64,
+    /// The digest of every tree at every zxid at which one stood.
+    digests: BTreeMap<Zxid, i64>,
+    /// Whether equal zxids must have equal digests.
+    pub judges: bool,
+    /// Established leaders by epoch.
+    leaders: BTreeMap<i64, ServerId>,
+}
+
+pub fn membership_of(participants: u64, observers: u64) -> Membership {
+    let mut text = String::new();
+    for id in 1..=participants + observers {
+        let role = if id <= participants { "participant" } else { "observer" };
+        text.push_str(&line_of(id as i64, role));
+    }
+    text.push_str("version=0");
+    Membership::parse(&text, &MembershipRules::default()).expect("a configuration")
+}
+
+pub fn line_of(id: i64, role: &str) -> String {
+    format!("server.{id}=zoo{id}:2888:3888:{role};zoo{id}:2181\n")
+}
+
+impl World {
+    pub fn new(participants: u64, observers: u64, seed: u64) -> World {
+        let membership = membership_of(participants, observers);
+        let machines = (1..=participants + observers).map(|id| Machine {
+            id: ServerId(id as i64),
+            disk: Disk::new(&membership),
+            disk_full: false,
+            process: None,
+        });
+        World {
+            now_us: 5_000_000,
+            dice: Dice::new(seed),
+            machines: machines.collect(),
+            clients: Vec::new(),
+            configure: |_| {},
+            ends: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+            lives: 0,
+            connections: 0,
+            digests: BTreeMap::new(),
+            judges: true,
+            leaders: BTreeMap::new(),
+        }
+    }
+
+    pub fn now(&self) -> Now {
+        Now { wall_ms: 1_700_000_000_000 + (self.now_us / 1000) as i64, monotonic_us: self.now_us }
+    }
+
+    pub fn start_all(&mut self) {
+        for server in 0..self.machines.len() {
+            self.start(server);
+        }
+    }
+
+    pub fn start(&mut self, server: usize) {
+        let now = self.now();
+        let machine = &mut self.machines[server];
+        assert!(machine.process.is_none(), "started once");
+        let (tree, recovered) = machine.disk.recover();
+        let mut shared = Shared::new(tree, 1);
+        let access = Arc::new(AccessControl::default());
+        let mut member = MemberConfig::new(machine.id);
+        member.tick_time_ms = 500;
+        member.election_addresses = vec![Address::new(&format!("zoo{}", machine.id), 3888)];
+        member.seed = self.lives;
+        let mut config = ReplicaConfig {
+            core: CoreConfig {
+                server_id: machine.id.0,
+                tick_time_ms: 500,
+                ..CoreConfig::default()
+            },
+            prepare: PrepareConfig::default(),
+            access: access.clone(),
+            member,
+        };
+        config.prepare.reconfig_enabled = true;
+        (self.configure)(&mut config);
+        let mut effects = Vec::new();
+        let replica = Replica::new(now, config, recovered, &mut shared, &mut effects)
+            .expect("epochs and log agree");
+        self.lives += 1;
+        machine.process = Some(Process {
+            life: self.lives,
+            replica,
+            shared,
+            shard: Shard::new(ShardId(0), Arc::new(ShardConfig::default()), access),
+            commands: VecDeque::new(),
+            disk_busy: false,
+            apply: false,
+            deliveries: Vec::new(),
+            woken: false,
+            clients: Vec::new(),
+            state: ServerState::Looking,
+            ended: None,
+            events: Vec::new(),
+            mismatches: Vec::new(),
+        });
+        self.carry_out(server, effects);
+        self.settle(server);
+    }
+
+    /// The power fails: what the disk had not done is lost.
+    pub fn kill(&mut self, server: usize) {
+        if let Some(process) = self.machines[server].process.take() {
+            for client in process.clients {
+                self.clients[client].closed = true;
+            }
+        }
+        let mine = self.ends.iter().filter(|(_, end)| end.server == server && end.open);
+        let mine: Vec<ConnectionId> = mine.map(|(id, _)| *id).collect();
+        for connection in mine {
+            self.close(connection);
+        }
+    }
+
+    pub fn process(&mut self, server: usize) -> &mut Process {
+        self.machines[server].process.as_mut().expect("it runs")
+    }
+
+    pub fn is_up(&self, server: usize) -> bool {
+        self.machines[server].process.is_some()
+    }
+
+    /// The server that leads and serves, if there is one.
+    pub fn leader(&self) -> Option<usize> {
+        (0..self.machines.len()).find(|server| {
+            self.machines[*server].process.as_ref().is_some_and(|process| {
+                let report = process.replica.report();
+                report.state == ServerState::Leading && report.serving
+            })
+        })
+    }
+
+    pub fn serves(&self, server: usize) -> bool {
+        let process = self.machines[server].process.as_ref();
+        process.is_some_and(|process| process.replica.report().serving)
+    }
+
+    /// Whether all that run serve, and agree on the leader.
+    pub fn all_serve(&self) -> bool {
+        let mut leaders = BTreeSet::new();
+        let running = self.machines.iter().filter_map(|machine| machine.process.as_ref());
+        running.into_iter().all(|process| {
+            let report = process.replica.report();
+            leaders.insert(report.leader);
+            report.serving
+        }) && leaders.len() == 1
+    }
+
+    pub fn after(&mut self, us: u64, event: Event) {
+        self.sequence += 1;
+        self.events.insert((self.now_us + us, self.sequence), event);
+    }
+
+    /// Runs until something is so.
+    #[track_caller]
+    pub fn until(&mut self, what: &str, ms_max: u64, mut done: impl FnMut(&mut World) -> bool) {
+        let by_us = self.now_us + ms_max * 1000;
+        while !done(self) {
+            if self.now_us >= by_us {
+                self.tell();
+                panic!("not {what} within {ms_max} ms");
+            }
+            self.advance(by_us);
+        }
+    }
+
+    /// What everybody is, and how that came about.
+    pub fn tell(&self) {
+        for Machine { id, process, .. } in &self.machines {
+            if let Some(process) = process {
+                eprintln!("{id}: {:?}", process.replica.report());
+                process.events.iter().for_each(|(at_us, event)| eprintln!("{at_us} {event:?}"));
+            }
+        }
+    }
+
+    /// Runs until something is so, or for so long.
+    pub fn pass_until(&mut self, ms_max: u64, mut done: impl FnMut(&mut World) -> bool) {
+        let by_us = self.now_us + ms_max * 1000;
+        while self.now_us < by_us && !done(self) {
+            self.advance(by_us);
+        }
+    }
+
+    pub fn pass(&mut self, ms: u64) {
+        let by_us = self.now_us + ms * 1000;
+        while self.now_us < by_us {
+            self.advance(by_us);
+        }
+    }
+
+    /// Does what is due next, at `by_us` at the latest.
+    fn advance(&mut self, by_us: u64) {
+        let next_event = self.events.first_key_value().map(|((at, _), _)| *at);
+        let mut tick: Option<(u64, usize)> = None;
+        for (server, machine) in self.machines.iter().enumerate() {
+            let Some(process) = &machine.process else { continue };
+            let Some(due_ms) = process.replica.deadline_ms() else { continue };
+            let at = (due_ms * 1000).max(self.now_us);
+            if tick.is_none_or(|(first, _)| at < first) {
+                tick = Some((at, server));
+            }
+        }
+        let event_first = next_event.is_some_and(|at| tick.is_none_or(|(due, _)| at <= due));
+        if event_first && next_event.is_some_and(|at| at <= by_us) {
+            let ((at, _), event) = self.events.pop_first().expect("looked at before");
+            self.now_us = self.now_us.max(at);
+            return self.happens(event);
+        }
+        match tick {
+            Some((at, server)) if at <= by_us && !event_first => {
+                self.now_us = at;
+                self.step(server, ReplicaInput::Tick);
+            }
+            _ => self.now_us = by_us,
+        }
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Arrives(connection) => self.arrives(connection),
+            Event::Dialled { server, life, port, peer, dial } => {
+                if self.lives(server, life) {
+                    self.dialled(server, port, peer, dial);
+                }
+            }
+            Event::Written { server, life, connection } => {
+                if self.lives(server, life) {
+                    self.step(server, ReplicaInput::Link(LinksInput::Written(connection)));
+                }
+            }
+            Event::DiskDone { server, life } => {
+                if self.lives(server, life) {
+                    self.disk_done(server);
+                }
+            }
+        }
+    }
+
+    fn lives(&self, server: usize, life: u64) -> bool {
+        self.machines[server].process.as_ref().is_some_and(|process| process.life == life)
+    }
+
+    /// Gives an input to a process, and does all that follows at once.
+    pub fn step(&mut self, server: usize, input: ReplicaInput<'_>) {
+        let now = self.now();
+        let Some(process) = &mut self.machines[server].process else { return };
+        let mut effects = Vec::new();
+        process.replica.step(now, input, &process.shared, &mut effects);
+        self.carry_out(server, effects);
+        self.settle(server);
+    }
+
+    fn settle(&mut self, server: usize) {
+        for _ in 0..100_000 {
+            let now = self.now();
+            let Some(process) = &mut self.machines[server].process else { return };
+            if process.apply {
+                let mut effects = Vec::new();
+                let progress = process.replica.apply(now, &mut process.shared, &mut effects);
+                process.apply = progress == ApplyProgress::More;
+                self.carry_out(server, effects);
+                self.judge(server);
+            } else if process.woken || !process.deliveries.is_empty() {
+                self.run_shard(server);
+            } else {
+                return;
+            }
+        }
+        panic!("server {server} does not come to rest");
+    }
+
+    fn judge(&mut self, server: usize) {
+        let machine = &self.machines[server];
+        let Some(process) = &machine.process else { return };
+        let tree = &process.shared.tree;
+        let (zxid, digest) = (tree.last_processed_zxid(), tree.digest());
+        let before = *self.digests.entry(zxid).or_insert(digest);
+        if self.judges {
+            assert_eq!(before, digest, "server {} differs at {zxid}", machine.id);
+        }
+    }
+
+    fn run_shard(&mut self, server: usize) {
+        let now = self.now();
+        let process = self.process(server);
+        process.woken = false;
+        let mut effects = ShardEffects::default();
+        for batch in std::mem::take(&mut process.deliveries) {
+            process.shard.deliver(now, batch, &process.shared, &mut effects);
+        }
+        process.shard.catch_up(now, &process.shared, &mut effects);
+        self.carry_out_shard(server, effects);
+    }
+
+    /// Bytes of a client, for its server.
+    pub fn client_says(&mut self, client: usize, bytes: &[u8]) {
+        let (server, key) = (self.clients[client].server, self.clients[client].key);
+        let now = self.now();
+        if self.clients[client].closed || !self.is_up(server) {
+            return;
+        }
+        let process = self.process(server);
+        let mut effects = ShardEffects::default();
+        process.shard.catch_up(now, &process.shared, &mut effects);
+        process.shard.receive(now, key, bytes, &process.shared, &mut effects);
+        self.carry_out_shard(server, effects);
+        self.settle(server);
+    }
+
+    pub fn carry_out_shard(&mut self, server: usize, effects: ShardEffects) {
+        let now = self.now();
+        for effect in effects.effects {
+            match effect {
+                ShardEffect::Close(key, _) => {
+                    let process = self.machines[server].process.as_mut().expect("it runs");
+                    for client in &process.clients {
+                        let client = &mut self.clients[*client];
+                        client.closed |= client.key == key;
+                    }
+                    self.process(server).woken = true;
+                }
+                ShardEffect::More => self.process(server).woken = true,
+                ShardEffect::Output(_) | ShardEffect::Pause(_) | ShardEffect::Resume(_) => {}
+                ShardEffect::FourLetterWord { .. } => {}
+            }
+        }
+        let mut more = ShardEffects::default();
+        let process = self.machines[server].process.as_mut().expect("it runs");
+        for &client in &process.clients {
+            let client = &mut self.clients[client];
+            let output = process.shard.output(client.key);
+            let len = output.len();
+            if len > 0 {
+                client.received.extend_from_slice(output);
+                process.shard.written(client.key, len, &mut more);
+            }
+        }
+        let gone = process.clients.iter().filter(|at| self.clients[**at].closed);
+        let gone: Vec<usize> = gone.copied().collect();
+        process.clients.retain(|at| !gone.contains(at));
+        for client in gone {
+            process.shard.closed(self.clients[client].key, &mut more);
+        }
+        let mut replica_effects = Vec::new();
+        for batch in [effects.submissions, more.submissions] {
+            if !batch.is_empty() {
+                let input = ReplicaInput::Core(CoreInput::Submissions(batch));
+                process.replica.step(now, input, &process.shared, &mut replica_effects);
+            }
+        }
+        if more.effects.iter().any(|effect| matches!(effect, ShardEffect::More)) {
+            process.woken = true;
+        }
+        self.carry_out(server, replica_effects);
+    }
+
+    fn carry_out(&mut self, server: usize, effects: Vec<ReplicaEffect>) {
+        for effect in effects {
+            match effect {
+                ReplicaEffect::Core(effect) => self.carry_out_core(server, effect),
+                ReplicaEffect::Link(effect) => self.carry_out_link(server, effect),
+                ReplicaEffect::QuorumDial { dial, addresses } => {
+                    self.dial(server, Port::Quorum, &addresses, dial);
+                }
+                ReplicaEffect::QuorumSend { connection, item } => {
+                    self.quorum_send(server, connection, item);
+                }
+                ReplicaEffect::QuorumClose(connection) => self.close(connection),
+                ReplicaEffect::QuorumPause(connection) => {
+                    self.ends.get_mut(&connection).expect("known").paused = true;
+                }
+                ReplicaEffect::QuorumResume(connection) => {
+                    self.ends.get_mut(&connection).expect("known").paused = false;
+                    self.after(0, Event::Arrives(connection));
+                }
+                ReplicaEffect::Storage(command) => {
+                    self.process(server).commands.push_back(command);
+                    self.wake_disk(server);
+                }
+                ReplicaEffect::State(state) => self.process(server).state = state,
+                ReplicaEffect::Membership(_) => {}
+                ReplicaEffect::Event(event) => {
+                    if let MemberEvent::Established { epoch } = event {
+                        let id = self.machines[server].id;
+                        let other = self.leaders.insert(epoch, id);
+                        assert!(other.is_none_or(|other| other == id), "two leaders of {epoch}");
+                    }
+                    let now_us = self.now_us;
+                    self.process(server).events.push((now_us, event));
+                }
+                ReplicaEffect::Ended(reason) => self.process(server).ended = Some(reason),
+            }
+        }
+    }
+
+    fn carry_out_core(&mut self, server: usize, effect: CoreEffect) {
+        let process = self.process(server);
+        match effect {
+            CoreEffect::Apply => process.apply = true,
+            CoreEffect::Deliver(batch) => process.deliveries.push(batch),
+            CoreEffect::Wake(_) => process.woken = true,
+            CoreEffect::BeginSnapshot => {
+                self.step(server, ReplicaInput::Core(CoreInput::SnapshotEnded));
+            }
+            CoreEffect::DigestMismatch(zxid) => process.mismatches.push(zxid),
+            CoreEffect::SessionsExpired(_) | CoreEffect::QuotaExceeded(_) => {}
+            other => panic!("not for a driver: {other:?}"),
+        }
+    }
+
+    fn wake_disk(&mut self, server: usize) {
+        let full = self.machines[server].disk_full;
+        let process = self.process(server);
+        if full || process.disk_busy || process.commands.is_empty() {
+            return;
+        }
+        process.disk_busy = true;
+        let life = process.life;
+        let delay_us = 200 + self.dice.below(3000);
+        self.after(delay_us, Event::DiskDone { server, life });
+    }
+
+    /// The disk has room or has none.
+    pub fn fill_disk(&mut self, server: usize, full: bool) {
+        self.machines[server].disk_full = full;
+        let report = if full { StorageReport::Full } else { StorageReport::Room };
+        self.step(server, ReplicaInput::Storage(report));
+        self.wake_disk(server);
+    }
+
+    fn disk_done(&mut self, server: usize) {
+        let process = self.process(server);
+        process.disk_busy = false;
+        let commands = std::mem::take(&mut process.commands);
+        let mut durable = None;
+        for command in commands {
+            if let Some(zxid) = durable
+                && !matches!(command, StorageCommand::Append(_) | StorageCommand::Roll)
+            {
+                self.step(server, ReplicaInput::Storage(StorageReport::Durable(zxid)));
+                durable = None;
+            }
+            match self.carry_out_command(server, command) {
+                Some(StorageReport::Durable(zxid)) => durable = Some(zxid),
+                Some(report) => self.step(server, ReplicaInput::Storage(report)),
+                None => {}
+            }
+        }
+        if let Some(zxid) = durable {
+            self.step(server, ReplicaInput::Storage(StorageReport::Durable(zxid)));
+        }
+        if self.is_up(server) {
+            self.wake_disk(server);
+        }
+    }
+
+    fn carry_out_command(
+        &mut self,
+        server: usize,
+        command: StorageCommand,
+    ) -> Option<StorageReport> {
+        let machine = &mut self.machines[server];
+        let disk = &mut machine.disk;
+        let reloaded = match command {
+            StorageCommand::Append(segment) => {
+                disk.append(&segment);
+                return Some(StorageReport::Durable(segment.last_zxid()));
+            }
+            StorageCommand::Roll => return None,
+            StorageCommand::WriteEpoch { kind, epoch } => {
+                disk.write_epoch(kind, epoch);
+                return Some(StorageReport::EpochWritten(kind));
+            }
+            StorageCommand::WriteMembership { membership, last_seen } => {
+                disk.write_membership(&membership, last_seen);
+                return Some(StorageReport::MembershipWritten);
+            }
+            StorageCommand::BeginInstall(zxid) => {
+                disk.begin_install(zxid);
+                return None;
+            }
+            StorageCommand::InstallBytes(bytes) => {
+                disk.install_bytes(&bytes);
+                return None;
+            }
+            StorageCommand::Settle => {
+                disk.settle();
+                return Some(StorageReport::Settled);
+            }
+            StorageCommand::Truncate(zxid) => disk.truncate(zxid),
+            StorageCommand::EndInstall => disk.end_install(),
+            StorageCommand::AbortInstall => disk.abort_install(),
+        };
+        let (tree, history) = reloaded;
+        let last_zxid = tree.last_processed_zxid();
+        let process = machine.process.as_mut().expect("it runs");
+        process.shared.replace_tree(tree);
+        Some(StorageReport::Reloaded { last_zxid, history })
+    }
+
+    /// All trees that run are the same, when one more write has reached them: until then who leads
+    /// shows the start of its epoch, which names no transaction.
+    #[track_caller]
+    pub fn assert_equal(&mut self) {
+        let leader = self.leader().expect("somebody leads");
+        let client = self.connect(leader);
+        assert!(self.create(client, &format!("/settled-{}", self.now_us)));
+        self.pass(100);
+        let mut first: Option<(Zxid, i64)> = None;
+        for machine in &self.machines {
+            let Some(process) = &machine.process else { continue };
+            let tree = &process.shared.tree;
+            let here = (tree.last_processed_zxid(), tree.digest());
+            let before = *first.get_or_insert(here);
+            assert_eq!(before, here, "server {}", machine.id);
+            assert_eq!(process.mismatches, [], "server {}", machine.id);
+        }
+    }
+}
