@@ -5,11 +5,11 @@ use std::hash::RandomState;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
-use rookeeper_replica::{ConnectionReport, Latency, ShardCounters, Summary as Tally};
+use rookeeper_replica::{ConnectionReport, Latency, ServerState, ShardCounters, Summary as Tally};
 use rookeeper_store::Store;
 
 use crate::fourletter::{
-    ConfigurationFacts, ConnectionFacts, ConnectionSession, Facts, Metrics, SizeFacts,
+    ConfigurationFacts, ConnectionFacts, ConnectionSession, Facts, Metrics, Mode, SizeFacts,
     StatisticsFacts, Summary, TRACE_MASK_DEFAULT, WatchFacts, Word, metrics, quota, render,
 };
 use crate::inspect::Inspector;
@@ -66,6 +66,7 @@ impl Answers {
         self.inspector.measures.tell(&mut facts.metrics);
         let report = self.inspector.core(|core| core.report());
         facts.serving = report.as_ref().is_some_and(|report| report.serving);
+        facts.mode = self.mode();
         facts.statistics = self.statistics(&counters);
         if let Some(report) = report {
             facts.statistics.connection_drop_probability = report.connection_drop_chance;
@@ -99,6 +100,20 @@ impl Answers {
             _ => {}
         }
         facts
+    }
+
+    /// What the server is; a member that is looking says that it does not serve, whatever stands
+    /// here.
+    fn mode(&self) -> Mode {
+        match self.inspector.member(|member| member.report().state) {
+            None => Mode::Standalone,
+            Some(ServerState::Leading) => Mode::Leader,
+            Some(ServerState::Observing) => Mode::Observer,
+            Some(ServerState::ReadOnly) => Mode::ReadOnly,
+            Some(ServerState::Following | ServerState::Looking | ServerState::Apart) => {
+                Mode::Follower
+            }
+        }
     }
 
     fn counters(&self) -> ShardCounters {
