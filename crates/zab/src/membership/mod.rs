@@ -254,8 +254,9 @@ impl Draft {
         rules: &MembershipRules,
     ) -> Result<(), MembershipError> {
         if key.starts_with("server.") {
-            let member = Member::parse(value, rules.multi_address_enabled)?;
-            set(&mut self.members, ServerId(id_of(key)?), member);
+            // The id first: a wrong one is another error than a wrong address.
+            let id = ServerId(id_of(key)?);
+            set(&mut self.members, id, Member::parse(value, rules.multi_address_enabled)?);
         } else if key.starts_with("group") {
             self.hierarchical = true;
             let servers: Result<Vec<ServerId>, _> =
