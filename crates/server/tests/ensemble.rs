@@ -38,6 +38,10 @@ fn free_ports(count: usize) -> Vec<u16> {
 impl Ensemble {
     /// So many members, none of them started.
     fn new(members: usize, settings: &str) -> Ensemble {
+        // ROOKEEPER_LOG=debug shows what the servers say; another test may have set it up before.
+        if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("ROOKEEPER_LOG") {
+            let _ = tracing_subscriber::fmt().with_env_filter(filter).try_init();
+        }
         let ports = free_ports(3 * members);
         let places = ports
             .chunks(3)

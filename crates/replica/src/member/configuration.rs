@@ -15,8 +15,13 @@ use crate::ids::Now;
 use crate::shared::Shared;
 
 impl Replica {
-    /// A configuration was proposed: from now on it decides beside the committed one.
+    /// A configuration was proposed: from now on it decides beside the committed one. Where
+    /// `reconfigEnabled` is off the files alone say who belongs here, as in Java: a leader without
+    /// it keeps version 0, and would take whoever came with a later one for ahead of it.
     pub(super) fn last_seen(&mut self, membership: Arc<Membership>, context: &mut Context<'_>) {
+        if !self.config.prepare.reconfig_enabled {
+            return;
+        }
         let known = self.ensemble.last_seen();
         let same = membership.version() == known.version() && !membership.differs_from(known);
         if membership.version() < known.version() || same {
@@ -37,7 +42,7 @@ impl Replica {
         context: &mut Context<'_>,
     ) {
         let before = self.ensemble.committed().clone();
-        if membership.version() <= before.version() {
+        if !self.config.prepare.reconfig_enabled || membership.version() <= before.version() {
             return;
         }
         let me = self.config.member.me;

@@ -164,6 +164,7 @@ impl Driver {
         let mut machine = self.machine.borrow_mut();
         let shared = self.shared.read();
         let machine = &mut *machine;
+        tracing::trace!(?input, "step");
         machine.replica.step(self.clock.now(), input, &shared, &mut machine.effects);
         // Under the lock still: deliveries are queued before anybody can read what they tell.
         self.carry(machine);
@@ -214,6 +215,7 @@ impl Driver {
 
     fn carry(self: &Rc<Self>, machine: &mut Machine) {
         for effect in std::mem::take(&mut machine.effects) {
+            tracing::trace!(?effect, "effect");
             match effect {
                 ReplicaEffect::Core(CoreEffect::Apply) => self.apply_wanted.set(true),
                 ReplicaEffect::Core(effect) => machine.outlets.carry(effect),
