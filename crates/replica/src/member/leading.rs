@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rookeeper_jute::ServerId;
+use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::Forward;
 use rookeeper_zab::election::{ElectionInput, Outcome};
 use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
@@ -17,6 +17,9 @@ impl Replica {
     /// Leads: nobody is served before a quorum has this server's history.
     pub(super) fn lead(&mut self, outcome: &Outcome, context: &mut Context<'_>) {
         let member = &self.config.member;
+        // What an epoch starts with is all of a history whose epoch that is: who has nothing but
+        // the start is not ahead of who has logged what came before it.
+        let epoch_start = Zxid(self.current_epoch << 32);
         let config = LeaderConfig {
             me: member.me,
             ensemble: self.ensemble.clone(),
@@ -25,7 +28,7 @@ impl Replica {
             sync_limit: member.sync_limit,
             accepted_epoch: self.accepted_epoch,
             current_epoch: self.current_epoch,
-            last_zxid: self.end_of_history(context),
+            last_zxid: self.last_zxid.max(epoch_start),
             sync: member.sync,
             oracle: self.oracle,
             epoch_wait_ms_max: member.epoch_wait_ms_max,

@@ -1,12 +1,14 @@
 //! This server as follower or observer: between its pipeline and the learner machine.
 
+use std::sync::Arc;
+
 use rookeeper_jute::ServerId;
 use rookeeper_zab::election::ElectionInput;
 use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::{Address, Role};
-use rookeeper_zab::{EpochKind, Outgoing};
+use rookeeper_zab::{EpochKind, Outgoing, Segment};
 
 use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
 use super::ending::Barred;
@@ -36,7 +38,7 @@ impl Replica {
             config_version: self.ensemble.committed().version(),
             accepted_epoch: self.accepted_epoch,
             current_epoch: if barred { UNCOUNTED } else { self.current_epoch },
-            last_zxid: if barred { UNKNOWN } else { self.end_of_history(context) },
+            last_zxid: if barred { UNKNOWN } else { self.last_zxid },
             buffer_len_max: member.packet_len_max,
             rules: member.rules,
         };
@@ -188,9 +190,7 @@ impl Replica {
                 context.push(ReplicaEffect::Event(MemberEvent::UpToDate { epoch }));
                 self.step_core(CoreInput::Serve { epoch }, context);
             }
-            LearnerEffect::Proposals(segment) => {
-                self.step_core(CoreInput::Proposals(segment), context);
-            }
+            LearnerEffect::Proposals(segment) => self.proposed(segment, context),
             LearnerEffect::Commit(zxid) => self.step_core(CoreInput::Committed(zxid), context),
             LearnerEffect::Revalidated { session, valid } => {
                 self.step_core(CoreInput::Revalidated { session, valid }, context);
@@ -198,6 +198,17 @@ impl Replica {
             LearnerEffect::SyncDone => self.step_core(CoreInput::SyncDone, context),
             LearnerEffect::TouchesWanted => self.touches_wanted(context),
             LearnerEffect::Abandon(end) => self.abandon(&end.to_string(), context),
+        }
+    }
+
+    /// The tree may be at the start of an epoch, where the log ends before: nothing is committed
+    /// in between.
+    fn proposed(&mut self, segment: Arc<Segment>, context: &mut Context<'_>) {
+        let begun = context.shared.tree.last_processed_zxid();
+        let first = segment.records().next().map(|(zxid, _)| zxid);
+        match first.filter(|zxid| *zxid <= begun) {
+            Some(zxid) => self.abandon(&format!("proposal {zxid} after {begun}"), context),
+            None => self.step_core(CoreInput::Proposals(segment), context),
         }
     }
 

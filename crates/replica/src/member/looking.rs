@@ -1,7 +1,7 @@
 //! Elections and their links.
 
+use rookeeper_jute::ServerId;
 use rookeeper_jute::quorum::PeerState;
-use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::election::{ElectionEffect, ElectionInput, Outcome};
 use rookeeper_zab::links::{LinksEffect, LinksInput};
 use rookeeper_zab::membership::Role;
@@ -28,7 +28,7 @@ impl Replica {
     pub(super) fn look(&mut self, context: &mut Context<'_>) {
         self.part = Part::Looking { since_ms: context.now_ms() };
         self.announce(ServerState::Looking, context);
-        let last_zxid = if self.barred.is_some() { UNKNOWN } else { self.end_of_history(context) };
+        let last_zxid = if self.barred.is_some() { UNKNOWN } else { self.last_zxid };
         let look = ElectionInput::Look { last_zxid, current_epoch: self.current_epoch };
         self.step_election(look, context);
         let now_ms = context.now_ms();
@@ -37,12 +37,6 @@ impl Replica {
                 self.step_election(ElectionInput::Message { from, body: &held.body }, context);
             }
         }
-    }
-
-    /// The last transaction of the log, or the start of a later epoch in which nothing was logged
-    /// yet: that names no transaction, but who had it had all that was committed before.
-    pub(super) fn end_of_history(&self, context: &Context<'_>) -> Zxid {
-        self.last_zxid.max(context.shared.tree.last_processed_zxid())
     }
 
     pub(super) fn election_asks(&mut self, effect: ElectionEffect, context: &mut Context<'_>) {
