@@ -262,11 +262,11 @@ impl Driver {
                     let added = dialled.and_then(|stream| driver.add(Port::Election, stream));
                     match added {
                         Ok(connection) => {
+                            driver.start(connection);
                             driver.input(ReplicaInput::Link(LinksInput::Dialled {
                                 peer,
                                 connection,
                             }));
-                            driver.start(connection);
                         }
                         Err(error) => {
                             tracing::debug!(%peer, %error, "no election link");
@@ -299,8 +299,8 @@ impl Driver {
             let dialled = super::dial::dial(addresses, driver.timeouts.quorum).await;
             match dialled.and_then(|stream| driver.add(Port::Quorum, stream)) {
                 Ok(connection) => {
-                    driver.input(ReplicaInput::QuorumDialled { dial, connection });
                     driver.start(connection);
+                    driver.input(ReplicaInput::QuorumDialled { dial, connection });
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the leader cannot be reached");
@@ -314,6 +314,8 @@ impl Driver {
         self.sockets.add(port, stream)
     }
 
+    /// The tasks run once this one waits: after the machine was told of the connection, and even
+    /// where it finished it at once with something left to write (a greeting to a larger server).
     fn start(self: &Rc<Self>, connection: ConnectionId) {
         Sockets::start(&self.sockets, self, connection);
     }
@@ -324,11 +326,11 @@ impl Driver {
             Ok(connection) => connection,
             Err(error) => return tracing::debug!(%error, "a peer was gone at once"),
         };
+        self.start(connection);
         self.input(match port {
             Port::Election => ReplicaInput::Link(LinksInput::Accepted(connection)),
             Port::Quorum => ReplicaInput::QuorumAccepted(connection),
         });
-        self.start(connection);
     }
 
     /// The ports could not be listened on.

@@ -55,7 +55,7 @@ impl Sockets {
         }
     }
 
-    /// Takes a new socket in; it is read once its tasks were started.
+    /// Takes a new socket in; it is read once its tasks were started and run.
     ///
     /// # Errors
     /// Where its options cannot be set: it is gone already.
@@ -69,7 +69,8 @@ impl Sockets {
         Ok(id)
     }
 
-    /// Starts reading and writing, once the machine knows the connection.
+    /// Starts reading and writing; called before the machine hears of the connection, for it may
+    /// finish it at once.
     pub(crate) fn start(sockets: &Rc<Self>, driver: &Rc<Driver>, id: ConnectionId) {
         let Some(connection) = sockets.get(id) else { return };
         let (reader, writer) = (Rc::clone(&connection), connection);
