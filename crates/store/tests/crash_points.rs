@@ -7,7 +7,7 @@ mod common;
 
 use std::io;
 
-use common::{Model, config, data_dir, in_version_2, payload, start};
+use common::{Model, config, data_dir, each_survivor, in_version_2, payload, start};
 use rookeeper_jute::Zxid;
 use rookeeper_store::disk::{Chooser, Fault, FaultKind};
 use rookeeper_store::{Disk, LogWriter, SimulatedDisk, Store, StoreConfig, StoreError};
@@ -120,30 +120,6 @@ fn check(disk: &SimulatedDisk, config: &StoreConfig, run: Run, context: &str) ->
     assert_eq!(recovered.last_zxid.0, last);
     assert!(model.txns.keys().copied().eq(1..=last), "{context}: not contiguous");
     last
-}
-
-/// What may survive: nothing, everything, all combinations if they are few, and seeds.
-fn each_survivor(
-    disk: &SimulatedDisk,
-    rounds_max: usize,
-    seeds: u64,
-    mut with: impl FnMut(SimulatedDisk, String),
-) {
-    for mut chooser in [Chooser::Nothing, Chooser::Everything] {
-        let name = format!("{chooser:?}");
-        with(disk.after_power_loss(&mut chooser), name);
-    }
-    let mut chooser = Chooser::exhaustive();
-    for _ in 0..rounds_max {
-        let name = format!("{chooser:?}");
-        with(disk.after_power_loss(&mut chooser), name);
-        if !chooser.advance() {
-            return;
-        }
-    }
-    for seed in 0..seeds {
-        with(disk.after_power_loss(&mut Chooser::Random(seed)), format!("seed {seed}"));
-    }
 }
 
 /// A copy that another process works on.

@@ -2,7 +2,7 @@
 //! holds nothing later, how long its body is and how many znodes it has.
 //!
 //! An entry counts only for a file of its name, length and time. Everything works without the
-//! index, so it is neither synced nor missed: what is not in it is taken for a fuzzy snapshot.
+//! index: what is not in it is taken for a fuzzy snapshot.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,7 +66,9 @@ impl SnapshotIndex {
         let (path, next) = (path(shared), path(shared).with_extension("tmp"));
         let _ = shared.disk.create(&next).and_then(|file| {
             file.write_at(0, self.encode().as_bytes())?;
-            shared.disk.rename(&next, &path)
+            file.sync_data()?;
+            shared.disk.rename(&next, &path)?;
+            shared.disk.sync_dir(&shared.config.data_dir)
         });
     }
 

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::wire::{encode_buffer, encode_str};
 use rookeeper_jute::{Acl, Encode, SessionId, StatPersisted, Xid, Zxid};
+use rookeeper_store::disk::Chooser;
 use rookeeper_store::snapshot::SnapshotSink;
 use rookeeper_store::{
-    Disk, Recovered, RecoveryProgress, RecoverySink, SimulatedDisk, SnapshotDigest, SnapshotInfo,
-    Store, StoreConfig, StoreError,
+    Disk, Install, LogWriter, Recovered, RecoveryProgress, RecoverySink, SimulatedDisk,
+    SnapshotDigest, SnapshotInfo, Store, StoreConfig, StoreError,
 };
 
 /// A znode as it was delivered.
@@ -244,4 +245,77 @@ pub fn vector_files(name: &str) -> BTreeMap<String, Vec<u8>> {
             (name, std::fs::read(entry.path()).unwrap())
         })
         .collect()
+}
+
+/// A history: all transactions up to each epoch's last counter.
+pub fn epochs(last: &[(u32, u32)], len: usize) -> Model {
+    let mut model = Model::default();
+    for (epoch, counter_max) in last {
+        for counter in 1..=*counter_max {
+            let zxid = Zxid::new(*epoch, counter);
+            model.txns.insert(zxid.0, payload(zxid, len));
+        }
+    }
+    model
+}
+
+pub fn append(log: &mut LogWriter, model: &mut Model, zxid: Zxid, len: usize) {
+    let txn = payload(zxid, len);
+    log.append(zxid, &txn).unwrap();
+    model.txns.insert(zxid.0, txn);
+}
+
+/// A store that holds the transactions of epoch 1 up to `last`, with a snapshot in the middle.
+pub fn filled(disk: &SimulatedDisk, last: u32) -> (Store, Model) {
+    let (store, _, recording) = start(disk, config()).unwrap();
+    let mut model = Model::of(&recording);
+    model.save(&store).unwrap();
+    let mut log = store.log_writer();
+    for counter in 1..=last {
+        append(&mut log, &mut model, Zxid::new(1, counter), 30);
+        if counter == last / 2 {
+            log.roll().unwrap();
+            model.save(&store).unwrap();
+        }
+    }
+    log.close().unwrap();
+    (store, model)
+}
+
+/// Stages a leader's history up to `at` as a snapshot.
+pub fn stage(store: &Store, leader: &Model, at: Zxid) -> Install {
+    let mut install = store.begin_install(at).unwrap();
+    for chunk in leader.body().chunks(100) {
+        install.write(chunk).unwrap();
+    }
+    install.finish_snapshot(None).unwrap();
+    let mut recording = Recording::default();
+    let loaded = install.load(&mut recording).unwrap();
+    assert_eq!(loaded.info.zxid, at);
+    assert_eq!(Model::of(&recording), *leader);
+    install
+}
+
+/// What may survive: nothing, everything, all combinations if they are few, and seeds.
+pub fn each_survivor(
+    disk: &SimulatedDisk,
+    rounds_max: usize,
+    seeds: u64,
+    mut with: impl FnMut(SimulatedDisk, String),
+) {
+    for mut chooser in [Chooser::Nothing, Chooser::Everything] {
+        let name = format!("{chooser:?}");
+        with(disk.after_power_loss(&mut chooser), name);
+    }
+    let mut chooser = Chooser::exhaustive();
+    for _ in 0..rounds_max {
+        let name = format!("{chooser:?}");
+        with(disk.after_power_loss(&mut chooser), name);
+        if !chooser.advance() {
+            return;
+        }
+    }
+    for seed in 0..seeds {
+        with(disk.after_power_loss(&mut Chooser::Random(seed)), format!("seed {seed}"));
+    }
 }
