@@ -5,12 +5,17 @@ use std::hash::RandomState;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
-use rookeeper_replica::{ConnectionReport, Latency, ServerState, ShardCounters, Summary as Tally};
+use rookeeper_replica::{
+    ConnectionReport, Latency, MemberReport, Replica, ServerState, ShardCounters, Summary as Tally,
+};
 use rookeeper_store::Store;
+use rookeeper_zab::leader::LeaderReport;
+use rookeeper_zab::membership::Role;
 
 use crate::fourletter::{
-    ConfigurationFacts, ConnectionFacts, ConnectionSession, Facts, Metrics, Mode, SizeFacts,
-    StatisticsFacts, Summary, TRACE_MASK_DEFAULT, WatchFacts, Word, metrics, quota, render,
+    ConfigurationFacts, ConnectionFacts, ConnectionSession, EnsembleFacts, Facts, LeaderFacts,
+    Metrics, Mode, SizeFacts, StatisticsFacts, Summary, TRACE_MASK_DEFAULT, WatchFacts, Word,
+    metrics, quota, render,
 };
 use crate::inspect::Inspector;
 
@@ -66,7 +71,11 @@ impl Answers {
         self.inspector.measures.tell(&mut facts.metrics);
         let report = self.inspector.core(|core| core.report());
         facts.serving = report.as_ref().is_some_and(|report| report.serving);
-        facts.mode = self.mode();
+        if let Some(member) = self.inspector.member(Replica::report) {
+            facts.serving = member.serving;
+            facts.mode = mode(member.state);
+            facts.ensemble = self.ensemble(&member);
+        }
         facts.statistics = self.statistics(&counters);
         if let Some(report) = report {
             facts.statistics.connection_drop_probability = report.connection_drop_chance;
@@ -100,20 +109,6 @@ impl Answers {
             _ => {}
         }
         facts
-    }
-
-    /// What the server is; a member that is looking says that it does not serve, whatever stands
-    /// here.
-    fn mode(&self) -> Mode {
-        match self.inspector.member(|member| member.report().state) {
-            None => Mode::Standalone,
-            Some(ServerState::Leading) => Mode::Leader,
-            Some(ServerState::Observing) => Mode::Observer,
-            Some(ServerState::ReadOnly) => Mode::ReadOnly,
-            Some(ServerState::Following | ServerState::Looking | ServerState::Apart) => {
-                Mode::Follower
-            }
-        }
     }
 
     fn counters(&self) -> ShardCounters {
@@ -171,7 +166,47 @@ impl Answers {
             session_timeout_ms_min: config.sessions.timeout_ms_min,
             session_timeout_ms_max: config.sessions.timeout_ms_max,
             listen_backlog: config.listen.backlog,
-            server_id: 0,
+            server_id: config.ensemble.as_ref().map_or(0, |ensemble| ensemble.me.0),
+        }
+    }
+
+    /// What a member tells besides.
+    fn ensemble(&self, report: &MemberReport) -> Option<EnsembleFacts> {
+        let config = self.inspector.config().ensemble.as_ref()?;
+        let committed = &report.committed;
+        let me = committed.member(config.me).or_else(|| config.committed.member(config.me))?;
+        let learners = report.leading.as_ref().map(|leading| &leading.learners[..]);
+        let synced_observers = learners.map(|learners| {
+            learners.iter().filter(|learner| learner.observer && learner.up).count()
+        });
+        Some(EnsembleFacts {
+            init_limit: config.init_limit,
+            sync_limit: config.sync_limit,
+            election_ports: me.addresses.iter().map(|address| address.election.port()).collect(),
+            quorum_ports: me.addresses.iter().map(|address| address.quorum.port()).collect(),
+            observer: me.role == Role::Observer,
+            membership: committed.to_string(),
+            peer_state: peer_state(report),
+            voters: committed.voters().count(),
+            synced_observers,
+            leader: report.leading.as_ref().map(|leading| self.leader(report, leading)),
+        })
+    }
+
+    fn leader(&self, report: &MemberReport, leading: &LeaderReport) -> LeaderFacts {
+        let followers =
+            || leading.learners.iter().filter(|learner| !learner.observer && learner.forwarding);
+        let votes = |server| report.committed.is_voter(server);
+        let (last, min, max) = self.inspector.measures.proposal_sizes();
+        LeaderFacts {
+            learners: leading.learners.len(),
+            synced_followers: followers().count(),
+            synced_non_voting_followers: followers().filter(|f| !votes(f.server)).count(),
+            pending_syncs: leading.pending_syncs,
+            uptime_ms: self.inspector.measures.role_uptime_ms(),
+            proposal_size_last: last,
+            proposal_size_min: min,
+            proposal_size_max: max,
         }
     }
 
@@ -268,6 +303,31 @@ impl Answers {
         let sessions: Vec<_> = self.inspector.shared().tree.ephemeral_owners().collect();
         let paths = |session| self.inspector.shared().tree.ephemerals(session).collect();
         sessions.into_iter().map(|session| (session, paths(session))).collect()
+    }
+}
+
+/// Java names a server by its role even while it comes up; then it does not serve yet.
+fn mode(state: ServerState) -> Mode {
+    match state {
+        ServerState::Leading => Mode::Leader,
+        ServerState::Following => Mode::Follower,
+        ServerState::Observing => Mode::Observer,
+        ServerState::ReadOnly => Mode::ReadOnly,
+        // Nothing is answered that shows this.
+        ServerState::Looking | ServerState::Apart => Mode::Standalone,
+    }
+}
+
+/// Java: `QuorumPeer.getDetailedPeerState`.
+fn peer_state(report: &MemberReport) -> &'static str {
+    match (report.state, report.serving) {
+        (ServerState::Leading, true) => "leading - broadcast",
+        (ServerState::Leading, false) => "leading - synchronization",
+        (ServerState::Following, true) => "following - broadcast",
+        (ServerState::Following, false) => "following - synchronization",
+        (ServerState::Observing, true) => "observing - broadcast",
+        (ServerState::Observing, false) => "observing - synchronization",
+        (ServerState::Looking | ServerState::ReadOnly | ServerState::Apart, _) => "looking",
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the server's own threads measure of themselves, for `mntr`: the log, snapshots, the start.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rookeeper_replica::Segment;
 
 use crate::fourletter::{Metrics, Summary};
 
@@ -23,12 +24,23 @@ pub(crate) struct Figures {
     pub(crate) load_ms: Summary,
     /// Transactions replayed at the start (`startup_txns_loaded`).
     pub(crate) replayed: Summary,
+    /// How often this server began to look for a leader (`looking_count`).
+    pub(crate) lookings: u64,
+    /// How long that took, in milliseconds (`election_time`).
+    pub(crate) election_ms: Summary,
+    /// Transactions that it proposed as a leader, by their length in bytes (`proposal_count`).
+    pub(crate) proposals: Summary,
+    /// Length of the last of them.
+    pub(crate) proposal_len: u64,
+    /// Transactions that it took from a leader (`learner_proposal_received_count`).
+    pub(crate) received: u64,
 }
 
 /// Figures that several threads write.
 #[derive(Debug, Default)]
 pub(crate) struct Measures {
     figures: Mutex<Figures>,
+    leading_since: Mutex<Option<Instant>>,
 }
 
 impl Measures {
@@ -57,6 +69,49 @@ impl Measures {
         figures.replayed.record(replayed);
     }
 
+    /// Notes that the server looks for a leader.
+    pub(crate) fn looking(&self) {
+        self.figures.lock().lookings += 1;
+    }
+
+    /// Notes that the server leads from now on.
+    pub(crate) fn leads(&self) {
+        *self.leading_since.lock() = Some(Instant::now());
+    }
+
+    /// Milliseconds since the server leads.
+    pub(crate) fn role_uptime_ms(&self) -> u64 {
+        self.leading_since.lock().map_or(0, |since| milliseconds(since.elapsed()))
+    }
+
+    /// Notes an election.
+    pub(crate) fn elected(&self, took_ms: u64) {
+        self.figures.lock().election_ms.record(took_ms);
+    }
+
+    /// Notes transactions on their way to the log: proposed here, or taken from a leader.
+    pub(crate) fn appended(&self, segment: &Segment, leading: bool) {
+        let mut figures = self.figures.lock();
+        if !leading {
+            figures.received += segment.len() as u64;
+            return;
+        }
+        for (_, txn) in segment.records() {
+            figures.proposals.record(txn.len() as u64);
+            figures.proposal_len = txn.len() as u64;
+        }
+    }
+
+    /// The length of the last, the shortest and the longest proposal in bytes; -1 before the first.
+    pub(crate) fn proposal_sizes(&self) -> (i64, i64, i64) {
+        let figures = self.figures.lock();
+        if figures.proposals.count() == 0 {
+            return (-1, -1, -1);
+        }
+        let len = |len: u64| i64::try_from(len).unwrap_or(i64::MAX);
+        (len(figures.proposal_len), len(figures.proposals.min()), len(figures.proposals.max()))
+    }
+
     /// Starts anew (four-letter word `srst`).
     pub(crate) fn reset(&self) {
         *self.figures.lock() = Figures::default();
@@ -72,6 +127,10 @@ impl Measures {
         metrics.counter("snapshot_error_count", figures.snapshot_errors);
         metrics.basic("dbinittime", figures.load_ms);
         metrics.basic("startup_txns_loaded", figures.replayed);
+        metrics.counter("looking_count", figures.lookings);
+        metrics.basic("election_time", figures.election_ms);
+        metrics.counter("proposal_count", figures.proposals.count());
+        metrics.counter("learner_proposal_received_count", figures.received);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use rookeeper_replica::{
     ApplyProgress, CoreEffect, CoreInput, EndReason, HaltReason, Replica, ReplicaEffect,
-    ReplicaInput, Shared,
+    ReplicaInput, ServerState, Shared, StorageCommand,
 };
 use rookeeper_zab::links::{ConnectionId, LinksEffect, LinksInput};
 use rookeeper_zab::membership::Address;
@@ -26,6 +26,7 @@ use super::storage::StorageSender;
 use crate::clock::Clock;
 use crate::core_driver::{CoreMessage, Flow};
 use crate::fate::Fate;
+use crate::measures::Measures;
 use crate::outlets::Outlets;
 
 /// Reads what the oracle says; `None` where there is none.
@@ -41,6 +42,7 @@ pub(crate) struct DriverParts {
     pub(crate) storage: StorageSender,
     pub(crate) outlets: Outlets,
     pub(crate) fate: Arc<Fate>,
+    pub(crate) measures: Arc<Measures>,
     pub(crate) timeouts: DialTimeouts,
     pub(crate) oracle: Option<OracleReader>,
 }
@@ -79,6 +81,8 @@ struct Machine {
     effects: Vec<ReplicaEffect>,
     outlets: Outlets,
     fate: Arc<Fate>,
+    measures: Arc<Measures>,
+    state: ServerState,
 }
 
 impl Driver {
@@ -89,6 +93,8 @@ impl Driver {
                 effects: parts.effects,
                 outlets: parts.outlets,
                 fate: parts.fate,
+                measures: parts.measures,
+                state: ServerState::Looking,
             }),
             shared: parts.shared,
             clock: parts.clock,
@@ -231,12 +237,21 @@ impl Driver {
                 }
                 ReplicaEffect::QuorumPause(connection) => self.sockets.pause(connection),
                 ReplicaEffect::QuorumResume(connection) => self.sockets.resume(connection),
-                ReplicaEffect::Storage(command) => self.storage.send(command),
-                ReplicaEffect::State(state) => events::tell_state(state),
+                ReplicaEffect::Storage(command) => {
+                    if let StorageCommand::Append(segment) = &command {
+                        let leading = machine.state == ServerState::Leading;
+                        machine.measures.appended(segment, leading);
+                    }
+                    self.storage.send(command);
+                }
+                ReplicaEffect::State(state) => {
+                    machine.state = state;
+                    events::tell_state(state, &machine.measures);
+                }
                 ReplicaEffect::Membership(membership) => {
                     Ports::listen(&self.ports, self, &membership);
                 }
-                ReplicaEffect::Event(event) => events::tell(&event),
+                ReplicaEffect::Event(event) => events::tell(&event, &machine.measures),
                 ReplicaEffect::Ended(reason) => self.end(reason, &machine.fate),
             }
         }

@@ -2,10 +2,15 @@
 
 use rookeeper_replica::{DivergenceResponse, MemberEvent, ServerState};
 
+use crate::measures::Measures;
+
 /// Says what this server is from now on, in the words that Java's log has.
-pub(crate) fn tell_state(state: ServerState) {
+pub(crate) fn tell_state(state: ServerState, measures: &Measures) {
     match state {
-        ServerState::Looking => tracing::info!("LOOKING"),
+        ServerState::Looking => {
+            measures.looking();
+            tracing::info!("LOOKING");
+        }
         ServerState::Leading => tracing::info!("LEADING"),
         ServerState::Following => tracing::info!("FOLLOWING"),
         ServerState::Observing => tracing::info!("OBSERVING"),
@@ -15,12 +20,14 @@ pub(crate) fn tell_state(state: ServerState) {
 }
 
 /// Says an event.
-pub(crate) fn tell(event: &MemberEvent) {
+pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
     match event {
         MemberEvent::Elected { leader, round, took_ms } => {
+            measures.elected(*took_ms);
             tracing::info!(%leader, round, took_ms, "elected");
         }
         MemberEvent::Established { epoch } => {
+            measures.leads();
             tracing::info!(epoch, "leading: a quorum has this server's history");
         }
         MemberEvent::UpToDate { epoch } => tracing::info!(epoch, "up to date with the leader"),

@@ -158,7 +158,7 @@ impl MemberParts {
         };
         let timeouts = dial_timeouts(&config, ensemble);
         let (oracle_path, disk) = (ensemble.oracle_path.clone(), self.disk);
-        let (shared, clock, fate) = (self.shared, self.clock, self.fate);
+        let (shared, clock, fate, measures) = (self.shared, self.clock, self.fate, self.measures);
         let of_driver = storage.clone();
         let make = move || DriverParts {
             replica,
@@ -168,6 +168,7 @@ impl MemberParts {
             storage: of_driver,
             outlets,
             fate,
+            measures,
             timeouts,
             oracle: oracle_path.map(|path| oracle(disk, path)),
         };

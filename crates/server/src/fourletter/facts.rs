@@ -70,6 +70,54 @@ pub struct Facts {
     pub digest_log: Vec<(Zxid, i64)>,
     /// Counters and summaries of `mntr`.
     pub metrics: Metrics,
+    /// Of a member of an ensemble.
+    pub ensemble: Option<EnsembleFacts>,
+}
+
+/// What a member of an ensemble tells besides (Java: `QuorumZooKeeperServer`).
+#[derive(Debug, Clone, Default)]
+pub struct EnsembleFacts {
+    /// `initLimit`.
+    pub init_limit: u32,
+    /// `syncLimit`.
+    pub sync_limit: u32,
+    /// Its election ports.
+    pub election_ports: Vec<u16>,
+    /// Its quorum ports.
+    pub quorum_ports: Vec<u16>,
+    /// Whether it has no vote.
+    pub observer: bool,
+    /// The committed configuration.
+    pub membership: String,
+    /// What it does, in the words of Java's `QuorumPeer.getDetailedPeerState`.
+    pub peer_state: &'static str,
+    /// How many servers vote.
+    pub voters: usize,
+    /// Observers that it serves; `None` where its role serves none.
+    pub synced_observers: Option<usize>,
+    /// Where it leads.
+    pub leader: Option<LeaderFacts>,
+}
+
+/// What a leader tells besides (Java: `LeaderZooKeeperServer.registerMetrics`).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LeaderFacts {
+    /// Connected learners.
+    pub learners: usize,
+    /// Followers that get what is proposed.
+    pub synced_followers: usize,
+    /// Those of them without a vote.
+    pub synced_non_voting_followers: usize,
+    /// Syncs that wait.
+    pub pending_syncs: usize,
+    /// Milliseconds since it leads.
+    pub uptime_ms: u64,
+    /// Length of the last, the shortest and the longest proposal, in bytes; -1 before the first.
+    pub proposal_size_last: i64,
+    /// See `proposal_size_last`.
+    pub proposal_size_min: i64,
+    /// See `proposal_size_last`.
+    pub proposal_size_max: i64,
 }
 
 /// The server's statistics (Java: `ServerStats`).

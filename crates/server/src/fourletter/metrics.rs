@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::facts::Facts;
+use super::facts::{EnsembleFacts, Facts};
 use super::text;
 
 /// Counters.
@@ -260,7 +260,13 @@ impl Metrics {
 pub(super) fn write_monitor(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "zk_version\t{}", facts.version)?;
     writeln!(out, "zk_server_state\t{}", facts.mode.name())?;
+    if let Some(ensemble) = &facts.ensemble {
+        writeln!(out, "zk_peer_state\t{}", ensemble.peer_state)?;
+    }
     write_gauges(facts, out)?;
+    if let Some(ensemble) = &facts.ensemble {
+        write_ensemble(ensemble, out)?;
+    }
     let metrics = &facts.metrics;
     for name in COUNTERS {
         let value = metrics.counters.get(name).copied().unwrap_or(0);
@@ -288,6 +294,22 @@ fn write_summary(name: &str, summary: Summary, out: &mut String) -> std::fmt::Re
     writeln!(out, "zk_max_{name}\t{}", summary.max())?;
     writeln!(out, "zk_cnt_{name}\t{}", summary.count())?;
     writeln!(out, "zk_sum_{name}\t{}", summary.sum())
+}
+
+fn write_ensemble(ensemble: &EnsembleFacts, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "zk_quorum_size\t{}", ensemble.voters)?;
+    if let Some(observers) = ensemble.synced_observers {
+        writeln!(out, "zk_synced_observers\t{observers}")?;
+    }
+    let Some(leader) = &ensemble.leader else { return Ok(()) };
+    writeln!(out, "zk_learners\t{}", leader.learners)?;
+    writeln!(out, "zk_synced_followers\t{}", leader.synced_followers)?;
+    writeln!(out, "zk_synced_non_voting_followers\t{}", leader.synced_non_voting_followers)?;
+    writeln!(out, "zk_pending_syncs\t{}", leader.pending_syncs)?;
+    writeln!(out, "zk_leader_uptime\t{}", leader.uptime_ms)?;
+    writeln!(out, "zk_last_proposal_size\t{}", leader.proposal_size_last)?;
+    writeln!(out, "zk_max_proposal_size\t{}", leader.proposal_size_max)?;
+    writeln!(out, "zk_min_proposal_size\t{}", leader.proposal_size_min)
 }
 
 fn write_gauges(facts: &Facts, out: &mut String) -> std::fmt::Result {

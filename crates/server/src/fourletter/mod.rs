@@ -19,8 +19,8 @@ use std::fmt::Write;
 
 use crate::config::Whitelist;
 pub use facts::{
-    ConfigurationFacts, ConnectionFacts, ConnectionSession, Facts, Mode, SizeFacts,
-    StatisticsFacts, WatchFacts,
+    ConfigurationFacts, ConnectionFacts, ConnectionSession, EnsembleFacts, Facts, LeaderFacts,
+    Mode, SizeFacts, StatisticsFacts, WatchFacts,
 };
 pub use metrics::{Metrics, Summary};
 
@@ -155,7 +155,10 @@ fn render_into(word: Word, facts: &Facts, out: &mut String) -> std::fmt::Result 
         _ => {}
     }
     match word {
-        Word::Conf => conf(&facts.configuration, &facts.sizes, out),
+        Word::Conf => {
+            conf(&facts.configuration, &facts.sizes, out)?;
+            facts.ensemble.as_ref().map_or(Ok(()), |ensemble| ensemble_conf(ensemble, out))
+        }
         Word::Cons => {
             for connection in &facts.connections {
                 connection.write(false, out)?;
@@ -239,6 +242,22 @@ fn conf(
     writeln!(out, "serverId={}", configuration.server_id)
 }
 
+/// Java: `QuorumZooKeeperServer.dumpConf`; the configuration ends without a line end.
+fn ensemble_conf(ensemble: &EnsembleFacts, out: &mut String) -> std::fmt::Result {
+    let ports = |ports: &[u16]| {
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        ports.join("|")
+    };
+    writeln!(out, "initLimit={}", ensemble.init_limit)?;
+    writeln!(out, "syncLimit={}", ensemble.sync_limit)?;
+    writeln!(out, "electionAlg=3")?;
+    writeln!(out, "electionPort={}", ports(&ensemble.election_ports))?;
+    writeln!(out, "quorumPort={}", ports(&ensemble.quorum_ports))?;
+    writeln!(out, "peerType={}", i32::from(ensemble.observer))?;
+    writeln!(out, "membership: ")?;
+    out.write_str(&ensemble.membership)
+}
+
 fn environment(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "Environment:")?;
     writeln!(out, "zookeeper.version={}", facts.version)?;
@@ -272,7 +291,15 @@ fn stat(with_clients: bool, facts: &Facts, out: &mut String) -> std::fmt::Result
     writeln!(out, "Outstanding: {}", statistics.outstanding_requests)?;
     writeln!(out, "Zxid: {}", statistics.last_processed_zxid)?;
     writeln!(out, "Mode: {}", facts.mode.name())?;
-    writeln!(out, "Node count: {}", statistics.znode_count)
+    writeln!(out, "Node count: {}", statistics.znode_count)?;
+    let Some(leader) = facts.ensemble.as_ref().and_then(|ensemble| ensemble.leader) else {
+        return Ok(());
+    };
+    let LeaderFacts { proposal_size_last, proposal_size_min, proposal_size_max, .. } = leader;
+    writeln!(
+        out,
+        "Proposal sizes last/min/max: {proposal_size_last}/{proposal_size_min}/{proposal_size_max}"
+    )
 }
 
 /// Java: `DumpCommand`, `ExpiryQueue.dump`, `DataTree.dumpEphemerals`.
