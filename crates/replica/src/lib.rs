@@ -65,8 +65,8 @@ mod shared;
 pub mod watch;
 
 pub use self::core::{
-    ApplyProgress, Core, CoreEffect, CoreInput, CoreReport, CoreRole, CoreStart, HaltReason,
-    TICK_INTERVAL_MS,
+    ApplyProgress, Core, CoreEffect, CoreInput, CoreReport, CoreRole, CoreStart, EnsembleView,
+    HaltReason, TICK_INTERVAL_MS,
 };
 pub use close::CloseReason;
 pub use config::{ConnectionThrottleConfig, CoreConfig, ShardConfig};

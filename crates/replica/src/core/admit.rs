@@ -276,10 +276,15 @@ impl Core {
     ) -> Result<(Zxid, usize), ErrorCode> {
         let zxid = self.prepared.next();
         let request = write.request(now, zxid, session_check);
-        let out = self.building.bytes_mut();
-        let before = out.len();
-        let prepared = self.outstanding.prepare(&shared.tree, &self.access, &request, out);
-        if out.len() == before {
+        let before = self.building.bytes_len();
+        let prepared = match write.op {
+            OpCode::Reconfig => self.prepare_reconfig(&request, shared),
+            _ => {
+                let out = self.building.bytes_mut();
+                self.outstanding.prepare(&shared.tree, &self.access, &request, out)
+            }
+        };
+        if self.building.bytes_len() == before {
             return Err(prepared.error.expect("a write without a transaction has an error"));
         }
         if let Some(quota) = prepared.quota_exceeded {
@@ -298,6 +303,7 @@ impl Core {
         effects: &mut Vec<CoreEffect>,
     ) {
         self.pipeline.push_back(Item::Txn { zxid, reply });
+        self.append_reconfigured(zxid, effects);
         if self.snapshots.appended(len, &mut self.lot) {
             self.append(effects);
             effects.push(CoreEffect::Roll);

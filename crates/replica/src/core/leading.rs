@@ -28,6 +28,7 @@ impl Core {
     ) {
         match input {
             CoreInput::Committed(zxid) => self.commit.committed(zxid),
+            CoreInput::Ensemble(view) => self.ensemble_is(view),
             CoreInput::Forwarded { learner, request, .. } => self.queue_forwarded(learner, request),
             CoreInput::Touched { sessions, .. } => {
                 for (session, timeout_ms) in sessions {

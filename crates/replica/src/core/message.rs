@@ -5,9 +5,10 @@ use std::sync::Arc;
 use rookeeper_jute::{ServerId, SessionId, Zxid};
 use rookeeper_tree::QuotaExceeded;
 use rookeeper_zab::links::ConnectionId;
+use rookeeper_zab::membership::Membership;
 use rookeeper_zab::{Forward, Segment};
 
-use super::HaltReason;
+use super::{EnsembleView, HaltReason};
 use crate::ids::ShardId;
 use crate::message::{DeliveryBatch, SubmissionBatch};
 
@@ -60,6 +61,8 @@ pub enum CoreInput {
         /// The leader's epoch, whose start the tree is told of as the leader's own is.
         epoch: i64,
     },
+    /// Leading: what is known of the ensemble by now. Without it there is no reconfig.
+    Ensemble(EnsembleView),
     /// Leading: a request of a learner's client.
     Forwarded {
         /// The learner's link.
@@ -165,8 +168,8 @@ pub enum CoreEffect {
     Reconfigured {
         /// The zxid of that transaction.
         zxid: Zxid,
-        /// The new configuration's text, as it will stand in `/zookeeper/config`.
-        membership: Vec<u8>,
+        /// The new configuration, whose text will stand in `/zookeeper/config`.
+        membership: Arc<Membership>,
     },
     /// Learning: the leader proposed a transaction that cannot be read; nothing of its segment was
     /// appended, and nothing more is taken from this leader. The link is to be ended.

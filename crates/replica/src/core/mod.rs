@@ -5,6 +5,7 @@
 //! - [`Core`]: what a driver calls
 //! - `message`: [`CoreInput`], [`CoreEffect`] and [`CoreRole`]
 //! - `admit`: from submissions to the pipeline: handshakes, sessions, throttles, preparation
+//! - `reconfig`: changes of the ensemble
 //! - `pipeline`: what is between taking up a request and answering it
 //! - `apply`: committed transactions into the tree, and the answers
 //! - `commit`: up to where transactions are durable and committed
@@ -31,6 +32,7 @@ mod message;
 mod outbox;
 mod password;
 mod pipeline;
+mod reconfig;
 mod report;
 mod retire;
 mod sessions;
@@ -44,6 +46,7 @@ use rookeeper_jute::{SessionId, Zxid};
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_tree::{AccessControl, ApplyError, Outstanding};
 use rookeeper_zab::links::ConnectionId;
+use rookeeper_zab::membership::Membership;
 use rookeeper_zab::{Forward, SegmentBuilder};
 
 use crate::close::CloseReason;
@@ -60,6 +63,7 @@ pub use message::{CoreEffect, CoreInput, CoreRole};
 use outbox::Outbox;
 pub(crate) use password::password;
 use pipeline::{Item, Segments};
+pub use reconfig::EnsembleView;
 pub use report::CoreReport;
 use sessions::Sessions;
 use snapshots::Snapshots;
@@ -154,6 +158,10 @@ pub struct Core {
     begin_epoch: Option<Zxid>,
     /// The epoch has no zxids left.
     exhausted: bool,
+    /// What a leader knows of its ensemble.
+    ensemble: Option<EnsembleView>,
+    /// The change of the ensemble that was just prepared.
+    reconfigured: Option<Arc<Membership>>,
     /// Learners' requests that are not taken up yet.
     forwarded: VecDeque<(ConnectionId, Forward)>,
     learning: Learning,
@@ -215,6 +223,8 @@ impl Core {
             logged_before: start.last_logged.unwrap_or(recovered),
             begin_epoch: epoch,
             exhausted: false,
+            ensemble: None,
+            reconfigured: None,
             forwarded: VecDeque::new(),
             learning: Learning::default(),
             syncs_asked: 0,

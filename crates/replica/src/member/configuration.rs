@@ -99,6 +99,7 @@ impl Replica {
         self.ensemble = ensemble.clone();
         self.step_election(ElectionInput::Ensemble(ensemble), context);
         self.update_peers(context);
+        self.tell_ensemble(context);
     }
 
     /// The tree shall show a configuration, and the driver know of it.

@@ -1,17 +1,14 @@
 //! This server as leader: between its pipeline and the leader machine.
 
-use std::sync::Arc;
-
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::Forward;
 use rookeeper_zab::election::{ElectionInput, Outcome};
 use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
 use rookeeper_zab::links::ConnectionId;
-use rookeeper_zab::membership::Membership;
 
 use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
 use super::replica::{Context, Leading, Part, Replica, Work};
-use crate::core::{CoreEffect, CoreInput, CoreRole};
+use crate::core::{CoreEffect, CoreInput, CoreRole, EnsembleView};
 
 impl Replica {
     /// Leads: nobody is served before a quorum has this server's history.
@@ -78,6 +75,7 @@ impl Replica {
                 self.step_election(ElectionInput::Synchronised { epoch }, context);
                 let event = MemberEvent::Established { epoch };
                 context.push(ReplicaEffect::Event(event));
+                self.tell_ensemble(context);
                 // The tree shows the epoch's counter 0 from now on.
                 context.push(ReplicaEffect::Core(CoreEffect::Apply));
             }
@@ -101,9 +99,11 @@ impl Replica {
             LeaderEffect::LearnerUp { server, observer, .. } => {
                 let event = MemberEvent::LearnerUp { server, observer };
                 context.push(ReplicaEffect::Event(event));
+                self.tell_ensemble(context);
             }
             LeaderEffect::LearnerGone(connection) => {
                 self.tell_leading_core(CoreInput::LearnerGone(connection), context);
+                self.tell_ensemble(context);
             }
             LeaderEffect::LastSeen(membership) => self.last_seen(membership, context),
             LeaderEffect::Activate { zxid, membership, designated } => {
@@ -131,6 +131,26 @@ impl Replica {
         }
     }
 
+    /// Tells the leading core what a change of the ensemble is judged by.
+    pub(super) fn tell_ensemble(&mut self, context: &mut Context<'_>) {
+        let Part::Leading(leading) = &self.part else { return };
+        if !self.config.prepare.reconfig_enabled {
+            return;
+        }
+        let learners = leading.machine.report().learners.into_iter();
+        let followers = learners.filter(|learner| learner.forwarding && !learner.observer);
+        let view = EnsembleView {
+            committed: self.ensemble.committed().clone(),
+            last_seen: self.ensemble.last_seen().clone(),
+            synced: followers
+                .map(|learner| learner.server)
+                .chain([self.config.member.me])
+                .collect(),
+            rules: self.config.member.rules,
+        };
+        self.tell_leading_core(CoreInput::Ensemble(view), context);
+    }
+
     /// Tells the core of an established leader; one that does not lead yet has no use for it.
     fn tell_leading_core(&mut self, input: CoreInput, context: &mut Context<'_>) {
         if matches!(self.core_role, CoreRole::Leading { .. }) {
@@ -149,11 +169,6 @@ impl Replica {
                 self.step_leader(input, context);
             }
             CoreEffect::Reconfigured { zxid, membership } => {
-                let text = String::from_utf8_lossy(&membership);
-                let membership = Membership::parse(&text, &self.config.member.rules)
-                    .expect("the text of a configuration that was just made")
-                    .with_version(zxid.0);
-                let membership = Arc::new(membership);
                 self.step_leader(LeaderInput::Reconfigured { zxid, membership }, context);
             }
             // A new epoch by an election that is planned: nobody's session is lost by it.

@@ -142,6 +142,19 @@ impl World {
         }
     }
 
+    /// A machine that no configuration knows of but its own, in which it observes.
+    pub fn add_machine(&mut self) -> usize {
+        let id = self.machines.len() + 1;
+        let mut text: String = (1..id).map(|id| line_of(id as i64, "participant")).collect();
+        text.push_str(&line_of(id as i64, "observer"));
+        text.push_str("version=0");
+        let joining = Membership::parse(&text, &MembershipRules::default()).expect("a membership");
+        let disk = Disk::new(&joining);
+        let id = ServerId(id as i64);
+        self.machines.push(Machine { id, disk, disk_full: false, process: None });
+        self.machines.len() - 1
+    }
+
     pub fn now(&self) -> Now {
         Now { wall_ms: 1_700_000_000_000 + (self.now_us / 1000) as i64, monotonic_us: self.now_us }
     }
