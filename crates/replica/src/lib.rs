@@ -72,9 +72,9 @@ pub use close::CloseReason;
 pub use config::{ConnectionThrottleConfig, CoreConfig, ShardConfig};
 pub use ids::{ConnectionKey, Now, SessionKey, ShardId};
 pub use member::{
-    DivergenceResponse, EndReason, MemberConfig, MemberEvent, MemberReport, Recovered, Replica,
-    ReplicaConfig, ReplicaEffect, ReplicaInput, ReplicaStartError, ServerState, StorageCommand,
-    StorageReport,
+    DivergenceResponse, EndReason, MemberConfig, MemberEvent, MemberReport, ObserverMasterRules,
+    Recovered, Replica, ReplicaConfig, ReplicaEffect, ReplicaInput, ReplicaStartError, ServerState,
+    StorageCommand, StorageReport,
 };
 pub use message::{DeliveryBatch, SubmissionBatch};
 pub use rookeeper_zab::Segment;

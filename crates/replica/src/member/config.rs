@@ -65,6 +65,8 @@ pub struct MemberConfig {
     /// The longest buffer that is taken from a peer, in bytes (`jute.maxbuffer` and its extra
     /// size).
     pub packet_len_max: usize,
+    /// Where followers serve observers; `None` where the leader alone does.
+    pub observer_master: Option<ObserverMasterRules>,
     /// An observer that has lost its leader looks again after up to this long, in milliseconds
     /// (`zookeeper.observer.election.DelayMs`, 200).
     pub observer_election_delay_ms: u64,
@@ -73,6 +75,16 @@ pub struct MemberConfig {
     pub leaves_on_divergence: bool,
     /// Seeds what is drawn by lot.
     pub seed: u64,
+}
+
+/// How followers serve observers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObserverMasterRules {
+    /// The port, the same on every voter (`observerMasterPort`).
+    pub port: u16,
+    /// Committed transactions that are kept in memory for observers that come, in bytes
+    /// (`zookeeper.observerMaster.sizeLimit`).
+    pub recent_len_max: usize,
 }
 
 impl MemberConfig {
@@ -95,6 +107,7 @@ impl MemberConfig {
             snap_syncs_max: 10,
             diff_syncs_max: 100,
             packet_len_max: 2 * limits::JUTE_MAXBUFFER_DEFAULT,
+            observer_master: None,
             observer_election_delay_ms: 200,
             leaves_on_divergence: true,
             seed: 0,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::election::ElectionInput;
 use rookeeper_zab::membership::Membership;
+use rookeeper_zab::observer_master::ObserverMasterInput;
 use rookeeper_zab::quorum::Ensemble;
 
 use super::effect::{MemberEvent, ReplicaEffect, StorageCommand};
@@ -97,6 +98,7 @@ impl Replica {
 
     fn use_ensemble(&mut self, ensemble: Ensemble, context: &mut Context<'_>) {
         self.ensemble = ensemble.clone();
+        self.step_master(ObserverMasterInput::Ensemble(ensemble.clone()), context);
         self.step_election(ElectionInput::Ensemble(ensemble), context);
         self.update_peers(context);
         self.tell_ensemble(context);

@@ -5,6 +5,7 @@ use rookeeper_zab::Forward;
 use rookeeper_zab::election::{ElectionInput, Outcome};
 use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
 use rookeeper_zab::links::ConnectionId;
+use rookeeper_zab::observer_master::ObserverMasterInput;
 
 use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
 use super::replica::{Context, Leading, Part, Replica, Work};
@@ -41,11 +42,15 @@ impl Replica {
         self.step_leader(LeaderInput::Start, context);
     }
 
-    /// Somebody connected to the quorum port: only who leads has anything to say.
+    /// Somebody connected to the quorum port: who leads has something to say, and to observers
+    /// a follower that is told to serve them.
     pub(super) fn accepted(&mut self, connection: ConnectionId, context: &mut Context<'_>) {
         if matches!(self.part, Part::Leading(_)) {
             self.connections.insert(connection);
             self.step_leader(LeaderInput::Accepted(connection), context);
+        } else if self.is_master() {
+            self.connections.insert(connection);
+            self.step_master(ObserverMasterInput::Accepted(connection), context);
         } else {
             context.push(ReplicaEffect::QuorumClose(connection));
         }

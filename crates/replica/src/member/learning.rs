@@ -8,6 +8,7 @@ use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::{Address, Role};
+use rookeeper_zab::observer_master::ObserverMasterInput;
 use rookeeper_zab::{EpochKind, Outgoing, Segment};
 
 use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
@@ -52,6 +53,7 @@ impl Replica {
             dial: None,
             sync: None,
             serving: false,
+            master: None,
             leave: None,
         }));
         let state = if observer { ServerState::Observing } else { ServerState::Following };
@@ -80,7 +82,7 @@ impl Replica {
         self.dials += 1;
         learning.dial = Some(self.dials);
         let leader = learning.leader;
-        let addresses = self.leader_addresses(leader);
+        let addresses = self.master_addresses().unwrap_or_else(|| self.leader_addresses(leader));
         context.push(ReplicaEffect::QuorumDial { dial: self.dials, addresses });
     }
 
@@ -119,7 +121,11 @@ impl Replica {
     ) {
         if self.connections.contains(&connection) {
             self.step_leader(LeaderInput::Received { connection, bytes }, context);
-            self.step_learner(LearnerInput::Received(bytes), context);
+            if self.is_from_observer(connection) {
+                self.step_master(ObserverMasterInput::Received { connection, bytes }, context);
+            } else {
+                self.step_learner(LearnerInput::Received(bytes), context);
+            }
         }
     }
 
@@ -134,6 +140,8 @@ impl Replica {
         {
             learning.connection = None;
             self.step_learner(LearnerInput::Closed, context);
+        } else {
+            self.step_master(ObserverMasterInput::Closed(connection), context);
         }
     }
 
@@ -182,6 +190,10 @@ impl Replica {
             LearnerEffect::Settle => self.store(StorageCommand::Settle, context),
             LearnerEffect::LastSeen(membership) => self.last_seen(membership, context),
             LearnerEffect::Activate { zxid, membership, designated } => {
+                if let Some(designated) = designated {
+                    let activated = ObserverMasterInput::Activated { zxid, designated };
+                    self.step_master(activated, context);
+                }
                 self.activate(zxid, membership, designated, context);
             }
             LearnerEffect::Serve { epoch } => {
@@ -189,11 +201,21 @@ impl Replica {
                 self.step_election(ElectionInput::Synchronised { epoch }, context);
                 context.push(ReplicaEffect::Event(MemberEvent::UpToDate { epoch }));
                 self.step_core(CoreInput::Serve { epoch }, context);
+                self.step_master(ObserverMasterInput::Serve { epoch }, context);
             }
             LearnerEffect::Proposals(segment) => self.proposed(segment, context),
-            LearnerEffect::Commit(zxid) => self.step_core(CoreInput::Committed(zxid), context),
+            LearnerEffect::Commit(zxid) => {
+                self.step_core(CoreInput::Committed(zxid), context);
+                self.step_master(ObserverMasterInput::Committed(zxid), context);
+            }
+            LearnerEffect::Revalidated { session, valid } if self.is_master() => {
+                self.step_master(ObserverMasterInput::Revalidated { session, valid }, context);
+            }
             LearnerEffect::Revalidated { session, valid } => {
                 self.step_core(CoreInput::Revalidated { session, valid }, context);
+            }
+            LearnerEffect::SyncDone if self.is_master() => {
+                self.step_master(ObserverMasterInput::SyncDone, context);
             }
             LearnerEffect::SyncDone => self.step_core(CoreInput::SyncDone, context),
             LearnerEffect::TouchesWanted => self.touches_wanted(context),
@@ -208,7 +230,10 @@ impl Replica {
         let first = segment.records().next().map(|(zxid, _)| zxid);
         match first.filter(|zxid| *zxid <= begun) {
             Some(zxid) => self.abandon(&format!("proposal {zxid} after {begun}"), context),
-            None => self.step_core(CoreInput::Proposals(segment), context),
+            None => {
+                self.step_master(ObserverMasterInput::Proposed(segment.clone()), context);
+                self.step_core(CoreInput::Proposals(segment), context);
+            }
         }
     }
 
@@ -244,6 +269,10 @@ impl Replica {
         let Part::Learning(learning) = &self.part else { return };
         let observer = learning.observer;
         self.make_core(CoreRole::Learning { observer }, context);
+        let master = if observer { None } else { self.observer_master(context) };
+        if let Part::Learning(learning) = &mut self.part {
+            learning.master = master;
+        }
         self.step_learner(LearnerInput::Ready, context);
     }
 
@@ -265,7 +294,8 @@ impl Replica {
         self.step_learner(LearnerInput::Settled, context);
     }
 
-    pub(super) fn core_asks_learner(&mut self, effect: CoreEffect, context: &mut Context<'_>) {
+    pub(super) fn core_asks_learner(&mut self, mut effect: CoreEffect, context: &mut Context<'_>) {
+        self.ask_among_observers(&mut effect, context);
         let input = match effect {
             CoreEffect::Forward(request) => LearnerInput::Forward(request),
             CoreEffect::Revalidate { session, timeout_ms } => {

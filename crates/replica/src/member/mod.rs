@@ -45,6 +45,7 @@
 //! - `replica`: [`Replica`], and how effects of one machine reach the next one
 //! - `looking`: elections and their links
 //! - `leading`, `learning`: between the pipeline and the leader or learner machine
+//! - `mastering`: between the learner machine and observers that learn from this follower
 //! - `ending`: the end of a part: every stage is joined
 //! - `storage`: what the disk was asked for and has not answered
 //! - `configuration`: configurations proposed, committed, shown
@@ -58,11 +59,12 @@ mod input;
 mod leading;
 mod learning;
 mod looking;
+mod mastering;
 mod replica;
 mod report;
 mod storage;
 
-pub use config::{MemberConfig, Recovered, ReplicaConfig, ReplicaStartError};
+pub use config::{MemberConfig, ObserverMasterRules, Recovered, ReplicaConfig, ReplicaStartError};
 pub use effect::{
     DivergenceResponse, EndReason, MemberEvent, ReplicaEffect, ServerState, StorageCommand,
 };

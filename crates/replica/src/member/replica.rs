@@ -9,6 +9,7 @@ use rookeeper_zab::leader::{Leader, LeaderEffect, LeaderInput};
 use rookeeper_zab::learner::{Learner, LearnerEffect, LearnerInput, SyncStart};
 use rookeeper_zab::links::peer_addresses;
 use rookeeper_zab::links::{ConnectionId, Links, LinksEffect, LinksInput};
+use rookeeper_zab::observer_master::{ObserverMaster, ObserverMasterEffect, ObserverMasterInput};
 use rookeeper_zab::quorum::{Ensemble, Oracle};
 use rookeeper_zab::sync::LogIndex;
 
@@ -121,8 +122,17 @@ pub(super) struct Learning {
     pub(super) dial: Option<u64>,
     pub(super) sync: Option<SyncStart>,
     pub(super) serving: bool,
+    /// What serves observers here.
+    pub(super) master: Option<Box<ObserverMaster>>,
     /// Leave once this is applied, for what follows.
     pub(super) leave: Option<(Zxid, Next)>,
+}
+
+impl Learning {
+    fn deadline_ms(&self) -> Option<u64> {
+        let master_ms = self.master.as_ref().and_then(|master| master.deadline_ms());
+        [self.machine.deadline_ms(), master_ms].into_iter().flatten().min()
+    }
 }
 
 /// An effect on its way to where it is carried out.
@@ -131,6 +141,7 @@ pub(super) enum Work {
     Core(CoreEffect),
     Leader(LeaderEffect),
     Learner(LearnerEffect),
+    Master(ObserverMasterEffect),
     Election(ElectionEffect),
     Link(LinksEffect),
 }
@@ -269,11 +280,13 @@ impl Replica {
             ReplicaInput::QuorumWritten(connection) => {
                 if self.connections.contains(&connection) {
                     self.step_leader(LeaderInput::Written(connection), context);
+                    self.step_master(ObserverMasterInput::Written(connection), context);
                 }
             }
             ReplicaInput::HistoryFailed(connection) => {
                 if self.connections.contains(&connection) {
                     self.step_leader(LeaderInput::HistoryFailed(connection), context);
+                    self.step_master(ObserverMasterInput::HistoryFailed(connection), context);
                 }
             }
             ReplicaInput::Storage(report) => self.storage_reports(report, context),
@@ -315,7 +328,7 @@ impl Replica {
         let part_ms = match &self.part {
             Part::Looking { .. } | Part::Ending(_) | Part::Apart => None,
             Part::Leading(leading) => leading.machine.deadline_ms(),
-            Part::Learning(learning) => learning.machine.deadline_ms(),
+            Part::Learning(learning) => learning.deadline_ms(),
             Part::Pausing { until_ms } => Some(*until_ms),
         };
         let due = [
@@ -347,9 +360,10 @@ impl Replica {
                 self.step_leader(LeaderInput::Tick, context);
             }
             Part::Learning(learning)
-                if learning.machine.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) =>
+                if learning.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) =>
             {
                 self.step_learner(LearnerInput::Tick, context);
+                self.step_master(ObserverMasterInput::Tick, context);
             }
             Part::Pausing { until_ms } if *until_ms <= now_ms => self.look(context),
             _ => {}
@@ -370,6 +384,7 @@ impl Replica {
                 Work::Core(effect) => self.core_asks(effect, context),
                 Work::Leader(effect) => self.leader_asks(effect, context),
                 Work::Learner(effect) => self.learner_asks(effect, context),
+                Work::Master(effect) => self.master_asks(effect, context),
                 Work::Election(effect) => self.election_asks(effect, context),
                 Work::Link(effect) => self.links_ask(effect, context),
             }

@@ -37,6 +37,9 @@ pub struct MemberReport {
     pub divergences: u32,
     /// Whether it has no vote until it has a leader's history.
     pub barred: bool,
+    /// How many observers learn from this follower, where it serves any (Java:
+    /// `synced_observers`).
+    pub observers: Option<usize>,
     /// What the leader machine tells, where this server leads.
     pub leading: Option<LeaderReport>,
 }
@@ -46,6 +49,10 @@ impl Replica {
     pub fn report(&self) -> MemberReport {
         let leading = match &self.part {
             Part::Leading(leading) => Some(leading.machine.report()),
+            _ => None,
+        };
+        let observers = match &self.part {
+            Part::Learning(learning) => learning.master.as_ref().map(|it| it.observers_len()),
             _ => None,
         };
         MemberReport {
@@ -61,6 +68,7 @@ impl Replica {
             last_seen: self.ensemble.last_seen().clone(),
             divergences: self.divergences,
             barred: self.barred.is_some(),
+            observers,
             leading,
         }
     }

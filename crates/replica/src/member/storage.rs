@@ -3,6 +3,7 @@
 use rookeeper_zab::EpochKind;
 use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::LearnerInput;
+use rookeeper_zab::observer_master::ObserverMasterInput;
 
 use super::effect::{EndReason, MemberEvent, ReplicaEffect, StorageCommand};
 use super::ending::Next;
@@ -55,6 +56,7 @@ impl Replica {
                 self.step_core(CoreInput::Durable(zxid), context);
                 self.step_leader(LeaderInput::Durable(zxid), context);
                 self.step_learner(LearnerInput::Durable(zxid), context);
+                self.step_master(ObserverMasterInput::Durable(zxid), context);
             }
             StorageReport::EpochWritten(kind) => self.epoch_written(kind, context),
             StorageReport::MembershipWritten => match self.awaited.pop_front() {

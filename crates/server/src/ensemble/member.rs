@@ -8,7 +8,8 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use rookeeper_jute::Zxid;
 use rookeeper_replica::{
-    MemberConfig, Recovered, Replica, ReplicaConfig, ReplicaStartError, Shared, StorageReport,
+    MemberConfig, ObserverMasterRules, Recovered, Replica, ReplicaConfig, ReplicaStartError,
+    Shared, StorageReport,
 };
 use rookeeper_store::{Disk, EpochFile, Store, StoreError};
 use rookeeper_tree::{AccessControl, Tree};
@@ -149,6 +150,7 @@ impl MemberParts {
         let peers = PeerParts {
             me: ensemble.me,
             links: ensemble.links.clone(),
+            observers: ensemble.observer_master_port,
             rules: SocketRules {
                 election_keepalive: ensemble.links.tcp_keep_alive,
                 quorum_nodelay: ensemble.links.tcp_nodelay,
@@ -237,6 +239,10 @@ fn replica_config(
         snap_syncs_max: ensemble.snap_syncs_max as usize,
         diff_syncs_max: ensemble.diff_syncs_max as usize,
         packet_len_max: config.limits.jute_maxbuffer + config.limits.jute_maxbuffer_extra,
+        observer_master: ensemble.observer_master_port.map(|port| ObserverMasterRules {
+            port,
+            recent_len_max: ensemble.observer_master_bytes_max as usize,
+        }),
         observer_election_delay_ms: ensemble.observer_election_delay_ms,
         seed: assemble::random_seed(),
         ..MemberConfig::new(ensemble.me)

@@ -1,10 +1,11 @@
-//! The two ports on which a member is found, opened anew when a reconfiguration moves them.
+//! The ports on which a member is found by its peers, and by observers where followers serve them;
+//! opened anew when a reconfiguration moves them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use rookeeper_jute::ServerId;
-use rookeeper_zab::membership::{Address, Membership};
+use rookeeper_zab::membership::{Address, Membership, Role};
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, spawn_local};
 
@@ -17,10 +18,19 @@ use crate::listener::is_exhausted;
 /// The pause after an accept that failed because the process has no descriptors left.
 const EXHAUSTED_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
+/// Whether a member can do without a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Must,
+    May,
+}
+
 /// The listening sockets.
 pub(crate) struct Ports {
     me: ServerId,
     rules: PeerLinksConfig,
+    /// `observerMasterPort`.
+    observers: Option<u16>,
     open: RefCell<Open>,
 }
 
@@ -32,8 +42,8 @@ struct Open {
 }
 
 impl Ports {
-    pub(crate) fn new(me: ServerId, rules: PeerLinksConfig) -> Rc<Self> {
-        Rc::new(Ports { me, rules, open: RefCell::default() })
+    pub(crate) fn new(me: ServerId, rules: PeerLinksConfig, observers: Option<u16>) -> Rc<Self> {
+        Rc::new(Ports { me, rules, observers, open: RefCell::default() })
     }
 
     /// Listens where a configuration says, unless that is done already.
@@ -49,9 +59,17 @@ impl Ports {
         }
         ports.close();
         let (quorum, election) = addresses.iter().cloned().unzip();
-        let tasks = [(Port::Quorum, quorum), (Port::Election, election)]
-            .map(|(port, addresses)| ports.start(driver, port, addresses));
-        *ports.open.borrow_mut() = Open { addresses, tasks: tasks.to_vec() };
+        let mut tasks = vec![
+            ports.start(driver, Port::Quorum, quorum, Need::Must),
+            ports.start(driver, Port::Election, election, Need::Must),
+        ];
+        // To a leader an observer is welcome on that port as well.
+        if let Some(port) = ports.observers.filter(|_| member.role == Role::Participant) {
+            let of = |(quorum, _): &(Address, Address)| Address::new(quorum.host(), port);
+            let observers = addresses.iter().map(of).collect();
+            tasks.push(ports.start(driver, Port::Quorum, observers, Need::May));
+        }
+        *ports.open.borrow_mut() = Open { addresses, tasks };
     }
 
     fn start(
@@ -59,6 +77,7 @@ impl Ports {
         driver: &Rc<Driver>,
         port: Port,
         addresses: Vec<Address>,
+        need: Need,
     ) -> AbortHandle {
         let (ports, driver) = (Rc::clone(self), Rc::clone(driver));
         let task = spawn_local(async move {
@@ -66,7 +85,12 @@ impl Ports {
             let keepalive = port == Port::Quorum || rules.tcp_keep_alive;
             let opened =
                 listen::open(&addresses, rules.listen_on_all_ips, keepalive, rules.bind_retries);
-            let Some(listeners) = opened.await else { return driver.cannot_listen() };
+            let Some(listeners) = opened.await else {
+                if need == Need::Must {
+                    driver.cannot_listen();
+                }
+                return;
+            };
             for listener in listeners {
                 let (ports, driver) = (Rc::clone(&ports), Rc::clone(&driver));
                 let address = listener.local_addr();

@@ -26,6 +26,8 @@ const TURNS_BETWEEN_POLLS: u32 = 2;
 pub(crate) struct PeerParts {
     pub(crate) me: rookeeper_jute::ServerId,
     pub(crate) links: PeerLinksConfig,
+    /// `observerMasterPort`.
+    pub(crate) observers: Option<u16>,
     pub(crate) rules: SocketRules,
     pub(crate) source: HistorySource,
 }
@@ -46,7 +48,7 @@ pub(crate) fn start(
         let local = LocalSet::new();
         local.block_on(&runtime, async move {
             let sockets = Rc::new(Sockets::new(peers.rules, peers.source));
-            let ports = Ports::new(peers.me, peers.links);
+            let ports = Ports::new(peers.me, peers.links, peers.observers);
             let driver = Driver::new(make(), sockets, ports);
             driver.begin();
             Main::new(Rc::clone(&driver), mailbox, clock).run().await;
