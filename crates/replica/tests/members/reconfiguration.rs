@@ -193,3 +193,209 @@ fn a_change_that_fails_half_way_is_everywhere_or_nowhere() {
         assert_eq!(shown(&mut world, leader), text);
     }
 }
+
+/// Clients that write all the while.
+struct Writers {
+    clients: Vec<usize>,
+    asked: usize,
+    /// What each waits for.
+    open: Vec<Option<String>>,
+    acknowledged: Vec<String>,
+}
+
+impl Writers {
+    fn new(world: &mut World, servers: &[usize]) -> Writers {
+        let clients: Vec<usize> = servers.iter().map(|server| world.connect(*server)).collect();
+        let open = vec![None; clients.len()];
+        Writers { clients, asked: 0, open, acknowledged: Vec::new() }
+    }
+
+    /// Takes the answers that came, and asks for more; who lost its server goes to another one.
+    fn go_on(&mut self, world: &mut World) {
+        for at in 0..self.clients.len() {
+            let client = self.clients[at];
+            if let Some(reply) = world.reply(client) {
+                assert_eq!(reply.header.err, 0);
+                self.acknowledged.extend(self.open[at].take());
+            }
+            if world.is_closed(client) {
+                self.open[at] = None;
+                let Some(server) = (0..world.machines.len()).find(|at| world.serves(*at)) else {
+                    continue;
+                };
+                if let Some(next) = world.try_connect(server, 1000) {
+                    self.clients[at] = next;
+                }
+            } else if self.open[at].is_none() {
+                let path = format!("/w{}", self.asked);
+                self.asked += 1;
+                world.ask_create(client, &path, 0);
+                self.open[at] = Some(path);
+            }
+        }
+    }
+
+    fn until(&mut self, world: &mut World, what: &str, mut done: impl FnMut(&mut World) -> bool) {
+        let by_us = world.now_us + 20_000_000;
+        while !done(world) {
+            assert!(world.now_us < by_us, "not {what}");
+            world.pass(2);
+            self.go_on(world);
+        }
+    }
+}
+
+fn whole(ids: &[usize]) -> ReconfigRequest<'static> {
+    let lines: Vec<String> = ids.iter().map(|id| line(*id, "participant")).collect();
+    ReconfigRequest {
+        joining_servers: None,
+        leaving_servers: None,
+        new_members: Some(lines.join("\n").into()),
+        cur_config_id: -1,
+    }
+}
+
+fn ask(world: &mut World, client: usize, body: &ReconfigRequest<'_>) -> Option<i32> {
+    world.request(client, OpCode::Reconfig, body);
+    world.answer(client, 20_000).map(|reply| reply.header.err)
+}
+
+#[test]
+fn three_become_five_and_three_others_while_everybody_writes() {
+    for seed in 0..10 {
+        let mut world = open(3, 0, seed);
+        let mut writers = Writers::new(&mut world, &[0, 1, 2]);
+        writers.until(&mut world, "written", |world| world.now_us > 5_500_000);
+        for _ in 0..2 {
+            let joiner = world.add_machine();
+            world.start(joiner);
+        }
+        writers.until(&mut world, "joined", |world| world.all_serve());
+        let client = world.connect(seed as usize % 3);
+        let reply = if seed % 2 == 0 {
+            ask(&mut world, client, &whole(&[1, 2, 3, 4, 5]))
+        } else {
+            let joining = format!("{},{}", line(4, "participant"), line(5, "participant"));
+            reconfigure(&mut world, client, &joining, "")
+        };
+        assert_eq!(reply, Some(0), "seed {seed}");
+        writers.until(&mut world, "five", |world| {
+            let states: Vec<_> = (3..5).map(|at| world.process(at).state).collect();
+            states == [ServerState::Following; 2] && world.all_serve()
+        });
+        // The two that leave may be any, the leader too.
+        let first = seed as usize % 5;
+        let leaving = [first, (first + 1) % 5];
+        let staying: Vec<usize> = (0..5).filter(|at| !leaving.contains(at)).collect();
+        let ids: Vec<usize> = staying.iter().map(|at| at + 1).collect();
+        let client = world.connect(staying[0]);
+        let reply = if seed % 2 == 0 {
+            let leaving: Vec<String> = leaving.iter().map(|at| (at + 1).to_string()).collect();
+            reconfigure(&mut world, client, "", &leaving.join(","))
+        } else {
+            ask(&mut world, client, &whole(&ids))
+        };
+        // Where the leader goes, who asked elsewhere may not hear of it.
+        assert!(matches!(reply, Some(0) | None), "seed {seed}: {reply:?}");
+        writers.until(&mut world, "three lead themselves", |world| {
+            world.leader().is_some_and(|at| staying.contains(&at))
+                && staying.iter().all(|at| world.serves(*at))
+        });
+        for gone in leaving {
+            world.kill(gone);
+        }
+        let before = writers.acknowledged.len();
+        let by_us = world.now_us + 500_000;
+        writers.until(&mut world, "written", |world| world.now_us > by_us);
+        assert!(writers.acknowledged.len() > before, "seed {seed}: three serve");
+        assert_settled(&mut world);
+        for &server in &staying {
+            let tree = &world.process(server).shared.tree;
+            for path in &writers.acknowledged {
+                assert!(tree.node(path).is_some(), "seed {seed}: {path} at {server}");
+            }
+            assert!(!shown(&mut world, server).contains(&format!("server.{}=", first + 1)));
+        }
+        // Two of three are a quorum.
+        let leader = world.leader().expect("serving");
+        let other = *staying.iter().find(|at| **at != leader).expect("three stay");
+        world.kill(other);
+        let client = world.connect(leader);
+        assert!(world.create(client, "/two-of-three"), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_change_is_refused_with_javas_codes() {
+    let mut world = open(3, 0, 2);
+    let leader = world.leader().expect("serving");
+    let before = shown(&mut world, leader);
+    for server in [leader, (leader + 1) % 3] {
+        let client = world.connect(server);
+        let body =
+            |joining: &str, leaving: &str, members: Option<&str>, version: i64| ReconfigRequest {
+                joining_servers: (!joining.is_empty()).then(|| joining.to_owned().into()),
+                leaving_servers: (!leaving.is_empty()).then(|| leaving.to_owned().into()),
+                new_members: members.map(|members| members.to_owned().into()),
+                cur_config_id: version,
+            };
+        let far = format!("{},{}", line(7, "participant"), line(8, "participant"));
+        let many = format!("{far},{}", line(9, "participant"));
+        for (body, code) in [
+            (body("", "3", None, 5), ErrorCode::BadVersion),
+            (body("", "x", None, -1), ErrorCode::MarshallingError),
+            (body("server.9=nonsense", "", None, -1), ErrorCode::BadArguments),
+            (body("", "2,3", None, -1), ErrorCode::BadArguments),
+            (body("", "", Some(""), -1), ErrorCode::BadArguments),
+            (body(&many, "", None, -1), ErrorCode::NewConfigNoQuorum),
+            (body("", "1,2", Some(&far), -1), ErrorCode::NewConfigNoQuorum),
+        ] {
+            assert_eq!(ask(&mut world, client, &body), Some(code.to_i32()), "{body:?}");
+        }
+        assert!(world.create(client, &format!("/still-{server}")));
+    }
+    world.pass(1000);
+    for server in 0..3 {
+        assert_eq!(shown(&mut world, server), before);
+    }
+}
+
+#[test]
+fn one_change_at_a_time() {
+    let mut world = open(5, 0, 3);
+    let leader = world.leader().expect("serving");
+    let client = world.connect(leader);
+    for leaving in ["4", "5"] {
+        let leaving = if leaving == format!("{}", leader + 1) { "3" } else { leaving };
+        let body = ReconfigRequest {
+            joining_servers: None,
+            leaving_servers: Some(leaving.into()),
+            new_members: None,
+            cur_config_id: -1,
+        };
+        world.request(client, OpCode::Reconfig, &body);
+    }
+    let first = world.answer(client, 5000).expect("answered");
+    let second = world.answer(client, 5000).expect("answered");
+    assert_eq!(first.header.err, 0);
+    assert_eq!(second.header.err, ErrorCode::ReconfigInProgress.to_i32());
+    assert!(first.body.windows(8).any(|part| part == b"version="), "the configuration's text");
+}
+
+#[test]
+fn a_server_that_moves_to_other_ports_is_followed_there() {
+    for seed in 0..6 {
+        let mut world = open(3, 0, seed);
+        let leader = world.leader().expect("serving");
+        let moving = (leader + seed as usize % 3) % 3;
+        let id = moving + 1;
+        let joining = format!("server.{id}=zoo{id}:2889:3889:participant;zoo{id}:2181");
+        let client = world.connect((moving + 1) % 3);
+        let reply = reconfigure(&mut world, client, &joining, "");
+        assert!(matches!(reply, Some(0) | None), "seed {seed}: {reply:?}");
+        world.pass(1000);
+        assert_settled(&mut world);
+        let text = shown(&mut world, moving);
+        assert!(text.contains(&format!("server.{id}=zoo{id}:2889:3889")), "{text}");
+    }
+}
