@@ -3,11 +3,12 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 
-use common::{Client, TIMEOUT, read_file, wait_until};
+use common::{Client, four_letter_word, read_file, wait_until};
 use rookeeper_replica::ServerState;
 use rookeeper_server::config::{Invocation, load};
 use rookeeper_server::{Server, ServerHandle};
@@ -26,13 +27,23 @@ struct Ensemble {
     settings: String,
     places: Vec<Place>,
     servers: Vec<Option<ServerHandle>>,
+    /// Members without a vote.
+    observers: BTreeSet<usize>,
 }
 
-/// Ports that nobody has now, all different.
+/// Ports that nobody has now, all different, and below those that outgoing connections take: a
+/// server that is down must find its own again.
 fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 15_000;
+    const RANGE: u16 = 16_000;
+    let of_process = u16::try_from(std::process::id() % u32::from(RANGE)).unwrap();
+    let candidate = || {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        FIRST + of_process.wrapping_mul(61).wrapping_add(step) % RANGE
+    };
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(candidate).filter(is_free).take(count).collect()
 }
 
 impl Ensemble {
@@ -52,6 +63,7 @@ impl Ensemble {
             settings: settings.to_owned(),
             places,
             servers: (0..members).map(|_| None).collect(),
+            observers: BTreeSet::new(),
         }
     }
 
@@ -81,7 +93,8 @@ impl Ensemble {
         );
         for (at, place) in self.places.iter().enumerate() {
             let Place { quorum, election, .. } = place;
-            text.push_str(&format!("server.{}=127.0.0.1:{quorum}:{election}\n", at + 1));
+            let role = if self.observers.contains(&(at + 1)) { ":observer" } else { "" };
+            text.push_str(&format!("server.{}=127.0.0.1:{quorum}:{election}{role}\n", at + 1));
         }
         let file = home.join("zoo.cfg");
         std::fs::write(&file, text).unwrap();
@@ -143,16 +156,6 @@ impl Ensemble {
     }
 }
 
-/// What a server answers to a four-letter word.
-fn word(address: SocketAddr, word: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-    stream.write_all(word.as_bytes()).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
-}
-
 #[test]
 fn three_servers_elect_a_leader_and_each_takes_writes() {
     let ensemble = Ensemble::started(3, "");
@@ -169,4 +172,143 @@ fn three_servers_elect_a_leader_and_each_takes_writes() {
             assert!(client.exists(&format!("/from{other}")), "{other} at {id}");
         }
     }
+}
+
+#[test]
+fn words_tell_the_roles_and_that_a_server_without_a_leader_does_not_serve() {
+    let mut ensemble = Ensemble::new(3, "");
+    ensemble.start(1);
+    let word = |ensemble: &Ensemble, id, word| four_letter_word(ensemble.address(id), word);
+    assert_eq!(word(&ensemble, 1, "ruok"), "imok");
+    assert_eq!(word(&ensemble, 1, "isro"), "null");
+    for name in ["srvr", "mntr", "conf", "dump", "cons"] {
+        assert_eq!(
+            word(&ensemble, 1, name),
+            "This ZooKeeper instance is not currently serving requests\n",
+            "{name}"
+        );
+    }
+    let mut client = Client::connect_later(ensemble.address(1));
+    assert_eq!(client.read_frame(), None, "there is no leader to make a session");
+
+    ensemble.start(2);
+    ensemble.start(3);
+    let leader = ensemble.wait_for_leader();
+    Client::connect(ensemble.address(1)).create("/a", b"", 0);
+    ensemble.wait_for_equal_trees();
+    for id in 1..=3 {
+        let (srvr, mntr) = (word(&ensemble, id, "srvr"), word(&ensemble, id, "mntr"));
+        let mode = if id == leader { "leader" } else { "follower" };
+        assert!(srvr.contains(&format!("\nMode: {mode}\n")), "{srvr}");
+        assert_eq!(srvr.contains("\nProposal sizes last/min/max: "), id == leader, "{srvr}");
+        assert!(mntr.contains(&format!("\nzk_server_state\t{mode}\n")), "{mntr}");
+        assert!(mntr.contains("\nzk_quorum_size\t3\n"), "{mntr}");
+        assert_eq!(mntr.contains("\nzk_synced_followers\t2\n"), id == leader, "{mntr}");
+        assert_eq!(word(&ensemble, id, "isro"), "rw");
+        let conf = word(&ensemble, id, "conf");
+        assert!(conf.contains(&format!("\nserverId={id}\n")), "{conf}");
+        assert!(conf.contains("\nmembership: \nserver.1=127.0.0.1:"), "{conf}");
+        assert!(conf.ends_with("\nversion=0"), "{conf}");
+    }
+}
+
+#[test]
+fn a_client_moves_when_its_leader_stops_and_its_ephemeral_stays() {
+    let mut ensemble = Ensemble::started(3, "");
+    let leader = ensemble.wait_for_leader();
+    let mut client = Client::connect(ensemble.address(leader));
+    assert_eq!(client.create("/mine", b"", 1).header.err, 0);
+    ensemble.stop(leader);
+    let next = ensemble.wait_for_leader();
+    let other = ensemble.running().into_iter().find(|id| *id != next).unwrap();
+    let (session, password) = (client.session, client.password.clone());
+    let mut moved = Client::resume(ensemble.address(other), session, &password);
+    assert_eq!(moved.session, session);
+    assert!(moved.exists("/mine"));
+    for index in 0..20 {
+        assert_eq!(moved.create(&format!("/n{index}"), b"data", 0).header.err, 0);
+    }
+    ensemble.start(leader);
+    ensemble.wait_for_leader();
+    ensemble.wait_for_equal_trees();
+    let mut back = Client::resume(ensemble.address(leader), session, &password);
+    assert!(back.exists("/mine") && back.exists("/n19"));
+    back.close();
+    let mut witness = Client::connect(ensemble.address(next));
+    wait_until("the ephemeral's end", || !witness.exists("/mine"));
+    ensemble.wait_for_equal_trees();
+}
+
+/// Stops a follower, writes without it, starts it again and waits until it has everything.
+fn catches_up(settings: &str, forget: bool) {
+    let mut ensemble = Ensemble::started(3, settings);
+    let leader = ensemble.wait_for_leader();
+    let follower = ensemble.running().into_iter().find(|id| *id != leader).unwrap();
+    let mut client = Client::connect(ensemble.address(leader));
+    client.create("/before", b"x", 0);
+    ensemble.wait_for_equal_trees();
+    ensemble.stop(follower);
+    if forget {
+        std::fs::remove_dir_all(ensemble.home(follower).join("data/version-2")).unwrap();
+    }
+    for index in 0..300 {
+        assert_eq!(client.create(&format!("/n{index:03}"), &[7; 500], 0).header.err, 0);
+    }
+    ensemble.start(follower);
+    ensemble.wait_for_leader();
+    ensemble.wait_for_equal_trees();
+    let mut reader = Client::connect(ensemble.address(follower));
+    assert!(reader.exists("/before") && reader.exists("/n299"));
+    assert_eq!(reader.create("/after", b"", 0).header.err, 0);
+    ensemble.wait_for_equal_trees();
+    // What was installed is there at the next start as well.
+    ensemble.stop(follower);
+    client.create("/meanwhile", b"", 0);
+    ensemble.start(follower);
+    ensemble.wait_for_leader();
+    ensemble.wait_for_equal_trees();
+}
+
+#[test]
+fn a_follower_that_was_away_gets_what_it_missed() {
+    catches_up("", false);
+}
+
+#[test]
+fn a_follower_that_lost_its_disk_gets_everything() {
+    catches_up("", true);
+}
+
+#[test]
+fn a_follower_gets_a_snapshot_where_that_is_asked_for() {
+    catches_up("forceSnapshotSync=true", false);
+}
+
+#[test]
+fn an_observer_serves_and_has_no_vote() {
+    let mut ensemble = Ensemble::new(4, "");
+    ensemble.observers.insert(4);
+    for id in 1..=4 {
+        ensemble.start(id);
+    }
+    ensemble.wait_for_leader();
+    assert_eq!(ensemble.state(4), (ServerState::Observing, true));
+    let mut client = Client::connect(ensemble.address(4));
+    for index in 0..50 {
+        assert_eq!(client.create(&format!("/n{index}"), b"", 0).header.err, 0);
+    }
+    ensemble.wait_for_equal_trees();
+    assert!(four_letter_word(ensemble.address(4), "srvr").contains("\nMode: observer\n"));
+}
+
+#[test]
+fn two_of_three_stop_and_the_third_serves_nobody() {
+    let mut ensemble = Ensemble::started(3, "");
+    let leader = ensemble.wait_for_leader();
+    for id in ensemble.running().into_iter().filter(|id| *id != leader) {
+        ensemble.stop(id);
+    }
+    wait_until("the end of the leader's part", || ensemble.state(leader).0 == ServerState::Looking);
+    let mut client = Client::connect_later(ensemble.address(leader));
+    assert_eq!(client.read_frame(), None);
 }

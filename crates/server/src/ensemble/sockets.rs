@@ -146,20 +146,27 @@ impl Sockets {
             if connection.is_paused() {
                 continue;
             }
-            let mut scratch = self.scratch.borrow_mut();
-            match connection.try_read(&mut scratch) {
-                Ok(0) => return self.lost(connection, driver),
-                Ok(len) => driver.received(connection.port, connection.id, &scratch[..len]),
-                Err(error) if is_transient(&error) => {}
-                Err(error) => {
-                    tracing::debug!(%error, connection = connection.id.0, "connection lost");
-                    return self.lost(connection, driver);
-                }
+            if !self.read_once(connection, driver) {
+                return self.lost(connection, driver);
             }
-            drop(scratch);
             // What a read leads to goes out before the next one.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Hands in what is there; `false` at the connection's end.
+    fn read_once(&self, connection: &Connection, driver: &Rc<Driver>) -> bool {
+        let mut scratch = self.scratch.borrow_mut();
+        match connection.try_read(&mut scratch) {
+            Ok(0) => return false,
+            Ok(len) => driver.received(connection.port, connection.id, &scratch[..len]),
+            Err(error) if is_transient(&error) => {}
+            Err(error) => {
+                tracing::debug!(%error, connection = connection.id.0, "connection lost");
+                return false;
+            }
+        }
+        true
     }
 
     async fn write(&self, connection: &Rc<Connection>, driver: &Rc<Driver>) {
