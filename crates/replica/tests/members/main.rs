@@ -4,6 +4,7 @@
 mod client;
 mod disk;
 mod faults;
+mod masters;
 mod network;
 mod reconfiguration;
 mod roles;

@@ -422,6 +422,18 @@ impl World {
         self.settle(server);
     }
 
+    /// What shards tell from time to time: who was heard of.
+    pub fn tick_shards(&mut self) {
+        for server in
+            (0..self.machines.len()).filter(|server| self.is_up(*server)).collect::<Vec<_>>()
+        {
+            let (now, mut effects) = (self.now(), ShardEffects::default());
+            self.process(server).shard.tick(now, &mut effects);
+            self.carry_out_shard(server, effects);
+            self.settle(server);
+        }
+    }
+
     pub fn carry_out_shard(&mut self, server: usize, effects: ShardEffects) {
         let now = self.now();
         for effect in effects.effects {
