@@ -7,6 +7,7 @@ use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::{ServerId, Zxid};
 
 use super::link::{self, Link, LinkPhase};
+use super::proposals::Proposals;
 use super::types::LeaderEffect;
 use super::{Leader, Phase};
 use crate::links::ConnectionId;
@@ -91,21 +92,29 @@ impl Leader {
     /// COMMIT to followers, INFORM to observers, then this server's own.
     fn commit(&mut self, through: Zxid, effects: &mut Vec<LeaderEffect>) {
         let before = self.proposals.committed();
+        let zxids: Vec<Zxid> = self.proposals.commit(through, self.oracle).map(Zxid).collect();
         let mut commits = Vec::new();
-        for zxid in self.proposals.commit(through, self.oracle) {
-            wire::packet(PacketType::Commit, Zxid(zxid), None, &mut commits);
+        for zxid in &zxids {
+            wire::packet(PacketType::Commit, *zxid, None, &mut commits);
         }
-        self.for_learners(effects, |_, link, send| {
-            if link.observer {
-                for (segment, range) in self.proposals.records(before, through) {
+        let proposals = &self.proposals;
+        for (connection, link) in self.links.iter_mut().filter(|(_, link)| link.phase.forwards()) {
+            let connection = *connection;
+            let mut send = |item| effects.push(LeaderEffect::Send { connection, item });
+            assert!(link.observer || link.sent >= through, "no commit goes before its proposal");
+            if !link.gate.lets_pass(through) {
+                for item in commits_one_by_one(link, proposals, &zxids, before, through) {
+                    send(item);
+                }
+            } else if link.observer {
+                for (segment, range) in proposals.records(before, through) {
                     let (segment, kind) = (segment.clone(), RecordsKind::Inform);
                     send(Outgoing::Records { segment, range, kind });
                 }
             } else {
-                assert!(link.sent >= through, "no commit goes before its proposal");
                 send(Outgoing::Bytes(commits.clone()));
             }
-        });
+        }
         self.committed(before, through, effects);
     }
 
@@ -120,18 +129,6 @@ impl Leader {
         effects.push(LeaderEffect::Commit(through));
     }
 
-    fn for_learners(
-        &self,
-        effects: &mut Vec<LeaderEffect>,
-        mut each: impl FnMut(ConnectionId, &Link, &mut dyn FnMut(Outgoing)),
-    ) {
-        for (connection, link) in self.links.iter().filter(|(_, link)| link.phase.forwards()) {
-            let connection = *connection;
-            let mut send = |item| effects.push(LeaderEffect::Send { connection, item });
-            each(connection, link, &mut send);
-        }
-    }
-
     /// Commits a configuration: who leads from now on is told with it.
     fn commit_reconfiguration(&mut self, now_ms: u64, zxid: Zxid, effects: &mut Vec<LeaderEffect>) {
         let Some((_, membership)) = self.pending.take() else { return };
@@ -143,16 +140,24 @@ impl Leader {
         for (segment, range) in self.proposals.records(before, zxid) {
             wire::inform_and_activate(zxid, designated, segment.record(range.start), &mut inform);
         }
-        self.for_learners(effects, |_, link, send| {
+        let hands_over = designated != self.config.me;
+        for (connection, link) in self.links.iter_mut().filter(|(_, link)| link.phase.forwards()) {
+            let connection = *connection;
+            let mut send = |item| effects.push(LeaderEffect::Send { connection, item });
             assert!(link.observer || link.sent >= zxid, "no commit goes before its proposal");
-            send(Outgoing::Bytes(if link.observer { inform.clone() } else { commit.clone() }));
-        });
+            if hands_over {
+                // This leader answers no sync any more; its learners leave it.
+                link.gate.open().into_iter().for_each(&mut send);
+            }
+            let bytes = if link.observer { inform.clone() } else { commit.clone() };
+            link.gate.pass(zxid, Outgoing::Bytes(bytes)).into_iter().for_each(&mut send);
+        }
         self.committed(before, zxid, effects);
         self.ensemble.adopt(membership.clone());
         let deciding = self.ensemble.deciding().cloned().collect();
         self.proposals.decide_from(self.proposals.proposed().next(), deciding);
         effects.push(LeaderEffect::Activate { zxid, membership, designated });
-        if designated != self.config.me {
+        if hands_over {
             self.hand_over(now_ms, designated);
         }
     }
@@ -201,4 +206,33 @@ impl Leader {
             effects.push(link::packet(connection, PacketType::Ping, zxid, None));
         }
     }
+}
+
+/// What a learner hears of these commits now, where a sync of its clients stands among them; the
+/// rest is held.
+fn commits_one_by_one(
+    link: &mut Link,
+    proposals: &Proposals,
+    zxids: &[Zxid],
+    before: Zxid,
+    through: Zxid,
+) -> Vec<Outgoing> {
+    let mut now = Vec::new();
+    if !link.observer {
+        for zxid in zxids {
+            let mut commit = Vec::new();
+            wire::packet(PacketType::Commit, *zxid, None, &mut commit);
+            now.extend(link.gate.pass(*zxid, Outgoing::Bytes(commit)));
+        }
+        return now;
+    }
+    for (segment, range) in proposals.records(before, through) {
+        for at in range {
+            let (zxid, segment) = (segment.zxid(at), segment.clone());
+            let kind = RecordsKind::Inform;
+            let inform = Outgoing::Records { segment, range: at..at + 1, kind };
+            now.extend(link.gate.pass(zxid, inform));
+        }
+    }
+    now
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::{ServerId, Zxid};
 
+use super::gate::Gate;
 use super::types::{LeaderEffect, LinkEnd};
 use crate::links::ConnectionId;
 use crate::outgoing::Outgoing;
@@ -67,6 +68,8 @@ pub(super) struct Link {
     pub(super) pings: VecDeque<(u64, Zxid)>,
     /// The last round that it answered.
     pub(super) answered: u64,
+    /// Commits that go behind the answer to a sync.
+    pub(super) gate: Gate,
     owed: Option<Owed>,
     owed_next: Option<Owed>,
 }
@@ -84,6 +87,7 @@ impl Link {
             syncing: None,
             pings: VecDeque::new(),
             answered: 0,
+            gate: Gate::default(),
             owed: None,
             owed_next: None,
         }

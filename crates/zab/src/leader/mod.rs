@@ -20,10 +20,12 @@
 //! - `synchronise`: the history for a learner
 //! - `proposals`: acknowledgements and quorums
 //! - `broadcast`: proposals, commits, reconfigurations
+//! - `gate`: commits behind the answer to a sync
 //! - `tenure`: pings, silence, syncs, the end
 
 mod broadcast;
 mod discovery;
+mod gate;
 mod link;
 mod proposals;
 mod synchronise;

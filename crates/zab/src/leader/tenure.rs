@@ -121,6 +121,9 @@ impl Leader {
         }
         let (after, round) = (self.proposals.proposed(), self.round + 1);
         self.syncs.push_back(Sync { ticket, connection, after, round });
+        if let Some(link) = connection.and_then(|connection| self.links.get_mut(&connection)) {
+            link.gate.close_after(after);
+        }
         self.confirm_syncs(effects);
     }
 
@@ -140,14 +143,12 @@ impl Leader {
                 if sync.after > committed || sync.round > confirmed {
                     break;
                 }
-                match sync.connection {
-                    None => effects.push(LeaderEffect::SyncConfirmed(sync.ticket)),
-                    Some(connection) if self.is_up(connection) => {
-                        effects.push(link::packet(connection, PacketType::Sync, Zxid(0), None));
-                    }
-                    Some(_) => {}
-                }
+                let (ticket, connection) = (sync.ticket, sync.connection);
                 self.syncs.pop_front();
+                match connection {
+                    None => effects.push(LeaderEffect::SyncConfirmed(ticket)),
+                    Some(connection) => self.answer_sync(connection, effects),
+                }
             }
             let waits = self.syncs.back().is_some_and(|sync| sync.round > self.round);
             if !waits || confirmed < self.round {
@@ -157,8 +158,14 @@ impl Leader {
         }
     }
 
-    fn is_up(&self, connection: ConnectionId) -> bool {
-        self.links.get(&connection).is_some_and(|link| link.phase == LinkPhase::UpToDate)
+    /// SYNC, and the commits that waited behind it.
+    fn answer_sync(&mut self, connection: ConnectionId, effects: &mut Vec<LeaderEffect>) {
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        if link.phase == LinkPhase::UpToDate {
+            effects.push(link::packet(connection, PacketType::Sync, Zxid(0), None));
+        }
+        let held = link.gate.answered().into_iter();
+        effects.extend(held.map(|item| LeaderEffect::Send { connection, item }));
     }
 
     pub(super) fn stop(&mut self, now_ms: u64, effects: &mut Vec<LeaderEffect>) {
@@ -182,7 +189,8 @@ impl Leader {
         let mut round = stopping.round;
         let all_committed = self.proposals.committed() == self.proposals.proposed();
         let broadcasts = self.phase == Phase::Broadcasting && self.successor.is_none();
-        if broadcasts && all_committed && round.is_none() {
+        // Commits wait behind syncs on their way to a learner: the last round comes after them.
+        if broadcasts && all_committed && self.syncs.is_empty() && round.is_none() {
             self.begin_round(effects);
             round = Some(self.round);
             self.stopping = Some(Stopping { since_ms: now_ms - waited_ms, round });
