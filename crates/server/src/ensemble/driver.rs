@@ -372,12 +372,14 @@ impl Driver {
         });
     }
 
-    /// All that was queued for a connection is written.
-    pub(crate) fn written(self: &Rc<Self>, port: Port, connection: ConnectionId) {
-        self.input(match port {
-            Port::Election => ReplicaInput::Link(LinksInput::Written(connection)),
-            Port::Quorum => ReplicaInput::QuorumWritten(connection),
-        });
+    /// All that was queued for an election connection is written.
+    pub(crate) fn message_written(self: &Rc<Self>, connection: ConnectionId) {
+        self.input(ReplicaInput::Link(LinksInput::Written(connection)));
+    }
+
+    /// A part of the history or of a snapshot is written.
+    pub(crate) fn part_written(self: &Rc<Self>, connection: ConnectionId) {
+        self.input(ReplicaInput::QuorumWritten(connection));
     }
 
     /// The history could not be read for a connection.

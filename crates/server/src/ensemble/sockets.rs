@@ -180,8 +180,11 @@ impl Sockets {
                     }
                     connection.sent(buffer.len());
                     buffer.clear();
-                    if connection.is_open() && connection.is_drained() {
-                        driver.written(connection.port, connection.id);
+                    if connection.port == Port::Election
+                        && connection.is_open()
+                        && connection.is_drained()
+                    {
+                        driver.message_written(connection.id);
                     }
                 }
                 NextWrite::FromDisk(item) => {
@@ -221,6 +224,8 @@ impl Sockets {
                 self.lost(connection, driver);
                 return false;
             }
+            // A learner that takes its time is not taken for one that is gone.
+            driver.part_written(connection.id);
         }
         true
     }

@@ -155,10 +155,7 @@ fn render_into(word: Word, facts: &Facts, out: &mut String) -> std::fmt::Result 
         _ => {}
     }
     match word {
-        Word::Conf => {
-            conf(&facts.configuration, &facts.sizes, out)?;
-            facts.ensemble.as_ref().map_or(Ok(()), |ensemble| ensemble_conf(ensemble, out))
-        }
+        Word::Conf => conf(facts, out),
         Word::Cons => {
             for connection in &facts.connections {
                 connection.write(false, out)?;
@@ -223,11 +220,8 @@ fn isro(facts: &Facts) -> &'static str {
 }
 
 /// Java: `ZooKeeperServer.dumpConf`.
-fn conf(
-    configuration: &ConfigurationFacts,
-    sizes: &SizeFacts,
-    out: &mut String,
-) -> std::fmt::Result {
+fn conf(facts: &Facts, out: &mut String) -> std::fmt::Result {
+    let (configuration, sizes) = (&facts.configuration, &facts.sizes);
     writeln!(out, "clientPort={}", configuration.client_port)?;
     writeln!(out, "secureClientPort={}", configuration.secure_client_port)?;
     writeln!(out, "dataDir={}", configuration.data_dir)?;
@@ -239,7 +233,8 @@ fn conf(
     writeln!(out, "minSessionTimeout={}", configuration.session_timeout_ms_min)?;
     writeln!(out, "maxSessionTimeout={}", configuration.session_timeout_ms_max)?;
     writeln!(out, "clientPortListenBacklog={}", configuration.listen_backlog)?;
-    writeln!(out, "serverId={}", configuration.server_id)
+    writeln!(out, "serverId={}", configuration.server_id)?;
+    facts.ensemble.as_ref().map_or(Ok(()), |ensemble| ensemble_conf(ensemble, out))
 }
 
 /// Java: `QuorumZooKeeperServer.dumpConf`; the configuration ends without a line end.
