@@ -59,6 +59,8 @@ pub struct Machine {
     pub paused: Option<Vec<Event>>,
     /// Longest time that a sync takes now, in microseconds.
     pub sync_us: u64,
+    /// The accepted and the current epoch that the disk said were durable.
+    pub epochs: [i64; 2],
     /// Whether the next recovery is cut short by a loss of power, after so many operations.
     pub power_loss_in_recovery: Option<u64>,
 }

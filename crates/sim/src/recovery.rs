@@ -10,11 +10,20 @@ use rookeeper_store::{
     Store, StoreConfig, StoreError,
 };
 use rookeeper_tree::{ChangeLog, SnapshotProgress, SnapshotStart, Tree, TreeConfig, TreeLoader};
+use rookeeper_zab::sync::LogIndex;
 
 use crate::checks::Committed;
 
 /// Where every server keeps its data, on its own disk.
 pub const DATA_DIR: &str = "/data";
+
+/// Where a member keeps its configurations: the committed one, and the last one proposed.
+pub fn membership_path(last_seen: bool) -> PathBuf {
+    PathBuf::from(DATA_DIR).join(if last_seen { "zoo.next" } else { "zoo.dynamic" })
+}
+
+/// What a log record costs beside its transaction, in bytes.
+const RECORD_OVERHEAD: u64 = 13;
 
 /// How the stores of the world are set up: small files, so that many of them are made.
 pub fn store_config() -> StoreConfig {
@@ -48,6 +57,8 @@ pub struct TreeRecovery {
     pub snapshot: Option<Zxid>,
     /// A digest that was not the tree's.
     pub mismatch: Option<Zxid>,
+    /// The history that is proven.
+    pub history: LogIndex,
 }
 
 impl Default for TreeRecovery {
@@ -59,16 +70,19 @@ impl Default for TreeRecovery {
             txns: Vec::new(),
             snapshot: None,
             mismatch: None,
+            history: LogIndex::new(Zxid::ZERO),
         }
     }
 }
 
 impl TreeRecovery {
-    /// The tree, with the ephemerals of sessions that are gone removed.
-    pub fn finish(&mut self) -> Tree {
+    /// The tree; that of a lone server without the ephemerals of sessions that are gone.
+    pub fn finish(&mut self, is_alone: bool) -> Tree {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Log(mut tree) => {
-                tree.remove_orphan_ephemerals();
+                if is_alone {
+                    tree.remove_orphan_ephemerals();
+                }
                 tree
             }
             State::Snapshot(_) | State::Failed => Tree::new(tree_config()),
@@ -89,6 +103,7 @@ impl RecoverySink for TreeRecovery {
     fn begin(&mut self, snapshot: Option<Zxid>) {
         *self = TreeRecovery::default();
         self.snapshot = snapshot;
+        self.history = LogIndex::new(snapshot.unwrap_or(Zxid::ZERO));
         if snapshot.is_some() {
             self.state = State::Snapshot(TreeLoader::new(tree_config()));
         }
@@ -144,7 +159,19 @@ impl RecoverySink for TreeRecovery {
         self.changes.trim(self.changes.position());
         self.compare_digest(header.zxid);
         self.txns.push((header.zxid, Arc::from(txn)));
+        self.history.append(header.zxid, txn.len() as u64 + RECORD_OVERHEAD);
         Ok(())
+    }
+
+    fn wants_earlier(&self) -> bool {
+        true
+    }
+
+    fn earlier(&mut self, base: Zxid, txns: &[(Zxid, u64)]) {
+        self.history = LogIndex::new(base);
+        for (zxid, len) in txns {
+            self.history.append(*zxid, *len);
+        }
     }
 
     fn progress(&mut self, _progress: RecoveryProgress) {}
@@ -154,8 +181,8 @@ impl RecoverySink for TreeRecovery {
 pub struct Opened {
     /// The directory.
     pub store: Store,
-    /// The tree.
-    pub tree: Tree,
+    /// The tree, until a process takes it.
+    pub tree: Option<Tree>,
     /// What recovery says.
     pub recovered: Recovered,
     /// What the sink took.
@@ -166,15 +193,15 @@ pub struct Opened {
 ///
 /// # Errors
 /// The store's.
-pub fn open(disk: &SimulatedDisk) -> Result<Opened, StoreError> {
-    let mut store = Store::open(Arc::new(disk.clone()), store_config())?;
+pub fn open(disk: &SimulatedDisk, is_alone: bool) -> Result<Opened, StoreError> {
+    let store = Store::open(Arc::new(disk.clone()), store_config())?;
     let mut sink = TreeRecovery::default();
     let recovered = store.recover(&mut sink)?;
-    let mut tree = sink.finish();
+    let mut tree = sink.finish(is_alone);
     if recovered.write_initial_snapshot {
         write_snapshot(&store, &mut tree)?;
     }
-    Ok(Opened { store, tree, recovered, sink })
+    Ok(Opened { store, tree: Some(tree), recovered, sink })
 }
 
 /// Writes the snapshot of a tree at once.

@@ -27,6 +27,12 @@ impl Sum {
         total.committed += report.committed;
         total.expired += report.expired;
         total.ghosts += report.ghosts;
+        total.epochs += report.epochs;
+        total.truncations += report.truncations;
+        total.installs += report.installs;
+        for (reason, count) in &report.endings {
+            *total.endings.entry(reason.clone()).or_default() += count;
+        }
         for (name, count) in &report.troubles {
             *total.troubles.entry(name).or_default() += count;
         }
@@ -41,7 +47,8 @@ impl Sum {
         let mut text = format!(
             "{} seeds, {virtual_s} virtual seconds ({rate} a second), {} events\n\
              {} operations ({} answered), {} committed, {} watch events, {} locks held, \
-             {} sessions expired, {} looks at all disks\n{troubles} troubles:",
+             {} sessions expired, {} looks at all disks\n\
+             {} epochs, {} truncations, {} snapshots from leaders\n{troubles} troubles:",
             self.seeds,
             total.events,
             total.operations,
@@ -50,12 +57,18 @@ impl Sum {
             total.fired,
             total.claims,
             total.expired,
-            total.ghosts
+            total.ghosts,
+            total.epochs,
+            total.truncations,
+            total.installs
         );
         for (name, count) in &total.troubles {
             text.push_str(&format!(" {name} {count},"));
         }
         text.pop();
+        for (reason, count) in &total.endings {
+            text.push_str(&format!("\n{count} roles ended: {reason}"));
+        }
         text
     }
 }

@@ -2,26 +2,23 @@
 //! durable. What it does takes virtual time, and a crash may come in the middle of it.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 
 use rookeeper_jute::Zxid;
-use rookeeper_store::{LogWriter, Store, StoreError};
-use rookeeper_zab::segment::Segment;
+use rookeeper_replica::{StorageCommand, StorageReport};
+use rookeeper_store::{Disk, EpochFile, Install, LogWriter, SimulatedDisk, Store, StoreError};
+use rookeeper_tree::Tree;
+use rookeeper_zab::EpochKind;
 
-/// What a lone server's core asks for.
-#[derive(Debug, Clone)]
-pub enum Command {
-    /// Append transactions.
-    Append(Arc<Segment>),
-    /// End the log file.
-    Roll,
-}
+use crate::recovery::{DATA_DIR, TreeRecovery, membership_path};
 
-/// What came of it.
-#[derive(Debug)]
-pub enum Report {
-    /// Everything up to here is durable.
-    Durable(Zxid),
+/// What carrying out a batch comes to, in order.
+pub enum Done {
+    /// To be reported.
+    Report(StorageReport),
+    /// Another tree takes the place of the present one, before the report that follows.
+    Tree(Box<Tree>),
 }
 
 /// Free bytes below which nothing is written.
@@ -31,22 +28,36 @@ const RESERVE: u64 = 32 << 10;
 pub struct Storage {
     /// The data directory.
     pub store: Arc<Store>,
-    writer: LogWriter,
-    queue: VecDeque<Command>,
+    disk: SimulatedDisk,
+    /// `None` while the history changes.
+    writer: Option<LogWriter>,
+    install: Option<Install>,
+    queue: VecDeque<StorageCommand>,
     /// What is being carried out.
-    batch: Vec<Command>,
+    batch: VecDeque<StorageCommand>,
+    unsynced: Option<Zxid>,
+    /// Whether it was said that there is no room.
+    pub said_full: bool,
 }
 
 impl Storage {
     /// A thread that has nothing to do.
-    pub fn new(store: Store) -> Self {
-        let writer = store.log_writer();
-        let (queue, batch) = Default::default();
-        Storage { store: Arc::new(store), writer, queue, batch }
+    pub fn new(store: Store, disk: SimulatedDisk) -> Self {
+        let writer = Some(store.log_writer());
+        Storage {
+            store: Arc::new(store),
+            disk,
+            writer,
+            install: None,
+            queue: VecDeque::new(),
+            batch: VecDeque::new(),
+            unsynced: None,
+            said_full: false,
+        }
     }
 
     /// Queues a command; whether the thread was idle and has to start.
-    pub fn push(&mut self, command: Command) -> bool {
+    pub fn push(&mut self, command: StorageCommand) -> bool {
         self.queue.push_back(command);
         self.batch.is_empty()
     }
@@ -65,9 +76,10 @@ impl Storage {
 
     /// Whether there is room for the batch; while there is not, it waits.
     pub fn has_room(&self) -> bool {
-        let len = |command: &Command| match command {
-            Command::Append(segment) => segment.bytes_len() as u64,
-            Command::Roll => 0,
+        let len = |command: &StorageCommand| match command {
+            StorageCommand::Append(segment) => segment.bytes_len() as u64,
+            StorageCommand::InstallBytes(bytes) => bytes.len() as u64,
+            _ => 0,
         };
         let needed = RESERVE + 2 * self.batch.iter().map(len).sum::<u64>();
         self.store.free_space().is_ok_and(|free| free.log_dir >= needed)
@@ -77,36 +89,124 @@ impl Storage {
     ///
     /// # Errors
     /// The store's; the process has to end.
-    pub fn finish(&mut self) -> Result<Vec<Report>, StoreError> {
-        let mut reports = Vec::new();
-        let mut unsynced = None;
-        for command in std::mem::take(&mut self.batch) {
-            match command {
-                Command::Append(segment) => {
-                    for (zxid, txn) in segment.records() {
-                        self.writer.append(zxid, txn)?;
-                    }
-                    unsynced = Some(segment.last_zxid());
+    pub fn finish(&mut self) -> Result<Vec<Done>, StoreError> {
+        let mut done = Vec::new();
+        while let Some(command) = self.batch.pop_front() {
+            if let StorageCommand::Append(segment) = command {
+                let writer = self.writer.as_mut().expect("a log is open when it is appended to");
+                for (zxid, txn) in segment.records() {
+                    writer.append(zxid, txn)?;
                 }
-                Command::Roll => {
-                    self.flush(&mut unsynced, &mut reports)?;
-                    self.writer.roll()?;
-                }
+                self.unsynced = Some(segment.last_zxid());
+            } else {
+                self.flush(&mut done)?;
+                self.single(command, &mut done)?;
             }
         }
-        self.flush(&mut unsynced, &mut reports)?;
-        Ok(reports)
+        self.flush(&mut done)?;
+        Ok(done)
     }
 
-    fn flush(
-        &mut self,
-        unsynced: &mut Option<Zxid>,
-        reports: &mut Vec<Report>,
-    ) -> Result<(), StoreError> {
-        if let Some(zxid) = unsynced.take() {
-            self.writer.flush()?;
-            reports.push(Report::Durable(zxid));
+    fn flush(&mut self, done: &mut Vec<Done>) -> Result<(), StoreError> {
+        if let Some(zxid) = self.unsynced.take() {
+            self.writer.as_mut().expect("what is unsynced was written").flush()?;
+            done.push(Done::Report(StorageReport::Durable(zxid)));
         }
+        Ok(())
+    }
+
+    fn single(
+        &mut self,
+        command: StorageCommand,
+        done: &mut Vec<Done>,
+    ) -> Result<(), StoreError> {
+        match command {
+            StorageCommand::Append(_) => unreachable!("transactions are appended together"),
+            StorageCommand::Roll => {
+                self.writer.as_mut().expect("a log is open when it is rolled").roll()?;
+            }
+            StorageCommand::WriteEpoch { kind, epoch } => {
+                let file = match kind {
+                    EpochKind::Accepted => EpochFile::Accepted,
+                    EpochKind::Current => EpochFile::Current,
+                };
+                self.store.set_epoch(file, epoch)?;
+                done.push(Done::Report(StorageReport::EpochWritten(kind)));
+            }
+            StorageCommand::WriteMembership { membership, last_seen } => {
+                let text = membership.to_string();
+                self.write_membership(last_seen, &text).map_err(|source| StoreError::Io {
+                    action: "write",
+                    path: membership_path(last_seen),
+                    source,
+                })?;
+                done.push(Done::Report(StorageReport::MembershipWritten));
+            }
+            StorageCommand::Truncate(zxid) => {
+                self.close_log()?;
+                self.store.truncate(zxid)?;
+                self.reload(done)?;
+            }
+            StorageCommand::BeginInstall(zxid) => {
+                self.close_log()?;
+                self.install = Some(self.store.begin_install(zxid)?);
+            }
+            StorageCommand::InstallBytes(bytes) => {
+                self.install.as_mut().expect("its bytes follow its beginning").write(&bytes)?;
+            }
+            StorageCommand::EndInstall => self.end_install(done)?,
+            StorageCommand::Settle => {
+                if let Some(install) = self.install.take() {
+                    install.commit(self.writer.as_mut().expect("the staged log is open"))?;
+                }
+                done.push(Done::Report(StorageReport::Settled));
+            }
+            StorageCommand::AbortInstall => {
+                self.writer = None;
+                self.install = None;
+                self.reload(done)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_membership(&self, last_seen: bool, text: &str) -> std::io::Result<()> {
+        let path = membership_path(last_seen);
+        let next = path.with_extension("tmp");
+        let file = self.disk.create(&next)?;
+        file.write_at(0, text.as_bytes())?;
+        file.sync_all()?;
+        self.disk.rename(&next, &path)?;
+        self.disk.sync_dir(Path::new(DATA_DIR))
+    }
+
+    fn close_log(&mut self) -> Result<(), StoreError> {
+        match self.writer.take() {
+            Some(writer) => writer.close(),
+            None => Ok(()),
+        }
+    }
+
+    fn reload(&mut self, done: &mut Vec<Done>) -> Result<(), StoreError> {
+        let mut sink = TreeRecovery::default();
+        let last_zxid = self.store.recover(&mut sink)?.last_zxid;
+        let history = sink.history.clone();
+        done.push(Done::Tree(Box::new(sink.finish(false))));
+        self.writer = Some(self.store.log_writer());
+        done.push(Done::Report(StorageReport::Reloaded { last_zxid, history }));
+        Ok(())
+    }
+
+    fn end_install(&mut self, done: &mut Vec<Done>) -> Result<(), StoreError> {
+        let install = self.install.as_mut().expect("its end follows its beginning");
+        let mut sink = TreeRecovery::default();
+        install.finish_snapshot(None)?;
+        install.load(&mut sink)?;
+        let (writer, last_zxid) = (install.log_writer(), install.zxid());
+        let history = sink.history.clone();
+        done.push(Done::Tree(Box::new(sink.finish(false))));
+        self.writer = Some(writer);
+        done.push(Done::Report(StorageReport::Reloaded { last_zxid, history }));
         Ok(())
     }
 }

@@ -2,12 +2,14 @@
 
 use rookeeper_jute::{SessionId, Zxid};
 use rookeeper_store::disk::Chooser;
+use rookeeper_store::{EpochFile, Store};
 use rookeeper_tree::Tree;
+use rookeeper_zab::EpochKind;
 
 use super::{Event, PEACE_US, Who, World};
 use crate::checks::{Fault, judge};
 use crate::model::Model;
-use crate::recovery;
+use crate::recovery::{self, Opened};
 
 /// Virtual time between two looks at what a power loss would leave, in microseconds.
 const GHOSTS_US: u64 = 1_500_000;
@@ -58,8 +60,14 @@ impl World {
         let idle = |process: &super::process::Process| {
             process.inbox.is_empty() && !process.storage.is_busy() && !process.apply_scheduled
         };
+        let tip = self.lineage.tip();
+        let is_up = |process: &super::process::Process| {
+            idle(process)
+                && self.lineage.resolve(process.shared.tree.last_processed_zxid()) == tip
+                && process.applies_committed()
+        };
         self.clients.iter().all(|client| client.is_quiet())
-            && self.machines.iter().all(|machine| machine.process.as_ref().is_some_and(idle))
+            && self.machines.iter().all(|machine| machine.process.as_ref().is_some_and(is_up))
     }
 
     /// Who keeps the world from coming to rest.
@@ -75,6 +83,7 @@ impl World {
     /// What would be left if the power went out everywhere now.
     pub(super) fn look_at_ghosts(&mut self) {
         self.queue.push(GHOSTS_US, Event::Ghosts);
+        let mut ghosts = Vec::new();
         for server in 0..self.machines.len() {
             let mut chooser = match self.dice.below(3) {
                 0 => Chooser::Nothing,
@@ -83,22 +92,73 @@ impl World {
             };
             let ghost = self.machines[server].disk.after_power_loss(&mut chooser);
             self.report.ghosts += 1;
-            let opened = match recovery::open(&ghost) {
+            let opened = match recovery::open(&ghost, self.machines.len() == 1) {
                 Ok(opened) => opened,
                 Err(error) => {
                     self.fail("ghost", format!("server {server} would not start: {error}"));
                     return;
                 }
             };
-            let last = opened.recovered.last_zxid;
-            if self.machines.len() == 1 {
-                let held = self.lineage.holds_committed(last, "what a power loss would leave");
-                self.note(held);
-            }
             if let Some(zxid) = opened.sink.mismatch {
                 self.fail("digest", format!("server {server} would differ at {zxid}"));
             }
+            let epochs = self.check_epochs(server, &opened.store);
+            ghosts.push((epochs[1], opened.recovered.last_zxid));
         }
+        self.check_ghosts(&ghosts);
+    }
+
+    /// Whoever a quorum would elect has everything that is committed.
+    fn check_ghosts(&mut self, ghosts: &[(i64, Zxid)]) {
+        let quorum = ghosts.len() / 2 + 1;
+        for set in 0u32..1 << ghosts.len() {
+            if set.count_ones() as usize != quorum {
+                continue;
+            }
+            let members = (0..ghosts.len()).filter(|at| set & (1 << at) != 0);
+            let best = members.map(|at| ghosts[at]).max().expect("a quorum has members");
+            let whose = format!("the best of {set:b} after a power loss everywhere");
+            let held = self.lineage.holds_committed(best.1, &whose);
+            self.note(held);
+        }
+    }
+
+    pub(super) fn epoch_written(&mut self, server: usize, kind: EpochKind) {
+        let Some(process) = &self.machines[server].process else { return };
+        let which = match kind {
+            EpochKind::Accepted => EpochFile::Accepted,
+            EpochKind::Current => EpochFile::Current,
+        };
+        let epoch = process.storage.store.epoch(which).ok().flatten().unwrap_or(-1);
+        let place = usize::from(kind == EpochKind::Current);
+        let before = std::mem::replace(&mut self.machines[server].epochs[place], epoch);
+        if epoch < before {
+            self.fail("epochs", format!("server {server}: {kind:?} goes from {before} to {epoch}"));
+        }
+    }
+
+    /// The epochs on a disk: they never go back, and nobody is in an epoch that it did not accept.
+    fn check_epochs(&mut self, server: usize, store: &Store) -> [i64; 2] {
+        let read = |which| store.epoch(which).ok().flatten().unwrap_or(-1);
+        let found = [read(EpochFile::Accepted), read(EpochFile::Current)];
+        let known = self.machines[server].epochs;
+        if found[0] < known[0] || found[1] < known[1] {
+            self.fail("epochs", format!("server {server} has {found:?}, and had {known:?}"));
+        }
+        if found[1] > found[0] {
+            self.fail("epochs", format!("server {server} accepted less than it is in: {found:?}"));
+        }
+        found
+    }
+
+    /// What a start finds on its disk.
+    pub(super) fn check_opened(&mut self, server: usize, opened: &Opened) {
+        if let Some(zxid) = opened.sink.mismatch {
+            self.fail("digest", format!("server {server} recovers another digest at {zxid}"));
+        }
+        let recovered = self.lineage.recovered(opened.recovered.last_zxid, &opened.sink.txns);
+        self.note(recovered);
+        self.check_epochs(server, &opened.store);
     }
 
     /// Sessions end only when nothing was heard of them for their timeout.

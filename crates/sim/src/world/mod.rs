@@ -5,12 +5,14 @@
 //! - `process`: a server's process
 //! - `server`: what a server's threads do when it is their turn
 //! - `sockets`: packets that arrive
+//! - `peers`: connections between servers
 //! - `clients`: what clients do
 //! - `trouble`: what goes wrong
 //! - `inspect`: what is looked at while the world runs, and at its end
 
 mod clients;
 mod inspect;
+pub mod peers;
 pub mod process;
 mod server;
 mod sockets;
@@ -21,6 +23,7 @@ use std::collections::BTreeMap;
 use rookeeper_replica::ConnectionKey;
 use rookeeper_session::ConnectionId;
 use rookeeper_store::SimulatedDisk;
+use rookeeper_zab::links as zab_links;
 
 use crate::checks::Fault;
 use crate::dice::Dice;
@@ -32,6 +35,7 @@ use crate::plan::{Plan, Setup, Trouble};
 use crate::queue::Queue;
 use crate::trace::Trace;
 use clients::Client;
+use peers::{Link, Port};
 
 /// A process: events for an earlier one on the same machine mean nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub struct Who {
 }
 
 /// Who is at one side of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum End {
     /// A client.
     Client {
@@ -60,6 +64,15 @@ pub enum End {
         who: Who,
         /// The connection's key there.
         key: Option<ConnectionKey>,
+    },
+    /// A server that speaks to another one.
+    Peer {
+        /// The process; generation 0 before one took it.
+        who: Who,
+        /// On which port.
+        port: Port,
+        /// What the process knows of it.
+        link: Link,
     },
 }
 
@@ -83,10 +96,16 @@ pub enum Event {
     Flush(Who, usize),
     /// The disk thread has carried out its batch.
     Disk(Who),
-    /// The snapshot thread goes on.
-    Snapshot(Who),
+    /// The snapshot thread begins (0), or goes on with the snapshot of this number.
+    Snapshot(Who, u64),
     /// Time passes for cores and shards.
     Tick(Who),
+    /// The time that a replica asked for, in microseconds.
+    Deadline(Who, u64),
+    /// Nobody has answered a dial.
+    DialTimeout(Who, NetId),
+    /// A connection between servers is written.
+    PeerWrite(Who, zab_links::ConnectionId),
     /// A client's timer.
     Timer {
         /// Which client.
@@ -150,6 +169,14 @@ pub struct Report {
     pub expired: u64,
     /// Troubles by kind.
     pub troubles: BTreeMap<&'static str, u64>,
+    /// Roles that ended, by the reason given.
+    pub endings: BTreeMap<String, u64>,
+    /// Epochs that a leader established.
+    pub epochs: u64,
+    /// Truncations and snapshots that learners took.
+    pub truncations: u64,
+    /// Snapshots that learners took from their leaders.
+    pub installs: u64,
     /// Looks at all disks as if the power went out.
     pub ghosts: u64,
     /// The hash of everything that happened.
@@ -196,6 +223,7 @@ impl World {
                 has_power: true,
                 paused: None,
                 sync_us: plan.sync_us,
+                epochs: [-1, -1],
                 power_loss_in_recovery: None,
             })
             .collect();
@@ -294,8 +322,11 @@ impl World {
             Event::Shard(who, shard) => self.shard_turn(who, shard),
             Event::Flush(who, shard) => self.flush_turn(who, shard),
             Event::Disk(who) => self.disk_turn(who),
-            Event::Snapshot(who) => self.snapshot_turn(who),
+            Event::Snapshot(who, number) => self.snapshot_turn(who, number),
             Event::Tick(who) => self.tick_turn(who),
+            Event::Deadline(who, at_us) => self.deadline_turn(who, at_us),
+            Event::DialTimeout(who, net) => self.dial_timeout(who, net),
+            Event::PeerWrite(who, connection) => self.peer_write_turn(who, connection),
             Event::Timer { client, handle, at_ms } => self.client_timer(client, handle, at_ms),
             Event::Act(client) => self.client_act(client),
             Event::Trouble => self.trouble(),
@@ -316,8 +347,11 @@ impl World {
             | Event::Shard(who, _)
             | Event::Flush(who, _)
             | Event::Disk(who)
-            | Event::Snapshot(who)
-            | Event::Tick(who) => who.server,
+            | Event::Snapshot(who, _)
+            | Event::Tick(who)
+            | Event::Deadline(who, _)
+            | Event::DialTimeout(who, _)
+            | Event::PeerWrite(who, _) => who.server,
             Event::Arrive { net, from } => match self.network.machine(*net, 1 - *from) {
                 Some(machine) if machine < self.machines.len() => machine,
                 _ => return false,

@@ -1,27 +1,145 @@
-//! A server's process: core, shards, disk thread, snapshot thread and sockets, with the queues
-//! between them. Whoever runs next is an event of the world.
+//! A server's process: core or replica, shards, disk thread, snapshot thread and sockets, with the
+//! queues between them. Whoever runs next is an event of the world.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_replica::{
-    CloseReason, ConnectionKey, Core, CoreConfig, CoreInput, CoreStart, DeliveryBatch, Now, Shard,
-    ShardConfig, ShardId, Shared,
+    ApplyProgress, CloseReason, ConnectionKey, Core, CoreConfig, CoreEffect, CoreInput, CoreStart,
+    DeliveryBatch, MemberConfig, Now, Recovered, Replica, ReplicaConfig, ReplicaEffect,
+    ReplicaInput, ReplicaStartError, Shard, ShardConfig, ShardId, Shared, StorageReport,
 };
-use rookeeper_store::SnapshotWriter;
+use rookeeper_store::{EpochFile, SimulatedDisk, SnapshotWriter};
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_tree::{AccessControl, SnapshotStart};
+use rookeeper_zab::links::{ConnectionId, LinksInput};
+use rookeeper_zab::membership::{Address, Membership, MembershipRules};
 
+use super::peers::PeerSocket;
 use crate::network::NetId;
 use crate::plan::Plan;
-use crate::recovery::Opened;
+use crate::recovery::{Opened, membership_path};
 use crate::storage::Storage;
 
-/// What waits for the core.
+/// What waits for core or replica.
 #[derive(Debug)]
 pub enum Message {
-    /// For the core.
+    /// From shards and the snapshot thread.
     Core(CoreInput),
+    /// From the disk thread.
+    Storage(StorageReport),
+    /// From election connections, but for bytes.
+    Link(LinksInput<'static>),
+    /// Bytes of an election connection.
+    LinkReceived(ConnectionId, Vec<u8>),
+    /// Somebody connected to the quorum port.
+    QuorumAccepted(ConnectionId),
+    /// A dial reached the leader.
+    QuorumDialled(u64, ConnectionId),
+    /// A dial reached nobody.
+    QuorumDialFailed(u64),
+    /// Bytes of a quorum connection.
+    QuorumReceived(ConnectionId, Vec<u8>),
+    /// A quorum connection ended.
+    QuorumClosed(ConnectionId),
+    /// A part of what the disk gives was written to one.
+    QuorumWritten(ConnectionId),
+    /// The disk could not give it.
+    HistoryFailed(ConnectionId),
+    /// The replica's time has come.
+    Tick,
+}
+
+impl Message {
+    fn input(&self) -> Option<ReplicaInput<'_>> {
+        Some(match self {
+            Message::LinkReceived(connection, bytes) => {
+                let connection = *connection;
+                ReplicaInput::Link(LinksInput::Received { connection, bytes })
+            }
+            Message::QuorumAccepted(connection) => ReplicaInput::QuorumAccepted(*connection),
+            Message::QuorumDialled(dial, connection) => {
+                ReplicaInput::QuorumDialled { dial: *dial, connection: *connection }
+            }
+            Message::QuorumDialFailed(dial) => ReplicaInput::QuorumDialFailed { dial: *dial },
+            Message::QuorumReceived(connection, bytes) => {
+                ReplicaInput::QuorumReceived { connection: *connection, bytes }
+            }
+            Message::QuorumClosed(connection) => ReplicaInput::QuorumClosed(*connection),
+            Message::QuorumWritten(connection) => ReplicaInput::QuorumWritten(*connection),
+            Message::HistoryFailed(connection) => ReplicaInput::HistoryFailed(*connection),
+            Message::Tick => ReplicaInput::Tick,
+            Message::Core(_) | Message::Storage(_) | Message::Link(_) => return None,
+        })
+    }
+}
+
+/// The heart of a server.
+pub enum Engine {
+    /// Of one that stands alone.
+    Alone(Box<Core>),
+    /// Of a member of an ensemble.
+    Member(Box<Replica>),
+}
+
+impl Engine {
+    /// Takes a message.
+    pub fn step(
+        &mut self,
+        now: Now,
+        message: Message,
+        shared: &Shared,
+        effects: &mut Vec<ReplicaEffect>,
+    ) {
+        match self {
+            Engine::Alone(core) => {
+                let input = match message {
+                    Message::Core(input) => input,
+                    Message::Storage(StorageReport::Durable(zxid)) => CoreInput::Durable(zxid),
+                    Message::Storage(StorageReport::Failed) => CoreInput::DiskFailed,
+                    _ => return,
+                };
+                let mut of_core: Vec<CoreEffect> = Vec::new();
+                core.step(now, input, shared, &mut of_core);
+                effects.extend(of_core.into_iter().map(ReplicaEffect::Core));
+            }
+            Engine::Member(replica) => match message {
+                Message::Core(CoreInput::Tick) => {}
+                Message::Core(input) => {
+                    replica.step(now, ReplicaInput::Core(input), shared, effects);
+                }
+                Message::Storage(report) => {
+                    replica.step(now, ReplicaInput::Storage(report), shared, effects);
+                }
+                Message::Link(input) => {
+                    replica.step(now, ReplicaInput::Link(input), shared, effects);
+                }
+                message => {
+                    let input = message.input().expect("the others are taken above");
+                    replica.step(now, input, shared, effects);
+                }
+            },
+        }
+    }
+
+    /// Applies a slice.
+    pub fn apply(
+        &mut self,
+        now: Now,
+        shared: &mut Shared,
+        effects: &mut Vec<ReplicaEffect>,
+    ) -> ApplyProgress {
+        match self {
+            Engine::Alone(core) => {
+                let mut of_core: Vec<CoreEffect> = Vec::new();
+                let progress = core.apply(now, shared, &mut of_core);
+                effects.extend(of_core.into_iter().map(ReplicaEffect::Core));
+                progress
+            }
+            Engine::Member(replica) => replica.apply(now, shared, effects),
+        }
+    }
 }
 
 /// A client's connection at the server.
@@ -59,21 +177,23 @@ pub struct SnapshotJob {
     pub writer: SnapshotWriter,
     /// Of what.
     pub start: SnapshotStart,
+    /// Its number among the process's.
+    pub number: u64,
 }
 
 /// A running server.
 pub struct Process {
     /// Its place among the machine's processes.
     pub generation: u64,
-    /// The core of a lone server.
-    pub core: Core,
+    /// Core or replica.
+    pub engine: Engine,
     /// What core and shards share.
     pub shared: Shared,
     /// The I/O threads.
     pub shards: Vec<ShardSide>,
-    /// What waits for the core.
+    /// What waits for the engine.
     pub inbox: VecDeque<Message>,
-    /// Whether a step of the core is on its way.
+    /// Whether a step of the engine is on its way.
     pub core_scheduled: bool,
     /// Whether applying is on its way.
     pub apply_scheduled: bool,
@@ -81,40 +201,145 @@ pub struct Process {
     pub storage: Storage,
     /// The snapshot thread.
     pub snapshot: Option<SnapshotJob>,
+    /// How many snapshots were begun.
+    pub snapshots: u64,
     /// Clients' connections.
     pub sockets: BTreeMap<ConnectionKey, Socket>,
+    /// Connections to other servers.
+    pub peers: BTreeMap<ConnectionId, PeerSocket>,
+    /// How many there were.
+    pub peers_opened: u64,
+    /// When the replica wants a tick, in the world's time.
+    pub deadline_us: Option<u64>,
     /// How many further effects are carried out before the process dies, and whether the power
     /// goes with it.
     pub dies_after: Option<(u32, bool)>,
-    /// When it began to serve, by its own clock in milliseconds.
+    /// When it began to serve or lead, by its own clock in milliseconds.
     pub serves_since_ms: u64,
     /// The last transaction in its log.
-    pub last_appended: rookeeper_jute::Zxid,
+    pub last_appended: Zxid,
+    /// The same, before an install that is not settled.
+    pub before_install: Option<Zxid>,
+}
+
+fn core_config(plan: &Plan, server: usize, seed: u64) -> CoreConfig {
+    CoreConfig {
+        server_id: server as i64 + 1,
+        tick_time_ms: plan.tick_ms,
+        session_timeout_ms_min: 1000,
+        session_timeout_ms_max: 20_000,
+        seed,
+        container_check_interval_ms: 1500,
+        snap_count: plan.snap_count,
+        segment_bytes: 4096,
+        ..CoreConfig::default()
+    }
+}
+
+/// The configuration of so many members; their hosts are `s0`, `s1` and so on.
+pub fn membership(members: usize) -> Membership {
+    let lines = (0..members).map(|at| format!("server.{}=s{at}:2888:3888:participant\n", at + 1));
+    let text: String = lines.collect();
+    Membership::parse(&text, &MembershipRules::default()).expect("a configuration")
+}
+
+/// The machine behind an address.
+pub fn machine_of(address: &Address) -> Option<usize> {
+    address.host().strip_prefix('s')?.parse().ok()
+}
+
+fn read_membership(disk: &SimulatedDisk, last_seen: bool) -> Option<Membership> {
+    let bytes = disk.contents(&membership_path(last_seen))?;
+    let text = String::from_utf8(bytes).ok()?;
+    Membership::parse(&text, &MembershipRules::default()).ok()
 }
 
 impl Process {
-    /// A server over what was recovered.
-    pub fn new(plan: &Plan, generation: u64, now: Now, seed: u64, opened: Opened) -> Process {
-        let access = Arc::new(AccessControl::default());
-        let Opened { store, tree, recovered, .. } = opened;
-        let shared = Shared::new(tree, plan.shards);
-        let config = CoreConfig {
-            tick_time_ms: plan.tick_ms,
-            session_timeout_ms_min: 1000,
-            session_timeout_ms_max: 20_000,
-            seed,
-            container_check_interval_ms: 1500,
-            snap_count: plan.snap_count,
-            segment_bytes: 4096,
-            ..CoreConfig::default()
-        };
+    /// The engine of a lone server over what was recovered.
+    fn alone(plan: &Plan, now: Now, seed: u64, opened: &Opened, shared: &Shared) -> Engine {
         let start = CoreStart {
-            txns_since_snapshot: recovered.txns,
-            bytes_since_snapshot: recovered.txns_len,
+            txns_since_snapshot: opened.recovered.txns,
+            bytes_since_snapshot: opened.recovered.txns_len,
             ..CoreStart::default()
         };
-        let prepare = PrepareConfig::default();
-        let core = Core::new(now, config, prepare, access.clone(), &shared, start);
+        let config = core_config(plan, 0, seed);
+        let access = Arc::new(AccessControl::default());
+        let core = Core::new(now, config, PrepareConfig::default(), access, shared, start);
+        Engine::Alone(Box::new(core))
+    }
+
+    /// The engine of a member over what was recovered.
+    #[allow(clippy::too_many_arguments, reason = "all that a start knows")]
+    fn member(
+        plan: &Plan,
+        server: usize,
+        members: usize,
+        now: Now,
+        seed: u64,
+        disk: &SimulatedDisk,
+        opened: &Opened,
+        shared: &mut Shared,
+        effects: &mut Vec<ReplicaEffect>,
+    ) -> Result<Engine, ReplicaStartError> {
+        let me = ServerId(server as i64 + 1);
+        let committed = read_membership(disk, false).unwrap_or_else(|| membership(members));
+        let committed = Arc::new(committed);
+        let last_seen = read_membership(disk, true)
+            .filter(|last| last.version() > committed.version())
+            .map_or_else(|| committed.clone(), Arc::new);
+        let epoch = |which| opened.store.epoch(which).ok().flatten();
+        let recovered = Recovered {
+            last_zxid: opened.recovered.last_zxid,
+            accepted_epoch: epoch(EpochFile::Accepted),
+            current_epoch: epoch(EpochFile::Current),
+            history: opened.sink.history.clone(),
+            committed,
+            last_seen,
+            txns_since_snapshot: opened.recovered.txns,
+            bytes_since_snapshot: opened.recovered.txns_len,
+        };
+        let member = MemberConfig {
+            election_addresses: vec![Address::new(&format!("s{server}"), 3888)],
+            tick_time_ms: u64::from(plan.tick_ms),
+            notification_interval_ms_max: 2000,
+            seed,
+            ..MemberConfig::new(me)
+        };
+        let config = ReplicaConfig {
+            core: core_config(plan, server, seed),
+            prepare: PrepareConfig::default(),
+            access: Arc::new(AccessControl::default()),
+            member,
+        };
+        let replica = Replica::new(now, config, recovered, shared, effects)?;
+        Ok(Engine::Member(Box::new(replica)))
+    }
+
+    /// A server over what was recovered.
+    ///
+    /// # Errors
+    /// Where a member's files contradict each other.
+    #[allow(clippy::too_many_arguments, reason = "all that a start knows")]
+    pub fn new(
+        plan: &Plan,
+        server: usize,
+        members: usize,
+        generation: u64,
+        now: Now,
+        seed: u64,
+        disk: &SimulatedDisk,
+        mut opened: Opened,
+        effects: &mut Vec<ReplicaEffect>,
+    ) -> Result<Process, ReplicaStartError> {
+        let tree = opened.tree.take().expect("a start has a tree");
+        let mut shared = Shared::new(tree, plan.shards);
+        let engine = if members == 1 {
+            Process::alone(plan, now, seed, &opened, &shared)
+        } else {
+            let shared = &mut shared;
+            Process::member(plan, server, members, now, seed, disk, &opened, shared, effects)?
+        };
+        let access = Arc::new(AccessControl::default());
         let config = Arc::new(ShardConfig { hash_seed: seed, ..ShardConfig::default() });
         let side = |id| ShardSide {
             shard: Shard::new(ShardId(id), config.clone(), access.clone()),
@@ -122,20 +347,40 @@ impl Process {
             is_scheduled: false,
             is_flushing: false,
         };
-        Process {
+        Ok(Process {
             generation,
-            core,
+            engine,
             shared,
             shards: (0..plan.shards).map(side).collect(),
             inbox: VecDeque::new(),
             core_scheduled: false,
             apply_scheduled: false,
-            storage: Storage::new(store),
+            last_appended: opened.recovered.last_zxid,
+            storage: Storage::new(opened.store, disk.clone()),
             snapshot: None,
+            snapshots: 0,
             sockets: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            peers_opened: 0,
+            deadline_us: None,
             dies_after: None,
             serves_since_ms: now.monotonic_ms(),
-            last_appended: recovered.last_zxid,
+            before_install: None,
+        })
+    }
+
+    /// A number for a new connection to another server.
+    pub fn next_peer(&mut self) -> ConnectionId {
+        self.peers_opened += 1;
+        ConnectionId(self.peers_opened)
+    }
+
+    /// Whether what is applied is committed: always where a server stands alone, and while a
+    /// member serves.
+    pub fn applies_committed(&self) -> bool {
+        match &self.engine {
+            Engine::Alone(_) => true,
+            Engine::Member(replica) => replica.report().serving,
         }
     }
 

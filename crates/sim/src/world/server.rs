@@ -2,17 +2,17 @@
 //! anybody else: the turns are the holds of the lock.
 
 use rookeeper_replica::{
-    ApplyProgress, ConnectionKey, CoreEffect, CoreInput, HaltReason, Now, ShardEffect,
-    ShardEffects, TICK_INTERVAL_MS,
+    ApplyProgress, ConnectionKey, CoreEffect, CoreInput, EndReason, HaltReason, MemberEvent, Now,
+    ReplicaEffect, ShardEffect, ShardEffects, StorageCommand, StorageReport, TICK_INTERVAL_MS,
 };
 use rookeeper_store::StoreError;
 use rookeeper_tree::SnapshotProgress;
 
-use super::process::{Message, Process, SnapshotJob};
+use super::process::{Engine, Message, Process, SnapshotJob};
 use super::{Event, Who, World};
 use crate::network::Packet;
-use crate::recovery::{self, finish_snapshot};
-use crate::storage::{Command, Report};
+use crate::recovery::{self, Opened, finish_snapshot};
+use crate::storage::Done;
 
 /// Bytes to a client that are on their way at most.
 const WINDOW: usize = 64 << 10;
@@ -48,7 +48,8 @@ impl World {
             machine.disk.lose_power_at(machine.disk.operations() + after);
         }
         self.reset_forgotten(server);
-        let opened = match recovery::open(&self.machines[server].disk) {
+        let is_alone = self.machines.len() == 1;
+        let opened = match recovery::open(&self.machines[server].disk, is_alone) {
             Ok(opened) => opened,
             Err(_) if cut.is_some() => {
                 self.lose_power(server);
@@ -70,18 +71,34 @@ impl World {
         if cut.is_some() {
             self.machines[server].disk.lose_power_at(u64::MAX);
         }
-        if let Some(zxid) = opened.sink.mismatch {
-            self.fail("digest", format!("server {server} recovers another digest at {zxid}"));
-        }
-        let last = opened.recovered.last_zxid;
-        let noted = self.lineage.recovered(last, &opened.sink.txns);
-        self.note(noted);
+        self.check_opened(server, &opened);
+        self.make_process(server, opened);
+    }
+
+    fn make_process(&mut self, server: usize, opened: Opened) {
         let now = self.server_now(server);
-        let (generation, seed) = (self.machines[server].generation, self.dice.draw());
-        let process = Process::new(&self.plan, generation, now, seed, opened);
+        let seed = self.dice.draw();
+        let machine = &self.machines[server];
+        let (generation, disk) = (machine.generation, machine.disk.clone());
+        let members = self.machines.len();
+        let mut effects = Vec::new();
+        let plan = &self.plan;
+        let process = Process::new(
+            plan, server, members, generation, now, seed, &disk, opened, &mut effects,
+        );
+        let process = match process {
+            Ok(process) => process,
+            Err(error) => {
+                self.fail("start", format!("server {server} does not start: {error}"));
+                return;
+            }
+        };
         self.machines[server].process = Some(process);
+        let who = Who { server, generation };
+        self.carry(who, effects);
+        self.plan_deadline(who);
         let after_us = self.dice.below(TICK_INTERVAL_MS * 1000);
-        self.queue.push(after_us, Event::Tick(Who { server, generation }));
+        self.queue.push(after_us, Event::Tick(who));
     }
 
     pub(super) fn start_later(&mut self, server: usize) {
@@ -116,10 +133,11 @@ impl World {
         let now = self.server_now(who.server);
         let Some(process) = self.process(who) else { return };
         process.core_scheduled = false;
-        let Some(Message::Core(input)) = process.inbox.pop_front() else { return };
+        let Some(message) = process.inbox.pop_front() else { return };
         let mut effects = Vec::new();
-        process.core.step(now, input, &process.shared, &mut effects);
-        self.carry_core(who, effects);
+        process.engine.step(now, message, &process.shared, &mut effects);
+        self.carry(who, effects);
+        self.plan_deadline(who);
         let hop_us = self.dice.between(1, 15);
         let Some(process) = self.process(who) else { return };
         if !process.inbox.is_empty() {
@@ -128,16 +146,41 @@ impl World {
         }
     }
 
+    /// The replica wants a tick at some time.
+    fn plan_deadline(&mut self, who: Who) {
+        let clock = self.machines[who.server].clock;
+        let Some(process) = self.process(who) else { return };
+        let Engine::Member(replica) = &process.engine else { return };
+        let wanted_us = replica.deadline_ms().map(|due_ms| clock.world_us(due_ms));
+        if let Some(at_us) = wanted_us
+            && process.deadline_us != wanted_us
+        {
+            process.deadline_us = wanted_us;
+            self.queue.push_at(at_us, Event::Deadline(who, at_us));
+        }
+    }
+
+    pub(super) fn deadline_turn(&mut self, who: Who, at_us: u64) {
+        let Some(process) = self.process(who) else { return };
+        if process.deadline_us == Some(at_us) {
+            process.deadline_us = None;
+            self.tell_core(who, Message::Tick);
+        }
+    }
+
     pub(super) fn apply_turn(&mut self, who: Who) {
         let now = self.server_now(who.server);
         let Some(process) = self.process(who) else { return };
         process.apply_scheduled = false;
         let mut effects = Vec::new();
-        let progress = process.core.apply(now, &mut process.shared, &mut effects);
-        let zxid = process.shared.tree.last_processed_zxid();
-        let committed = self.lineage.commit(zxid);
-        self.note(committed);
-        self.carry_core(who, effects);
+        let progress = process.engine.apply(now, &mut process.shared, &mut effects);
+        if process.applies_committed() {
+            let zxid = process.shared.tree.last_processed_zxid();
+            let committed = self.lineage.commit(zxid);
+            self.note(committed);
+        }
+        self.carry(who, effects);
+        self.plan_deadline(who);
         if progress == ApplyProgress::More {
             self.schedule_apply(who);
         }
@@ -152,46 +195,125 @@ impl World {
         }
     }
 
-    fn carry_core(&mut self, who: Who, effects: Vec<CoreEffect>) {
+    fn carry(&mut self, who: Who, effects: Vec<ReplicaEffect>) {
         for effect in effects {
             let Some(process) = self.process(who) else { return };
             if !process.lives_on() {
                 return;
             }
             match effect {
-                CoreEffect::Append(segment) => {
-                    for (zxid, bytes) in segment.records() {
-                        let Some(process) = self.process(who) else { return };
-                        let previous = std::mem::replace(&mut process.last_appended, zxid);
-                        let appended = self.lineage.append(previous, zxid, bytes);
-                        self.note(appended);
-                    }
-                    self.command(who, Command::Append(segment));
+                ReplicaEffect::Core(effect) => self.carry_core(who, effect),
+                ReplicaEffect::Link(effect) => self.carry_link(who, effect),
+                ReplicaEffect::QuorumDial { dial, addresses } => {
+                    self.dial_leader(who, dial, &addresses);
                 }
-                CoreEffect::Roll => self.command(who, Command::Roll),
-                CoreEffect::Apply => self.schedule_apply(who),
-                CoreEffect::Deliver(batch) => {
-                    let shard = batch.shard().index();
-                    process.shards[shard].deliveries.push_back(batch);
-                    self.wake_shard(who, shard);
+                ReplicaEffect::QuorumSend { connection, item } => {
+                    self.quorum_send(who, connection, item);
                 }
-                CoreEffect::Wake(shard) => self.wake_shard(who, shard.index()),
-                CoreEffect::BeginSnapshot => {
-                    let hop_us = self.hop_us();
-                    self.queue.push(hop_us, Event::Snapshot(who));
+                ReplicaEffect::QuorumClose(connection) => self.quorum_close(who, connection),
+                ReplicaEffect::QuorumPause(connection) => {
+                    self.quorum_pause(who, connection, true);
                 }
-                CoreEffect::SessionsExpired(sessions) => self.sessions_expired(who, &sessions),
-                CoreEffect::DigestMismatch(zxid) => {
-                    self.fail("digest", format!("server {} differs at {zxid}", who.server));
+                ReplicaEffect::QuorumResume(connection) => {
+                    self.quorum_pause(who, connection, false);
                 }
-                CoreEffect::QuotaExceeded(_) => {}
-                CoreEffect::Halted(HaltReason::DiskFailed) => self.exit(who),
-                other => self.fail("core", format!("a lone server's core asks for {other:?}")),
+                ReplicaEffect::Storage(command) => self.command(who, command),
+                ReplicaEffect::State(_) | ReplicaEffect::Membership(_) => {}
+                ReplicaEffect::Event(event) => self.member_event(who, event),
+                ReplicaEffect::Ended(EndReason::DiskFailed) => {
+                    self.exit(who);
+                    return;
+                }
+                ReplicaEffect::Ended(reason) => {
+                    self.fail("end", format!("server {} ends: {reason:?}", who.server));
+                }
             }
         }
     }
 
-    fn command(&mut self, who: Who, command: Command) {
+    fn carry_core(&mut self, who: Who, effect: CoreEffect) {
+        let Some(process) = self.process(who) else { return };
+        match effect {
+            CoreEffect::Append(segment) => self.command(who, StorageCommand::Append(segment)),
+            CoreEffect::Roll => self.command(who, StorageCommand::Roll),
+            CoreEffect::Apply => self.schedule_apply(who),
+            CoreEffect::Deliver(batch) => {
+                let shard = batch.shard().index();
+                process.shards[shard].deliveries.push_back(batch);
+                self.wake_shard(who, shard);
+            }
+            CoreEffect::Wake(shard) => self.wake_shard(who, shard.index()),
+            CoreEffect::BeginSnapshot => {
+                let hop_us = self.hop_us();
+                self.queue.push(hop_us, Event::Snapshot(who, 0));
+            }
+            CoreEffect::SessionsExpired(sessions) => self.sessions_expired(who, &sessions),
+            CoreEffect::DigestMismatch(zxid) => {
+                self.fail("digest", format!("server {} differs at {zxid}", who.server));
+            }
+            CoreEffect::QuotaExceeded(_) => {}
+            CoreEffect::Halted(HaltReason::DiskFailed) => self.exit(who),
+            other => self.fail("core", format!("a driver is asked for {other:?}")),
+        }
+    }
+
+    fn member_event(&mut self, who: Who, event: MemberEvent) {
+        let now_ms = self.server_now(who.server).monotonic_ms();
+        if self.setup.is_loud {
+            crate::say(&format!("server {}: {event:?}", who.server));
+        }
+        let Some(process) = self.process(who) else { return };
+        match event {
+            MemberEvent::Established { epoch } => {
+                process.serves_since_ms = now_ms;
+                let last = process.last_appended;
+                self.report.epochs += 1;
+                let begun = self.lineage.begin_epoch(epoch as u32, last);
+                self.note(begun);
+            }
+            MemberEvent::Diverged { zxid, response } => {
+                let what = format!("server {} differs at {zxid}: {response:?}", who.server);
+                self.fail("digest", what);
+            }
+            MemberEvent::RoleEnded(reason) => {
+                *self.report.endings.entry(reason.into()).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// What becomes of the log where a command is carried out.
+    fn follow_log(&mut self, who: Who, command: &StorageCommand) {
+        let Some(process) = self.process(who) else { return };
+        match command {
+            StorageCommand::Append(segment) => {
+                for (zxid, bytes) in segment.records() {
+                    let Some(process) = self.process(who) else { return };
+                    let previous = std::mem::replace(&mut process.last_appended, zxid);
+                    let appended = self.lineage.append(previous, zxid, bytes);
+                    self.note(appended);
+                }
+            }
+            StorageCommand::Truncate(zxid) => {
+                process.last_appended = *zxid;
+                self.report.truncations += 1;
+            }
+            StorageCommand::BeginInstall(zxid) => {
+                process.before_install = Some(process.last_appended);
+                process.last_appended = *zxid;
+                self.report.installs += 1;
+            }
+            StorageCommand::Settle => process.before_install = None,
+            StorageCommand::AbortInstall => {
+                let before = process.before_install.take();
+                process.last_appended = before.unwrap_or(process.last_appended);
+            }
+            _ => {}
+        }
+    }
+
+    fn command(&mut self, who: Who, command: StorageCommand) {
+        self.follow_log(who, &command);
         let Some(process) = self.process(who) else { return };
         if process.storage.push(command) {
             self.start_disk(who);
@@ -209,18 +331,44 @@ impl World {
 
     pub(super) fn disk_turn(&mut self, who: Who) {
         let Some(process) = self.process(who) else { return };
-        if !process.storage.has_room() {
+        let has_room = process.storage.has_room();
+        let said_full = std::mem::replace(&mut process.storage.said_full, !has_room);
+        if said_full == has_room {
+            let report = if has_room { StorageReport::Room } else { StorageReport::Full };
+            self.tell_core(who, Message::Storage(report));
+        }
+        if !has_room {
             self.queue.push(200_000, Event::Disk(who));
             return;
         }
+        let Some(process) = self.process(who) else { return };
         match process.storage.finish() {
-            Ok(reports) => {
-                for Report::Durable(zxid) in reports {
-                    self.tell_core(who, Message::Core(CoreInput::Durable(zxid)));
+            Ok(done) => {
+                for done in done {
+                    self.disk_done(who, done);
                 }
                 self.start_disk(who);
             }
             Err(error) => self.disk_failed(who, &error),
+        }
+    }
+
+    fn disk_done(&mut self, who: Who, done: Done) {
+        match done {
+            Done::Report(report) => {
+                if let StorageReport::EpochWritten(kind) = &report {
+                    self.epoch_written(who.server, *kind);
+                }
+                self.tell_core(who, Message::Storage(report));
+            }
+            Done::Tree(tree) => {
+                let Some(process) = self.process(who) else { return };
+                let gave_up = process.snapshot.take().is_some();
+                process.shared.replace_tree(*tree);
+                if gave_up {
+                    self.tell_core(who, Message::Core(CoreInput::SnapshotEnded));
+                }
+            }
         }
     }
 
@@ -229,7 +377,7 @@ impl World {
         if self.setup.is_loud {
             crate::say(&format!("server {}: {error}", who.server));
         }
-        self.tell_core(who, Message::Core(CoreInput::DiskFailed));
+        self.tell_core(who, Message::Storage(StorageReport::Failed));
     }
 
     /// The process ends itself.
@@ -238,27 +386,30 @@ impl World {
         self.start_later(who.server);
     }
 
-    pub(super) fn snapshot_turn(&mut self, who: Who) {
+    pub(super) fn snapshot_turn(&mut self, who: Who, number: u64) {
         let (slice_len, pause_us) = (self.plan.snapshot_slice, self.dice.between(50, 2000));
         let Some(process) = self.process(who) else { return };
         let tree = &mut process.shared.tree;
-        let Some(mut job) = process.snapshot.take() else {
+        if number == 0 {
             let start = tree.begin_snapshot();
+            process.snapshots += 1;
+            let number = process.snapshots;
             match process.storage.store.snapshot_writer(start.zxid) {
                 Ok(writer) => {
-                    process.snapshot = Some(SnapshotJob { writer, start });
-                    self.queue.push(pause_us, Event::Snapshot(who));
+                    process.snapshot = Some(SnapshotJob { writer, start, number });
+                    self.queue.push(pause_us, Event::Snapshot(who, number));
                 }
                 Err(_) => self.snapshot_ended(who, false),
             }
             return;
-        };
+        }
+        let Some(mut job) = process.snapshot.take_if(|job| job.number == number) else { return };
         let mut slice = Vec::new();
         let progress = tree.continue_snapshot(slice_len, &mut slice);
         let written = job.writer.write(&slice);
         if progress == SnapshotProgress::Running && written.is_ok() {
             process.snapshot = Some(job);
-            self.queue.push(pause_us, Event::Snapshot(who));
+            self.queue.push(pause_us, Event::Snapshot(who, number));
             return;
         }
         let done = written.and_then(|()| finish_snapshot(job.writer, job.start)).is_ok();

@@ -48,6 +48,9 @@ impl World {
                 (Packet::Reset, Some(key)) => self.drop_socket(who, key, Packet::Reset),
                 _ => {}
             },
+            End::Peer { who, port, link } => {
+                self.peer_packet(net, 1 - from, (who, port, link), packet);
+            }
         }
     }
 

@@ -1,0 +1,403 @@
+//! Connections between servers: elections, and between leader and learners.
+
+use std::collections::VecDeque;
+
+use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_store::{History, SnapshotBody};
+use rookeeper_zab::links::{ConnectionId, LinksEffect, LinksInput};
+use rookeeper_zab::membership::Address;
+use rookeeper_zab::{Outgoing, wire};
+
+use super::process::{Message, Process, machine_of};
+use super::{End, Event, Who, World};
+use crate::network::{NetId, Packet};
+use crate::recovery::write_snapshot;
+
+/// Which of a server's ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// Notifications of elections.
+    Election,
+    /// Between leader and learner.
+    Quorum,
+}
+
+/// What one side of a connection between servers knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// It dials this peer.
+    DialsPeer(ServerId),
+    /// It dials the leader, with this number.
+    DialsLeader(u64),
+    /// Nobody has taken it yet.
+    Knocks,
+    /// It is open.
+    Open(ConnectionId),
+}
+
+/// What is read from disk for a learner.
+enum Reading {
+    Body(Box<SnapshotBody>, Zxid),
+    History(Box<History>),
+}
+
+/// A connection to another server.
+pub struct PeerSocket {
+    net: NetId,
+    side: usize,
+    port: Port,
+    is_paused: bool,
+    /// Messages that wait until it is read again.
+    held: VecDeque<Message>,
+    /// What is to be written.
+    queue: VecDeque<Outgoing>,
+    reading: Option<Reading>,
+    is_writing: bool,
+    is_finishing: bool,
+}
+
+/// A dial that nobody answers fails after so long, in microseconds.
+const DIAL_US: u64 = 3_000_000;
+/// Bytes of one piece that is read from disk.
+const PIECE_LEN: usize = 3000;
+/// Bytes on their way above which a connection to a learner is closed.
+const UNSENT_MAX: usize = 4 << 20;
+
+impl World {
+    /// Connects to a server.
+    fn dial(&mut self, who: Who, port: Port, link: Link, addresses: &[Address]) {
+        let now_us = self.queue.now_us();
+        let servers = self.machines.len();
+        let Some(to) = addresses.iter().find_map(machine_of).filter(|to| *to < servers) else {
+            self.dial_failed(who, link);
+            return;
+        };
+        let ends = [
+            End::Peer { who, port, link },
+            End::Peer { who: Who { server: to, generation: 0 }, port, link: Link::Knocks },
+        ];
+        let (net, arrival) = self.network.open(now_us, ends, [who.server, to]);
+        self.schedule_arrival(arrival);
+        self.queue.push(DIAL_US, Event::DialTimeout(who, net));
+    }
+
+    fn dial_failed(&mut self, who: Who, link: Link) {
+        let message = match link {
+            Link::DialsPeer(peer) => Message::Link(LinksInput::DialFailed(peer)),
+            Link::DialsLeader(dial) => Message::QuorumDialFailed(dial),
+            Link::Knocks | Link::Open(_) => return,
+        };
+        self.tell_core(who, message);
+    }
+
+    pub(super) fn dial_timeout(&mut self, who: Who, net: NetId) {
+        let Some(End::Peer { link, .. }) = self.network.end(net, 0).copied() else { return };
+        if self.process(who).is_none() || !self.network.is_open(net, 0) {
+            return;
+        }
+        if matches!(link, Link::DialsPeer(_) | Link::DialsLeader(_)) {
+            self.network.vanish(net, 0);
+            self.dial_failed(who, link);
+        }
+    }
+
+    /// A packet arrives at a server from another one.
+    pub(super) fn peer_packet(
+        &mut self,
+        net: NetId,
+        side: usize,
+        (who, port, link): (Who, Port, Link),
+        packet: Packet,
+    ) {
+        match (packet, link) {
+            (Packet::Open, Link::Knocks) => self.peer_knocks(who.server, port, net),
+            (Packet::Opened, Link::DialsPeer(_) | Link::DialsLeader(_)) => {
+                let Some(connection) = self.open_peer(who, net, side, port) else { return };
+                let message = match link {
+                    Link::DialsPeer(peer) => Message::Link(LinksInput::Dialled { peer, connection }),
+                    Link::DialsLeader(dial) => Message::QuorumDialled(dial, connection),
+                    Link::Knocks | Link::Open(_) => return,
+                };
+                self.tell_core(who, message);
+            }
+            (Packet::Bytes(bytes), Link::Open(connection)) => {
+                let message = match port {
+                    Port::Election => Message::LinkReceived(connection, bytes),
+                    Port::Quorum => Message::QuorumReceived(connection, bytes),
+                };
+                self.peer_message(who, connection, message);
+            }
+            (Packet::End | Packet::Reset, Link::Open(connection)) => {
+                let message = match port {
+                    Port::Election => Message::Link(LinksInput::Closed(connection)),
+                    Port::Quorum => Message::QuorumClosed(connection),
+                };
+                self.network.vanish(net, side);
+                self.peer_message(who, connection, message);
+            }
+            (Packet::End | Packet::Reset, link) => {
+                self.network.vanish(net, side);
+                self.dial_failed(who, link);
+            }
+            _ => {}
+        }
+    }
+
+    fn peer_message(&mut self, who: Who, connection: ConnectionId, message: Message) {
+        let Some(process) = self.process(who) else { return };
+        let Some(peer) = process.peers.get_mut(&connection) else { return };
+        if peer.is_finishing {
+            return;
+        }
+        if peer.is_paused {
+            peer.held.push_back(message);
+            return;
+        }
+        self.tell_core(who, message);
+    }
+
+    fn peer_knocks(&mut self, server: usize, port: Port, net: NetId) {
+        let now_us = self.queue.now_us();
+        let machine = &self.machines[server];
+        if !machine.has_power {
+            self.network.vanish(net, 1);
+            return;
+        }
+        let Some(process) = &machine.process else {
+            let arrival = self.network.close(now_us, net, 1, Packet::Reset);
+            self.schedule_arrival(arrival);
+            return;
+        };
+        let who = Who { server, generation: process.generation };
+        let Some(connection) = self.open_peer(who, net, 1, port) else { return };
+        let arrival = self.network.send(now_us, net, 1, Packet::Opened);
+        self.schedule_arrival(arrival);
+        let message = match port {
+            Port::Election => Message::Link(LinksInput::Accepted(connection)),
+            Port::Quorum => Message::QuorumAccepted(connection),
+        };
+        self.tell_core(who, message);
+    }
+
+    fn open_peer(&mut self, who: Who, net: NetId, side: usize, port: Port) -> Option<ConnectionId> {
+        let process = self.process(who)?;
+        let connection = process.next_peer();
+        let socket = PeerSocket {
+            net,
+            side,
+            port,
+            is_paused: false,
+            held: VecDeque::new(),
+            queue: VecDeque::new(),
+            reading: None,
+            is_writing: false,
+            is_finishing: false,
+        };
+        process.peers.insert(connection, socket);
+        let link = Link::Open(connection);
+        self.network.set_end(net, side, End::Peer { who, port, link });
+        Some(connection)
+    }
+
+    /// What the election asks of its connections.
+    pub(super) fn carry_link(&mut self, who: Who, effect: LinksEffect) {
+        let now_us = self.queue.now_us();
+        match effect {
+            LinksEffect::Dial { peer, addresses } => {
+                self.dial(who, Port::Election, Link::DialsPeer(peer), &addresses);
+            }
+            LinksEffect::Write { connection, bytes } => {
+                let Some(process) = self.process(who) else { return };
+                let Some(peer) = process.peers.get(&connection) else { return };
+                let (net, side) = (peer.net, peer.side);
+                let arrival = self.network.send(now_us, net, side, Packet::Bytes(bytes));
+                self.schedule_arrival(arrival);
+                self.tell_core(who, Message::Link(LinksInput::Written(connection)));
+            }
+            LinksEffect::Finish(connection) | LinksEffect::Close(connection, _) => {
+                self.close_peer(who, connection);
+            }
+            LinksEffect::Deliver { .. } | LinksEffect::PeerUp(_) | LinksEffect::PeerDown(_) => {
+                self.fail("driver", "an effect of the links that is not for drivers");
+            }
+        }
+    }
+
+    fn close_peer(&mut self, who: Who, connection: ConnectionId) {
+        let now_us = self.queue.now_us();
+        let Some(process) = self.process(who) else { return };
+        let Some(peer) = process.peers.remove(&connection) else { return };
+        let arrival = self.network.close(now_us, peer.net, peer.side, Packet::End);
+        self.schedule_arrival(arrival);
+    }
+
+    pub(super) fn dial_leader(&mut self, who: Who, dial: u64, addresses: &[Address]) {
+        self.dial(who, Port::Quorum, Link::DialsLeader(dial), addresses);
+    }
+
+    pub(super) fn quorum_send(&mut self, who: Who, connection: ConnectionId, item: Outgoing) {
+        let Some(process) = self.process(who) else { return };
+        let Some(peer) = process.peers.get_mut(&connection) else { return };
+        peer.queue.push_back(item);
+        self.write_soon(who, connection, 0);
+    }
+
+    pub(super) fn quorum_close(&mut self, who: Who, connection: ConnectionId) {
+        let Some(process) = self.process(who) else { return };
+        let Some(peer) = process.peers.get_mut(&connection) else { return };
+        peer.is_finishing = true;
+        self.write_soon(who, connection, 0);
+    }
+
+    pub(super) fn quorum_pause(&mut self, who: Who, connection: ConnectionId, is_paused: bool) {
+        let Some(process) = self.process(who) else { return };
+        let Some(peer) = process.peers.get_mut(&connection) else { return };
+        peer.is_paused = is_paused;
+        if !is_paused {
+            for message in std::mem::take(&mut peer.held) {
+                self.tell_core(who, message);
+            }
+        }
+    }
+
+    fn write_soon(&mut self, who: Who, connection: ConnectionId, after_us: u64) {
+        let hop_us = after_us + self.dice.between(1, 10);
+        let Some(process) = self.process(who) else { return };
+        let Some(peer) = process.peers.get_mut(&connection) else { return };
+        if !peer.is_writing {
+            peer.is_writing = true;
+            self.queue.push(hop_us, Event::PeerWrite(who, connection));
+        }
+    }
+
+    /// The writer of a connection to another server has its turn.
+    pub(super) fn peer_write_turn(&mut self, who: Who, connection: ConnectionId) {
+        let now_us = self.queue.now_us();
+        let Some(process) = self.process(who) else { return };
+        let Some(mut peer) = process.peers.remove(&connection) else { return };
+        peer.is_writing = false;
+        let mut bytes = Vec::new();
+        let piece = next_piece(process, &mut peer, &mut bytes);
+        let (net, side, port) = (peer.net, peer.side, peer.port);
+        let is_empty = peer.queue.is_empty() && peer.reading.is_none();
+        let is_finished = peer.is_finishing && (is_empty || piece.is_err());
+        process.peers.insert(connection, peer);
+        if !bytes.is_empty() {
+            let arrival = self.network.send(now_us, net, side, Packet::Bytes(bytes));
+            self.schedule_arrival(arrival);
+        }
+        match piece {
+            Ok(true) => self.tell_core(who, Message::QuorumWritten(connection)),
+            Ok(false) => {}
+            Err(Failed) => {
+                self.tell_core(who, Message::HistoryFailed(connection));
+                self.close_peer(who, connection);
+                self.tell_core(who, Message::QuorumClosed(connection));
+                return;
+            }
+        }
+        if is_finished {
+            self.close_peer(who, connection);
+        } else if !is_empty {
+            let pause_us = self.dice.between(20, 2000);
+            self.write_soon(who, connection, pause_us);
+        }
+        if port == Port::Quorum && self.network.in_flight(net, side) > UNSENT_MAX {
+            self.close_peer(who, connection);
+            self.tell_core(who, Message::QuorumClosed(connection));
+        }
+    }
+}
+
+/// The disk could not give what a learner needs.
+struct Failed;
+
+/// Puts what comes next into `bytes`; whether it came from the disk.
+fn next_piece(
+    process: &mut Process,
+    peer: &mut PeerSocket,
+    bytes: &mut Vec<u8>,
+) -> Result<bool, Failed> {
+    if let Some(reading) = peer.reading.take() {
+        return read_on(process, peer, reading, bytes).map(|()| true);
+    }
+    while bytes.len() < 64 << 10 {
+        match peer.queue.pop_front() {
+            Some(Outgoing::Bytes(more)) => bytes.extend_from_slice(&more),
+            Some(Outgoing::Records { segment, range, kind }) => {
+                wire::encode_records(&segment, range, kind, bytes);
+            }
+            Some(item) if !bytes.is_empty() => {
+                peer.queue.push_front(item);
+                break;
+            }
+            Some(Outgoing::History { after, through }) => {
+                let store = &process.storage.store;
+                let history = store.history(after, through).map_err(|_| Failed)?;
+                return read_on(process, peer, Reading::History(Box::new(history)), bytes)
+                    .map(|()| true);
+            }
+            Some(Outgoing::Snapshot { base, through }) => {
+                let body = snapshot(process, base, through)?;
+                wire::snapshot_begin(body.zxid(), bytes);
+                peer.reading = Some(Reading::Body(Box::new(body), through));
+                return Ok(true);
+            }
+            None => break,
+        }
+    }
+    Ok(false)
+}
+
+/// A snapshot that will do; where there is none, one is taken now.
+fn snapshot(process: &mut Process, base: Zxid, through: Zxid) -> Result<SnapshotBody, Failed> {
+    for is_last in [false, true] {
+        let found = process.storage.store.exact_snapshot(base).map_err(|_| Failed)?;
+        let will_do = |body: &SnapshotBody| body.zxid() <= through || body.zxid().counter() == 0;
+        if let Some(body) = found.filter(will_do) {
+            return Ok(body);
+        }
+        if is_last || process.snapshot.is_some() {
+            break;
+        }
+        let store = process.storage.store.clone();
+        write_snapshot(&store, &mut process.shared.tree).map_err(|_| Failed)?;
+    }
+    Err(Failed)
+}
+
+fn read_on(
+    process: &mut Process,
+    peer: &mut PeerSocket,
+    reading: Reading,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Failed> {
+    match reading {
+        Reading::Body(mut body, through) => {
+            let mut piece = vec![0; PIECE_LEN];
+            let len = body.read(&mut piece).map_err(|_| Failed)?;
+            bytes.extend_from_slice(&piece[..len]);
+            if len > 0 {
+                peer.reading = Some(Reading::Body(body, through));
+                return Ok(());
+            }
+            wire::snapshot_end(bytes);
+            if body.zxid() < through {
+                let store = &process.storage.store;
+                let history = store.history(body.zxid(), through).map_err(|_| Failed)?;
+                peer.reading = Some(Reading::History(Box::new(history)));
+            }
+            Ok(())
+        }
+        Reading::History(mut history) => {
+            while bytes.len() < PIECE_LEN {
+                match history.advance().map_err(|_| Failed)? {
+                    Some((zxid, txn)) => wire::history_record(zxid, txn, bytes),
+                    None => return Ok(()),
+                }
+            }
+            peer.reading = Some(Reading::History(history));
+            Ok(())
+        }
+    }
+}
