@@ -285,6 +285,8 @@ impl Replica {
             }
             ReplicaInput::HistoryFailed(connection) => {
                 if self.connections.contains(&connection) {
+                    // What was purged is not proven any more, in later leaderships neither.
+                    self.history.forget_through(self.history.last());
                     self.step_leader(LeaderInput::HistoryFailed(connection), context);
                     self.step_master(ObserverMasterInput::HistoryFailed(connection), context);
                 }

@@ -6,6 +6,7 @@ use rookeeper_store::{EpochFile, Store};
 use rookeeper_tree::Tree;
 use rookeeper_zab::EpochKind;
 
+use super::process::Engine;
 use super::{Event, PEACE_US, Who, World};
 use crate::checks::{Fault, judge};
 use crate::model::Model;
@@ -77,7 +78,23 @@ impl World {
             .filter(|(_, client)| !client.is_quiet())
             .map(|(at, client)| format!("client {at}: {:?}", client.standing()))
             .collect();
-        format!("the world does not come to rest: {}", waiting.join(", "))
+        let mut text = format!("no rest at {}; {}", self.lineage.tip(), waiting.join(", "));
+        for (server, machine) in self.machines.iter().enumerate() {
+            let Some(process) = &machine.process else {
+                text.push_str(&format!("; server {server} is down"));
+                continue;
+            };
+            let zxid = process.shared.tree.last_processed_zxid();
+            let inbox = process.inbox.len();
+            let busy = process.storage.is_busy();
+            text.push_str(&format!("; server {server} at {zxid}, inbox {inbox}, disk {busy}"));
+            if let Engine::Member(replica) = &process.engine {
+                let report = replica.report();
+                let (state, serving, leader) = (report.state, report.serving, report.leader);
+                text.push_str(&format!(", {state:?} {serving} of {leader:?}"));
+            }
+        }
+        text
     }
 
     /// What would be left if the power went out everywhere now.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use rookeeper_jute::{ServerId, Zxid};
-use rookeeper_store::{History, SnapshotBody};
+use rookeeper_store::{History, SnapshotBody, StoreError};
 use rookeeper_zab::links::{ConnectionId, LinksEffect, LinksInput};
 use rookeeper_zab::membership::Address;
 use rookeeper_zab::{Outgoing, wire};
@@ -289,7 +289,10 @@ impl World {
         match piece {
             Ok(true) => self.tell_core(who, Message::QuorumWritten(connection)),
             Ok(false) => {}
-            Err(Failed) => {
+            Err(Failed(reason)) => {
+                if self.setup.is_loud {
+                    crate::say(&format!("server {}: no history: {reason}", who.server));
+                }
                 self.tell_core(who, Message::HistoryFailed(connection));
                 self.close_peer(who, connection);
                 self.tell_core(who, Message::QuorumClosed(connection));
@@ -309,8 +312,14 @@ impl World {
     }
 }
 
-/// The disk could not give what a learner needs.
-struct Failed;
+/// The disk could not give what a learner needs: why.
+struct Failed(String);
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Failed(error.to_string())
+    }
+}
 
 /// Puts what comes next into `bytes`; whether it came from the disk.
 fn next_piece(
@@ -333,7 +342,7 @@ fn next_piece(
             }
             Some(Outgoing::History { after, through }) => {
                 let store = &process.storage.store;
-                let history = store.history(after, through).map_err(|_| Failed)?;
+                let history = store.history(after, through)?;
                 return read_on(process, peer, Reading::History(Box::new(history)), bytes)
                     .map(|()| true);
             }
@@ -352,7 +361,7 @@ fn next_piece(
 /// A snapshot that will do; where there is none, one is taken now.
 fn snapshot(process: &mut Process, base: Zxid, through: Zxid) -> Result<SnapshotBody, Failed> {
     for is_last in [false, true] {
-        let found = process.storage.store.exact_snapshot(base).map_err(|_| Failed)?;
+        let found = process.storage.store.exact_snapshot(base)?;
         let will_do = |body: &SnapshotBody| body.zxid() <= through || body.zxid().counter() == 0;
         if let Some(body) = found.filter(will_do) {
             return Ok(body);
@@ -361,9 +370,9 @@ fn snapshot(process: &mut Process, base: Zxid, through: Zxid) -> Result<Snapshot
             break;
         }
         let store = process.storage.store.clone();
-        write_snapshot(&store, &mut process.shared.tree).map_err(|_| Failed)?;
+        write_snapshot(&store, &mut process.shared.tree)?;
     }
-    Err(Failed)
+    Err(Failed(format!("no snapshot between {base} and {through}")))
 }
 
 fn read_on(
@@ -375,7 +384,7 @@ fn read_on(
     match reading {
         Reading::Body(mut body, through) => {
             let mut piece = vec![0; PIECE_LEN];
-            let len = body.read(&mut piece).map_err(|_| Failed)?;
+            let len = body.read(&mut piece)?;
             bytes.extend_from_slice(&piece[..len]);
             if len > 0 {
                 peer.reading = Some(Reading::Body(body, through));
@@ -384,14 +393,14 @@ fn read_on(
             wire::snapshot_end(bytes);
             if body.zxid() < through {
                 let store = &process.storage.store;
-                let history = store.history(body.zxid(), through).map_err(|_| Failed)?;
+                let history = store.history(body.zxid(), through)?;
                 peer.reading = Some(Reading::History(Box::new(history)));
             }
             Ok(())
         }
         Reading::History(mut history) => {
             while bytes.len() < PIECE_LEN {
-                match history.advance().map_err(|_| Failed)? {
+                match history.advance()? {
                     Some((zxid, txn)) => wire::history_record(zxid, txn, bytes),
                     None => return Ok(()),
                 }
