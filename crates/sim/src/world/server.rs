@@ -284,6 +284,16 @@ impl World {
 
     /// What becomes of the log where a command is carried out.
     fn follow_log(&mut self, who: Who, command: &StorageCommand) {
+        if self.setup.is_loud {
+            let line = match command {
+                StorageCommand::Append(segment) => {
+                    format!("Append {} to {}", segment.first_zxid(), segment.last_zxid())
+                }
+                StorageCommand::InstallBytes(bytes) => format!("InstallBytes {}", bytes.len()),
+                other => format!("{other:?}"),
+            };
+            crate::say(&format!("server {}: {line}", who.server));
+        }
         let Some(process) = self.process(who) else { return };
         match command {
             StorageCommand::Append(segment) => {
