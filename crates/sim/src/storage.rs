@@ -115,11 +115,7 @@ impl Storage {
         Ok(())
     }
 
-    fn single(
-        &mut self,
-        command: StorageCommand,
-        done: &mut Vec<Done>,
-    ) -> Result<(), StoreError> {
+    fn single(&mut self, command: StorageCommand, done: &mut Vec<Done>) -> Result<(), StoreError> {
         match command {
             StorageCommand::Append(_) => unreachable!("transactions are appended together"),
             StorageCommand::Roll => {

@@ -114,7 +114,9 @@ impl World {
             (Packet::Opened, Link::DialsPeer(_) | Link::DialsLeader(_)) => {
                 let Some(connection) = self.open_peer(who, net, side, port) else { return };
                 let message = match link {
-                    Link::DialsPeer(peer) => Message::Link(LinksInput::Dialled { peer, connection }),
+                    Link::DialsPeer(peer) => {
+                        Message::Link(LinksInput::Dialled { peer, connection })
+                    }
                     Link::DialsLeader(dial) => Message::QuorumDialled(dial, connection),
                     Link::Knocks | Link::Open(_) => return,
                 };

@@ -1,6 +1,8 @@
 //! What the threads of a server do when it is their turn. Between two turns anything may happen to
 //! anybody else: the turns are the holds of the lock.
 
+use rookeeper_jute::Decode;
+use rookeeper_jute::txn::TxnHeader;
 use rookeeper_replica::{
     ApplyProgress, ConnectionKey, CoreEffect, CoreInput, EndReason, HaltReason, MemberEvent, Now,
     ReplicaEffect, ShardEffect, ShardEffects, StorageCommand, StorageReport, TICK_INTERVAL_MS,
@@ -83,9 +85,8 @@ impl World {
         let members = self.machines.len();
         let mut effects = Vec::new();
         let plan = &self.plan;
-        let process = Process::new(
-            plan, server, members, generation, now, seed, &disk, opened, &mut effects,
-        );
+        let process =
+            Process::new(plan, server, members, generation, now, seed, &disk, opened, &mut effects);
         let process = match process {
             Ok(process) => process,
             Err(error) => {
@@ -287,7 +288,13 @@ impl World {
         if self.setup.is_loud {
             let line = match command {
                 StorageCommand::Append(segment) => {
-                    format!("Append {} to {}", segment.first_zxid(), segment.last_zxid())
+                    let header = |txn: &[u8]| TxnHeader::from_bytes(txn).ok();
+                    let headers = segment.records().filter_map(|(_, txn)| header(txn));
+                    let headers = headers.map(|header| {
+                        let TxnHeader { client_id, cxid, zxid, txn_type, .. } = header;
+                        format!(" {zxid} {client_id} {cxid} op {txn_type}")
+                    });
+                    format!("Append{}", headers.collect::<String>())
                 }
                 StorageCommand::InstallBytes(bytes) => format!("InstallBytes {}", bytes.len()),
                 other => format!("{other:?}"),
