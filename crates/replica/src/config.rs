@@ -68,6 +68,11 @@ pub struct CoreConfig {
     pub session_timeout_ms_min: i32,
     /// Longest session timeout granted, in milliseconds (`maxSessionTimeout`, 20 ticks).
     pub session_timeout_ms_max: i32,
+    /// Whether clients may connect to a server that leads (`zookeeper.leaderServes`).
+    pub leader_serves: bool,
+    /// The last counter that an epoch's zxids may have: with it the epoch is used up (Java:
+    /// `Leader.propose` gives up at the one after it). For tests alone it is a smaller one.
+    pub epoch_counter_last: u32,
     /// Seeds whatever is drawn by lot: snapshot thresholds, connections dropped by the throttle.
     pub seed: u64,
     /// How often containers and TTL znodes are looked through, in milliseconds; 0 for never
@@ -115,6 +120,8 @@ impl Default for CoreConfig {
             tick_time_ms: 3000,
             session_timeout_ms_min: 6000,
             session_timeout_ms_max: 60_000,
+            leader_serves: true,
+            epoch_counter_last: u32::MAX - 1,
             seed: 0,
             container_check_interval_ms: 60_000,
             container_max_per_minute: 10_000,

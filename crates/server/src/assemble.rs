@@ -137,6 +137,7 @@ pub(crate) fn core_config(config: &ServerConfig) -> CoreConfig {
         tick_time_ms: config.sessions.tick_time_ms.unsigned_abs(),
         session_timeout_ms_min: config.sessions.timeout_ms_min,
         session_timeout_ms_max: config.sessions.timeout_ms_max,
+        leader_serves: config.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves),
         seed: random_seed(),
         container_check_interval_ms: u64::from(config.tree.container_check_interval_ms),
         container_max_per_minute: u64::from(config.tree.container_max_per_minute),

@@ -18,9 +18,6 @@ use crate::message::{
 use crate::reply;
 use crate::shared::Shared;
 
-/// The last counter that an epoch uses (Java: `Leader.propose` gives up at the one after it).
-const COUNTER_LAST: u32 = u32::MAX - 1;
-
 /// What shards asked for and is not taken up yet, in order.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -311,7 +308,9 @@ impl Core {
         } else if self.building.bytes_len() >= self.config.segment_bytes {
             self.append(effects);
         }
-        if zxid.counter() == COUNTER_LAST && matches!(self.role, CoreRole::Leading { .. }) {
+        if zxid.counter() >= self.config.epoch_counter_last
+            && matches!(self.role, CoreRole::Leading { .. })
+        {
             self.exhausted = true;
             self.append(effects);
             effects.push(CoreEffect::EpochExhausted);

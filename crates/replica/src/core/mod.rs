@@ -230,7 +230,7 @@ impl Core {
             syncs_asked: 0,
             syncs_done: 0,
             role,
-            open: matches!(role, CoreRole::Alone | CoreRole::Leading { .. }),
+            open: opens_at_once(role, &config),
             config,
             access,
             state: State::Serving,
@@ -371,6 +371,15 @@ impl Core {
     fn halt(&mut self, reason: HaltReason, effects: &mut Vec<CoreEffect>) {
         self.state = State::Halted;
         effects.push(CoreEffect::Halted(reason));
+    }
+}
+
+/// Whether clients are let in from the start: a learner is told later.
+fn opens_at_once(role: CoreRole, config: &CoreConfig) -> bool {
+    match role {
+        CoreRole::Alone => true,
+        CoreRole::Leading { .. } => config.leader_serves,
+        CoreRole::Waiting | CoreRole::Learning { .. } => false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_tree::ApplyError;
+use rookeeper_zab::learner::SyncStart;
 use rookeeper_zab::links::{ConnectionId, LinksEffect};
 use rookeeper_zab::membership::{Address, Membership};
 use rookeeper_zab::{EpochKind, Outgoing, Segment};
@@ -135,6 +136,8 @@ pub enum MemberEvent {
         /// The epoch.
         epoch: i64,
     },
+    /// The leader has said how this server gets its history.
+    Synchronises(SyncStart),
     /// A learner has come to this leader.
     LearnerUp {
         /// Who.

@@ -254,6 +254,7 @@ impl Replica {
         if let Part::Learning(learning) = &mut self.part {
             learning.sync = Some(start);
         }
+        context.push(ReplicaEffect::Event(MemberEvent::Synchronises(start)));
         match start {
             SyncStart::Diff => self.start_learning(context),
             SyncStart::Trunc(zxid) => self.store(StorageCommand::Truncate(zxid), context),

@@ -4,7 +4,7 @@ use rookeeper_jute::proto::{
     ConnectRequest, ConnectResponse, CreateRequest, GetDataRequest, ReplyHeader, RequestHeader,
     SyncRequest,
 };
-use rookeeper_jute::{Acl, Decode, Encode, OpCode, Reader, SessionId, Stat, Xid, Zxid};
+use rookeeper_jute::{Acl, Decode, Encode, ErrorCode, OpCode, Reader, SessionId, Stat, Xid, Zxid};
 use rookeeper_replica::{ConnectionKey, Peer};
 
 use super::world::World;
@@ -169,6 +169,14 @@ impl World {
             }
             None => false,
         }
+    }
+
+    /// Creates a znode that may be there from the last attempt; whether it is there now.
+    pub fn create_or_find(&mut self, client: usize, path: &str) -> bool {
+        self.ask_create(client, path, 0);
+        let exists = ErrorCode::NodeExists.to_i32();
+        let reply = self.try_answer(client, 1000);
+        reply.is_some_and(|reply| reply.header.err == 0 || reply.header.err == exists)
     }
 
     /// The data of a znode, as a client reads it.

@@ -8,6 +8,7 @@ use rookeeper_replica::{
     ApplyProgress, CoreConfig, CoreEffect, CoreInput, DeliveryBatch, EndReason, MemberConfig,
     MemberEvent, Now, Replica, ReplicaConfig, ReplicaEffect, ReplicaInput, ServerState, Shard,
     ShardConfig, ShardEffect, ShardEffects, ShardId, Shared, StorageCommand, StorageReport,
+    TICK_INTERVAL_MS,
 };
 use rookeeper_tree::AccessControl;
 use rookeeper_tree::prepare::PrepareConfig;
@@ -62,6 +63,7 @@ pub struct Process {
     pub replica: Replica,
     pub shared: Shared,
     pub shard: Shard,
+    shard_ticked_ms: u64,
     commands: VecDeque<StorageCommand>,
     disk_busy: bool,
     apply: bool,
@@ -197,6 +199,7 @@ impl World {
             replica,
             shared,
             shard: Shard::new(ShardId(0), Arc::new(ShardConfig::default()), access),
+            shard_ticked_ms: 0,
             commands: VecDeque::new(),
             disk_busy: false,
             apply: false,
@@ -324,10 +327,22 @@ impl World {
         match tick {
             Some((at, server)) if at <= by_us && !event_first => {
                 self.now_us = at;
-                self.step(server, ReplicaInput::Tick);
+                self.tick(server);
             }
             _ => self.now_us = by_us,
         }
+    }
+
+    fn tick(&mut self, server: usize) {
+        let now = self.now();
+        let process = self.process(server);
+        if now.monotonic_ms() >= process.shard_ticked_ms + TICK_INTERVAL_MS {
+            process.shard_ticked_ms = now.monotonic_ms();
+            let mut effects = ShardEffects::default();
+            process.shard.tick(now, &mut effects);
+            self.carry_out_shard(server, effects);
+        }
+        self.step(server, ReplicaInput::Tick);
     }
 
     fn happens(&mut self, event: Event) {

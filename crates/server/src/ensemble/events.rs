@@ -1,6 +1,7 @@
 //! What operators read of a member.
 
 use rookeeper_replica::{DivergenceResponse, MemberEvent, ServerState};
+use rookeeper_zab::learner::SyncStart;
 
 use crate::measures::Measures;
 
@@ -29,6 +30,15 @@ pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
         MemberEvent::Established { epoch } => {
             measures.leads();
             tracing::info!(epoch, "leading: a quorum has this server's history");
+        }
+        MemberEvent::Synchronises(SyncStart::Diff) => {
+            tracing::info!("getting a diff from the leader");
+        }
+        MemberEvent::Synchronises(SyncStart::Trunc(zxid)) => {
+            tracing::warn!(%zxid, "cutting the log to get in sync with the leader");
+        }
+        MemberEvent::Synchronises(SyncStart::Snap(zxid)) => {
+            tracing::info!(%zxid, "getting a snapshot from the leader");
         }
         MemberEvent::UpToDate { epoch } => tracing::info!(epoch, "up to date with the leader"),
         MemberEvent::LearnerUp { server, observer } => {
