@@ -175,19 +175,23 @@ fn traces(sync: Sync, learner: usize) -> (&'static str, String) {
     let id = learner + 1;
     match sync {
         Sync::Diff => ("Getting a diff from the leader", format!("for peer sid: {id}")),
-        Sync::Trunc => ("Truncating log to get in sync with the leader", "Sending TRUNC".into()),
+        Sync::Trunc => ("Truncating log to get in sync with the leader", String::new()),
         Sync::Snap => ("Getting a snapshot from leader", "Sending snapshot last zxid".into()),
     }
 }
 
-/// Whether the member was synchronised in that way at its last start, as far as a Java log on
-/// either side tells; `None` where both are ours.
+/// Whether the member was synchronised in that way at its last start, as far as the learner's log
+/// or a Java leader's tells; `None` where neither does.
 pub fn was_synchronised(ensemble: &Ensemble, learner: usize, sync: Sync) -> Option<bool> {
     let leader = ensemble.leader().expect("an ensemble that serves has a leader");
     let (of_learner, of_leader) = traces(sync, learner);
     let member = &ensemble.members[learner];
+    let log = member.log_of_this_run();
     if member.program.is_java() {
-        return Some(member.log_of_this_run().contains(of_learner));
+        return Some(log.contains(of_learner));
+    }
+    if sync == Sync::Trunc {
+        return Some(log.contains("never committed is cut off"));
     }
     let member = &ensemble.members[leader];
     member.program.is_java().then(|| member.log_of_this_run().contains(&of_leader))
@@ -217,7 +221,13 @@ pub fn diff(plan: &Plan) {
 /// disk that may not be used, then with an empty disk: all znodes are sent, under load.
 pub fn snap(plan: &Plan) {
     let plan = &plan.clone().property("zookeeper.snapshotSizeFactor=-1");
-    let (mut ensemble, learner) = (start("snap", plan), learner(plan));
+    let mut ensemble = Ensemble::prepare("snap", plan.clone());
+    for member in ensemble.members.iter_mut().filter(|member| !member.program.is_java()) {
+        // Ours proves which history its disk holds, and would use it however long it is.
+        member.properties.push("zookeeper.forceSnapshotSync=true".to_owned());
+    }
+    ensemble.start_led_by(first_leader(plan));
+    let learner = learner(plan);
     let load = Load::start(&ensemble.addresses(), &amount(plan, true));
     load.wait_writes(100);
     for wiped in [false, true] {
