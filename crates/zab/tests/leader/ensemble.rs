@@ -145,6 +145,8 @@ struct World {
     servers: BTreeMap<i64, Server>,
     ensemble: Ensemble,
     leader: i64,
+    /// Servers whose disks are slow in this term.
+    slow: Vec<i64>,
     /// By connection: its learner, bytes to the leader, bytes to the learner.
     links: BTreeMap<ConnectionId, (i64, VecDeque<u8>, VecDeque<u8>)>,
     next_connection: u64,
@@ -182,6 +184,7 @@ impl World {
             servers: (1..=voters).chain([9]).map(|id| (id, server())).collect(),
             ensemble: Ensemble::new(Arc::new(membership(&words))),
             leader: 0,
+            slow: Vec::new(),
             links: BTreeMap::new(),
             next_connection: 1,
             next_stamp: 1,
@@ -617,6 +620,7 @@ impl World {
         let leads = matches!(self.servers[&self.leader].part, Part::Leads(_));
         match self.dice.roll(if faults { 66 } else { 60 }) {
             0..32 => self.deliver(),
+            32..46 if self.slow.contains(&any) && !self.dice.one_in(12) => {}
             32..46 => self.write(any, false),
             46..52 => self.propose(),
             52..54 => {
@@ -646,7 +650,12 @@ impl World {
         for id in self.servers.keys().copied().collect::<Vec<i64>>() {
             self.down(id);
         }
+        self.slow.clear();
         self.elect(!faults);
+        if faults && self.dice.one_in(2) {
+            let voters = self.servers.len() as u64 - 1;
+            self.slow = vec![self.leader, self.dice.roll(voters) as i64 + 1];
+        }
         for _ in 0..steps {
             self.something(faults);
             if matches!(self.servers[&self.leader].part, Part::Down) {
