@@ -2,22 +2,26 @@
 //!
 //! Only snapshots that were read to their last seal count as valid (ZOOKEEPER-3231: newer ones that
 //! are damaged must not push out the older one that recovery needs). Snapshots go first and oldest
-//! first, so that none is ever left without its logs.
+//! first, so that none is ever left without its logs. What recovery and changes of history set
+//! aside is emptied at the same time, but for the newest of each kind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use rookeeper_jute::Zxid;
 
 use crate::error::StoreError;
 use crate::log::cursor::logs_after;
-use crate::names::{logs, snapshot_compression, snapshots};
+use crate::names::{QUARANTINE_DIR, logs, snapshot_compression, snapshots};
 use crate::recovery::open_snapshot;
 use crate::snapshot::{Nowhere, load};
 use crate::store::Shared;
 
 /// Java refuses to keep fewer snapshots.
 pub const RETAIN_MIN: usize = 3;
+
+/// How many files of each kind stay in the quarantine directory when old ones are removed.
+pub const QUARANTINE_RETAIN: usize = 3;
 
 /// A file that was removed, or could not be.
 #[derive(Debug)]
@@ -90,6 +94,7 @@ fn is_valid(shared: &Shared, zxid: Zxid, name: &str) -> Result<bool, StoreError>
 
 pub(crate) fn purge(shared: &Shared, retain: usize) -> Result<Vec<Purged>, StoreError> {
     assert!(retain >= RETAIN_MIN, "count should be greater than or equal to 3");
+    let generation = shared.state().generation;
     let found = snapshots(&shared.list(&shared.snapshot_dir)?);
     let mut valid = 0;
     let mut oldest = None;
@@ -102,16 +107,19 @@ pub(crate) fn purge(shared: &Shared, retain: usize) -> Result<Vec<Purged>, Store
             break;
         }
     }
-    let Some(oldest) = oldest else { return Ok(Vec::new()) };
-    let mut purged = Vec::new();
+    let _files = shared.files();
+    if shared.state().generation != generation {
+        // Another history took the place of the one that was looked at.
+        return Ok(Vec::new());
+    }
+    let mut purged = purge_quarantine(shared)?;
+    let Some(oldest) = oldest else { return Ok(purged) };
     let old = found.iter().rev().filter(|(zxid, _)| *zxid < oldest);
     for (_, name) in old {
         purged.push(remove(shared, shared.snapshot_dir.join(name))?);
         shared.state().verified.remove(name);
     }
-    if !purged.is_empty() {
-        shared.sync_dir(&shared.snapshot_dir)?;
-    }
+    shared.sync_dir(&shared.snapshot_dir)?;
     let needed: BTreeSet<PathBuf> =
         logs_after(shared, oldest)?.into_iter().map(|(_, path)| path).collect();
     let before = purged.len();
@@ -123,6 +131,42 @@ pub(crate) fn purge(shared: &Shared, retain: usize) -> Result<Vec<Purged>, Store
     }
     if purged.len() > before {
         shared.sync_dir(&shared.log_dir)?;
+    }
+    Ok(purged)
+}
+
+/// Removes what was set aside long ago: of each kind (what a name says before its first dot) the
+/// files that changed last stay, [`QUARANTINE_RETAIN`] of them.
+fn purge_quarantine(shared: &Shared) -> Result<Vec<Purged>, StoreError> {
+    let mut dirs = vec![shared.config.data_dir.join(QUARANTINE_DIR)];
+    if shared.config.data_log_dir != shared.config.data_dir {
+        dirs.push(shared.config.data_log_dir.join(QUARANTINE_DIR));
+    }
+    let mut purged = Vec::new();
+    for dir in dirs {
+        if shared.disk.info(&dir).map_err(StoreError::io("look at", &dir))?.is_none() {
+            continue;
+        }
+        let mut kinds: BTreeMap<String, Vec<(i64, PathBuf)>> = BTreeMap::new();
+        for name in shared.list(&dir)? {
+            let path = dir.join(&name);
+            let info = shared.disk.info(&path).map_err(StoreError::io("look at", &path))?;
+            if let Some(info) = info.filter(|info| !info.is_dir) {
+                let kind = name.split('.').next().unwrap_or_default().to_string();
+                kinds.entry(kind).or_default().push((info.modified_ms, path));
+            }
+        }
+        let before = purged.len();
+        for mut files in kinds.into_values() {
+            files.sort();
+            let old = files.len().saturating_sub(QUARANTINE_RETAIN);
+            for (_, path) in files.into_iter().take(old) {
+                purged.push(remove(shared, path)?);
+            }
+        }
+        if purged.len() > before {
+            shared.sync_dir(&dir)?;
+        }
     }
     Ok(purged)
 }

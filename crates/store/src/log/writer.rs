@@ -276,6 +276,9 @@ impl LogWriter {
     /// As for `flush`.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.roll()?;
+        if self.staged.is_none() {
+            self.shared.state().last = Some(self.last);
+        }
         self.preparer.discard()
     }
 

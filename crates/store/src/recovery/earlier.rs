@@ -73,10 +73,13 @@ impl Earlier {
     }
 }
 
-/// What is proved of the history up to `end`, a snapshot's zxid.
+/// What is proved of the history up to `end`, a snapshot's zxid. One with the counter 0, which an
+/// established leader's tree has before its first transaction, is no transaction: the history goes
+/// through it where the first of its epoch is known to come after the last before it.
 pub(super) fn before(shared: &Shared, end: Zxid) -> Result<Earlier, StoreError> {
+    let epoch_first = (end.counter() == 0).then(|| end.next());
     let mut names = logs(&shared.list(&shared.log_dir)?);
-    names.retain(|(first, _)| *first <= end);
+    names.retain(|(first, _)| *first <= epoch_first.unwrap_or(end));
     let mut paths = VecDeque::new();
     let mut len = 0;
     for (_, name) in names.iter().rev() {
@@ -89,6 +92,7 @@ pub(super) fn before(shared: &Shared, end: Zxid) -> Result<Earlier, StoreError> 
         paths.push_front(path);
     }
     let mut earlier = Earlier::none(Zxid::NONE);
+    let mut goes_through = false;
     for path in paths {
         let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
         let (writes, said) = Writes::and_link(&*file).map_err(StoreError::io("read", &path))?;
@@ -98,11 +102,12 @@ pub(super) fn before(shared: &Shared, end: Zxid) -> Result<Earlier, StoreError> 
         while let Step::Txn { header, .. } = reader.step()? {
             let len = (reader.payload().len() + RECORD_OVERHEAD) as u64;
             if header.zxid > end {
+                goes_through |= is_linked && epoch_first == Some(header.zxid);
                 break;
             }
             earlier.add(header.zxid, len, is_linked);
             is_linked = is_ours;
         }
     }
-    Ok(if earlier.last() == end { earlier } else { Earlier::none(end) })
+    Ok(if goes_through || earlier.last() == end { earlier } else { Earlier::none(end) })
 }

@@ -218,9 +218,10 @@ impl<'s> Replay<'s> {
                 repairs.push(mend(self.shared, segment, bad, end)?);
             }
         }
+        // A Java server syncs the logs that it has rolled with the next flush only: killed before,
+        // it leaves several of which nothing may be on disk.
         let mut left = PROVE_LEN_MAX;
-        let with_records = self.segments.iter().rev().filter(|segment| segment.has_records);
-        for segment in with_records.take(2) {
+        for segment in self.segments.iter().rev().filter(|segment| segment.has_records) {
             left = prove(self.shared, segment, left)?;
         }
         if !self.segments.is_empty() {
