@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rookeeper_replica::HaltReason;
+use rookeeper_store::StoreError;
 
 /// Exit codes of the process (Java: `ExitCode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum ExitCode {
     Finished = 0,
     /// Something that must not happen, a failed write of the log among it.
     UnexpectedError = 1,
+    /// A snapshot cannot be written (Java: `TXNLOG_ERROR_TAKING_SNAPSHOT`).
+    SnapshotFailed = 10,
     /// A member cannot listen for its peers.
     CannotBindQuorumPort = 14,
 }
@@ -76,6 +79,22 @@ impl Fate {
              be promised; what was acknowledged is on disk"
         );
         self.decide(ExitCode::UnexpectedError);
+    }
+
+    /// Ends the server since a snapshot cannot be written, as Java does
+    /// (`ZooKeeperServer.takeSnapshot`): its disk is not to be trusted. One that is only full is:
+    /// the log has its reserve, and the next snapshot is tried when it is due.
+    pub(crate) fn snapshot_failed(&self, error: &StoreError) {
+        if error.is_disk_full() {
+            tracing::error!(
+                %error,
+                "the snapshot could not be written; the log keeps everything, and the next \
+                 snapshot is tried when it is due"
+            );
+            return;
+        }
+        tracing::error!(%error, "a snapshot cannot be written: the server ends");
+        self.decide(ExitCode::SnapshotFailed);
     }
 
     /// The reason to end, if there is one yet.

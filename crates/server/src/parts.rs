@@ -270,7 +270,7 @@ impl Parts {
         commands: snapshots::SnapshotCommands,
         preparer: Preparer,
     ) -> io::Result<JoinHandle<()>> {
-        let core = self.core_port.clone();
+        let (core, fate) = (self.core_port.clone(), Arc::clone(&self.fate));
         snapshots::start(
             commands,
             Arc::clone(&self.store),
@@ -278,7 +278,12 @@ impl Parts {
             Arc::clone(&self.shared),
             assemble::snapshot_policy(&self.config),
             Arc::clone(&self.inspector.measures),
-            move || core.send(CoreMessage::Input(CoreInput::SnapshotEnded)),
+            move |failure| {
+                if let Some(error) = failure {
+                    fate.snapshot_failed(&error);
+                }
+                core.send(CoreMessage::Input(CoreInput::SnapshotEnded));
+            },
         )
     }
 

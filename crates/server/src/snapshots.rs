@@ -113,7 +113,8 @@ pub(crate) fn channel() -> (SnapshotSender, SnapshotCommands) {
     (SnapshotSender { commands }, SnapshotCommands(receiver))
 }
 
-/// Starts the thread. `ended` is called on it after each snapshot, finished or given up.
+/// Starts the thread. `ended` is called on it after each snapshot, finished or given up, or with
+/// the reason why it failed.
 ///
 /// # Errors
 /// Where the system has no thread left.
@@ -124,7 +125,7 @@ pub(crate) fn start(
     shared: Arc<RwLock<Shared>>,
     policy: SnapshotPolicy,
     measures: Arc<Measures>,
-    ended: impl FnMut() + Send + 'static,
+    ended: impl FnMut(Option<StoreError>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let (commands, waiting) = (commands.0, Vec::new());
     let thread =
@@ -158,7 +159,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl<F: FnMut()> SnapshotThread<F> {
+impl<F: FnMut(Option<StoreError>)> SnapshotThread<F> {
     fn run(mut self) {
         let mut purge_at = Instant::now();
         loop {
@@ -193,6 +194,7 @@ impl<F: FnMut()> SnapshotThread<F> {
 
     /// Takes a snapshot; `false` when the thread is to end.
     fn take_one(&mut self) -> bool {
+        let mut failure = None;
         match self.take() {
             Ok(()) => {}
             Err(Failure::Stopped) => return false,
@@ -200,15 +202,12 @@ impl<F: FnMut()> SnapshotThread<F> {
                 tracing::info!("a snapshot is given up: the tree is being replaced");
                 self.waiting.push(tell);
             }
-            Err(Failure::Store(error)) => {
-                tracing::error!(
-                    %error,
-                    "the snapshot could not be written; the log keeps everything, and the next \
-                     snapshot is tried when it is due"
-                );
+            Err(Failure::Store(StoreError::Superseded { .. })) => {
+                tracing::info!("a snapshot is given up: the tree was replaced");
             }
+            Err(Failure::Store(error)) => failure = Some(error),
         }
-        (self.ended)();
+        (self.ended)(failure);
         for tell in self.waiting.drain(..) {
             tell_now(&tell);
         }
@@ -217,8 +216,11 @@ impl<F: FnMut()> SnapshotThread<F> {
 
     fn take(&mut self) -> Result<(), Failure> {
         let begun = Instant::now();
-        let start = self.shared.write().tree.begin_snapshot();
-        let result = self.write(start.zxid, start.digest);
+        let (start, znodes) = {
+            let mut shared = self.shared.write();
+            (shared.tree.begin_snapshot(), snapshot_len(&shared.tree))
+        };
+        let result = self.write(start.zxid, start.digest, znodes);
         if !matches!(result, Err(Failure::Stopped)) {
             self.measures.snapshot(begun.elapsed(), result.is_ok());
         }
@@ -232,8 +234,9 @@ impl<F: FnMut()> SnapshotThread<F> {
         result.map(|_| ())
     }
 
-    fn write(&mut self, zxid: Zxid, digest: i64) -> Result<u64, Failure> {
+    fn write(&mut self, zxid: Zxid, digest: i64, znodes: u64) -> Result<u64, Failure> {
         let mut writer = self.store.snapshot_writer(zxid)?;
+        writer.set_znodes(znodes);
         let mut slice = Vec::with_capacity(2 * SLICE_BYTES);
         let mut len = 0;
         loop {
@@ -287,6 +290,11 @@ fn tell_now(tell: &SyncSender<()>) {
     let _ = tell.try_send(());
 }
 
+/// How many znodes the snapshot of a tree has: the root once.
+fn snapshot_len(tree: &Tree) -> u64 {
+    tree.znode_count() as u64 - 1
+}
+
 /// Writes the snapshot of a tree that nobody uses yet.
 ///
 /// # Errors
@@ -298,6 +306,7 @@ pub(crate) fn write_at_once(
 ) -> Result<(), StoreError> {
     let start = tree.begin_snapshot();
     let mut writer = store.snapshot_writer(start.zxid)?;
+    writer.set_znodes(snapshot_len(tree));
     let mut slice = Vec::new();
     loop {
         let progress = tree.continue_snapshot(SLICE_BYTES, &mut slice);

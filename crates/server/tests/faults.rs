@@ -71,6 +71,40 @@ fn a_failed_sync_ends_the_server_and_loses_nothing_acknowledged() {
     }
 }
 
+/// As Java (`ZooKeeperServer.takeSnapshot`): exit code 10.
+#[test]
+fn a_failed_snapshot_ends_the_server_and_loses_nothing_acknowledged() {
+    for home in homes("snapCount=20") {
+        for kind in [FaultKind::Sync, FaultKind::Write, FaultKind::Rename] {
+            let disk = SimulatedDisk::new();
+            let server = home.start_on(&disk);
+            let error = std::io::ErrorKind::Other;
+            let path_contains = "version-2/next-snapshot.".to_owned();
+            disk.plan_fault(Fault { kind, path_contains, after: 0, error });
+            let acknowledged = create_all(&server, 100_000);
+            assert_eq!(server.wait(), ExitCode::SnapshotFailed);
+            assert_eq!(server.stop(), ExitCode::SnapshotFailed);
+            let after = disk.after_power_loss(&mut Chooser::Nothing);
+            assert_has(&home, &after, acknowledged);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_finds_the_disk_full_is_tried_again_when_it_is_due() {
+    for home in homes("snapCount=20") {
+        let disk = SimulatedDisk::new();
+        let server = home.start_on(&disk);
+        let before = snapshots(&disk);
+        let error = std::io::ErrorKind::StorageFull;
+        let path_contains = "version-2/next-snapshot.".to_owned();
+        disk.plan_fault(Fault { kind: FaultKind::Write, path_contains, after: 0, error });
+        assert_eq!(create_all(&server, 100), 100);
+        wait_until("a later snapshot is written", || snapshots(&disk) > before);
+        assert_eq!(server.stop(), ExitCode::Finished);
+    }
+}
+
 #[test]
 fn what_was_acknowledged_survives_a_loss_of_power() {
     for home in homes("snapCount=20") {
