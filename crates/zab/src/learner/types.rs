@@ -232,7 +232,7 @@ pub enum LearnerEnd {
         got: Zxid,
     },
     /// A COMMIT of something else than the oldest proposal that waits for one.
-    #[error("commit of {got}, where {} is next", .next.map_or("none".to_owned(), |next| next.to_string()))]
+    #[error("commit of {got}, where {} is next", shown(*.next))]
     UnmatchedCommit {
         /// The oldest proposal that waits.
         next: Option<Zxid>,
@@ -251,4 +251,8 @@ pub enum LearnerEnd {
     /// Something is activated that is no reconfiguration.
     #[error("{0} is activated, which is no reconfiguration")]
     NoReconfiguration(Zxid),
+}
+
+fn shown(zxid: Option<Zxid>) -> String {
+    zxid.map_or("none".to_owned(), |zxid| zxid.to_string())
 }

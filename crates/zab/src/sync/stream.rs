@@ -3,9 +3,9 @@
 //! `ReferenceCountedACLCache.deserialize`).
 //!
 //! The body: an int count of sessions, each a long id and an int timeout; an int count of access
-//! control lists, each a long and a vector of (int permissions, ustring scheme, ustring id); znodes,
-//! each a ustring path, a buffer, a long list and 60 bytes of Stat; the ustring `/` in the place of
-//! a path. The ustring `BenWasHere` follows, which is not part of the body.
+//! control lists, each a long and a vector of (int permissions, ustring scheme, ustring id);
+//! znodes, each a ustring path, a buffer, a long list and 60 bytes of Stat; the ustring `/` in the
+//! place of a path. The ustring `BenWasHere` follows, which is not part of the body.
 
 use crate::wire::SNAPSHOT_SIGNATURE;
 
