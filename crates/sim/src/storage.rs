@@ -140,8 +140,11 @@ impl Storage {
             }
             StorageCommand::Truncate(zxid) => {
                 self.close_log()?;
-                self.store.truncate(zxid)?;
-                self.reload(done)?;
+                match self.store.truncate(zxid) {
+                    // Nothing was cut: what is reported says so.
+                    Ok(()) | Err(StoreError::TruncationPointMissing { .. }) => self.reload(done)?,
+                    Err(error) => return Err(error),
+                }
             }
             StorageCommand::BeginInstall(zxid) => {
                 self.close_log()?;

@@ -294,8 +294,11 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> StorageThread<S, F> {
             StorageCommand::Truncate(zxid) => {
                 tracing::warn!(%zxid, "what the leader never committed is cut off");
                 self.close_log()?;
-                self.store.truncate(zxid)?;
-                self.reload()?;
+                match self.store.truncate(zxid) {
+                    // Nothing was cut: what is reported says so.
+                    Ok(()) | Err(StoreError::TruncationPointMissing { .. }) => self.reload()?,
+                    Err(error) => return Err(error.into()),
+                }
             }
             StorageCommand::BeginInstall(zxid) => {
                 tracing::info!(%zxid, "receiving a snapshot from the leader");
