@@ -23,8 +23,7 @@ const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5]
 
 fn options(args: &[String]) -> Result<Options, String> {
     let members = vec![3, 5];
-    let mut options =
-        Options { seeds: 100, first: 1, members, is_loud: false, keeps_going: false };
+    let mut options = Options { seeds: 100, first: 1, members, is_loud: false, keeps_going: false };
     let mut args = args.iter();
     if args.next().map(String::as_str) != Some("run") {
         return Err(USAGE.to_owned());
