@@ -28,7 +28,7 @@ fn got(world: &mut World, server: usize, kind: fn(&SyncStart) -> bool) -> bool {
 }
 
 #[track_caller]
-fn assert_all_there(world: &mut World, paths: &[String]) {
+pub fn assert_all_there(world: &mut World, paths: &[String]) {
     for server in 0..world.machines.len() {
         if let Some(process) = &world.machines[server].process {
             for path in paths {
@@ -199,7 +199,7 @@ fn everybody_is_killed_and_nothing_acknowledged_is_lost() {
 }
 
 /// One of the things that happen to servers.
-fn something_happens(world: &mut World) {
+pub fn something_happens(world: &mut World) {
     let count = world.machines.len();
     let victim = world.dice.below(count as u64) as usize;
     match world.dice.below(10) {
@@ -219,7 +219,7 @@ fn something_happens(world: &mut World) {
 }
 
 /// Everybody is helped up again.
-fn all_is_well(world: &mut World, chance: u64) {
+pub fn all_is_well(world: &mut World, chance: u64) {
     for server in 0..world.machines.len() {
         if world.dice.below(chance) != 0 {
             continue;
@@ -264,12 +264,12 @@ fn anything_happens_to_anybody_under_writes() {
 }
 
 /// How many seeds a test runs: as many as it says, or `ROOKEEPER_SEEDS`.
-fn seeds(usual: u64) -> u64 {
+pub fn seeds(usual: u64) -> u64 {
     std::env::var("ROOKEEPER_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
 }
 
 /// Writes while anything may fail: what is acknowledged within a second.
-fn try_write(world: &mut World, server: usize, round: u64) -> Vec<String> {
+pub fn try_write(world: &mut World, server: usize, round: u64) -> Vec<String> {
     let Some(client) = world.try_connect(server, 1000) else { return Vec::new() };
     let mut written = Vec::new();
     for at in 0..5 {
