@@ -140,11 +140,8 @@ impl Storage {
             }
             StorageCommand::Truncate(zxid) => {
                 self.close_log()?;
-                match self.store.truncate(zxid) {
-                    // Nothing was cut: what is reported says so.
-                    Ok(()) | Err(StoreError::TruncationPointMissing { .. }) => self.reload(done)?,
-                    Err(error) => return Err(error),
-                }
+                self.store.truncate(zxid)?;
+                self.reload(done)?;
             }
             StorageCommand::BeginInstall(zxid) => {
                 self.close_log()?;

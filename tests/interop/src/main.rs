@@ -1,16 +1,46 @@
-//! Long runs of the oracle by hand:
+//! Long runs by hand, of the oracle and of ensembles under faults:
 //!
 //! ```text
 //! cargo run --release -p rookeeper-interop -- oracle --seeds 50 --operations 2000 --io-threads 1,4
+//! cargo run --release -p rookeeper-interop -- faults --members RRR --seconds 1800 --namespaces
 //! ```
 
+use rookeeper_interop::ensemble::faults;
 use rookeeper_interop::oracle::{self, Run};
 use rookeeper_interop::server::Kind;
 use rookeeper_interop::step::Step;
 use std::process::ExitCode;
+use std::time::Duration;
 
 const USAGE: &str = "oracle [--first SEED] [--seeds N] [--operations N] [--io-threads N,N] \
     [--java-java] [--minimise TRIALS] [--keep-going] [--show] [--alternate]";
+
+const FAULTS_USAGE: &str = "faults [--members RRR] [--seconds N] [--round SECONDS] [--seed N] \
+    [--lanes N] [--namespaces]";
+
+fn fault_run(arguments: &[String]) -> Option<faults::Run> {
+    let mut run = faults::Run {
+        letters: "RRR".to_owned(),
+        duration: Duration::from_secs(60),
+        round: Duration::from_secs(60),
+        seed: 1,
+        namespaces: false,
+        lanes: 8,
+    };
+    let mut rest = arguments.iter();
+    while let Some(name) = rest.next() {
+        match name.as_str() {
+            "--members" => run.letters.clone_from(rest.next()?),
+            "--seconds" => run.duration = Duration::from_secs(rest.next()?.parse().ok()?),
+            "--round" => run.round = Duration::from_secs(rest.next()?.parse().ok()?),
+            "--seed" => run.seed = rest.next()?.parse().ok()?,
+            "--lanes" => run.lanes = rest.next()?.parse().ok()?,
+            "--namespaces" => run.namespaces = true,
+            _ => return None,
+        }
+    }
+    Some(run)
+}
 
 struct Options {
     first: u64,
@@ -63,8 +93,16 @@ fn options(arguments: &[String]) -> Option<Options> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().map(String::as_str) == Some("faults") {
+        let Some(run) = fault_run(&arguments[1..]) else {
+            eprintln!("usage: {FAULTS_USAGE}");
+            return ExitCode::from(2);
+        };
+        println!("{:?}", faults::run(&run));
+        return ExitCode::SUCCESS;
+    }
     let Some(options) = options(&arguments) else {
-        eprintln!("usage: {USAGE}");
+        eprintln!("usage: {USAGE}\n       {FAULTS_USAGE}");
         return ExitCode::from(2);
     };
     let (mut total, mut differences) = (0, 0);

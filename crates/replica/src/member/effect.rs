@@ -80,8 +80,7 @@ pub enum StorageCommand {
         last_seen: bool,
     },
     /// Cut off everything after a zxid, from logs and snapshots, durably; load the tree again and
-    /// put it into [`crate::Shared`]; report `Reloaded`. Where that cannot be done, for no
-    /// snapshot is early enough, nothing is cut, and the zxid that is reported says so.
+    /// put it into [`crate::Shared`]; report `Reloaded`.
     Truncate(Zxid),
     /// Stage a snapshot of this zxid beside the old files.
     BeginInstall(Zxid),

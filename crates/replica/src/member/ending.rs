@@ -47,8 +47,6 @@ pub(super) enum Barred {
     Unproven,
     /// Its tree was not its leader's: only a snapshot makes it whole.
     Diverged,
-    /// Its log holds what its leader's does not, and could not be cut: only a snapshot helps.
-    Uncut,
 }
 
 impl Replica {

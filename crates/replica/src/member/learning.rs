@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_jute::ServerId;
 use rookeeper_zab::election::ElectionInput;
 use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
@@ -277,18 +277,12 @@ impl Replica {
         self.step_learner(LearnerInput::Ready, context);
     }
 
-    /// The disk has put another tree in place, as a TRUNC or a SNAP asked for. A log that could
-    /// not be cut is replaced by a snapshot: until then this server has no vote.
+    /// The disk has put another tree in place, as a TRUNC or a SNAP asked for.
     pub(super) fn reloaded(&mut self, context: &mut Context<'_>) {
-        let Part::Learning(learning) = &self.part else { return };
-        let last_zxid = self.last_zxid;
-        match learning.sync {
-            Some(SyncStart::Trunc(zxid)) if !is_cut(last_zxid, zxid) => {
-                self.barred = Some(Barred::Uncut);
-                self.abandon(&format!("the log cannot be cut after {zxid}"), context);
-            }
-            Some(SyncStart::Trunc(_) | SyncStart::Snap(_)) => self.start_learning(context),
-            Some(SyncStart::Diff) | None => {}
+        if let Part::Learning(learning) = &self.part
+            && matches!(learning.sync, Some(SyncStart::Trunc(_) | SyncStart::Snap(_)))
+        {
+            self.start_learning(context);
         }
     }
 
@@ -313,9 +307,4 @@ impl Replica {
         };
         self.step_learner(input, context);
     }
-}
-
-/// Whether a log ends where it was to be cut. The start of an epoch names no transaction.
-fn is_cut(last_zxid: Zxid, zxid: Zxid) -> bool {
-    last_zxid == zxid || last_zxid < zxid && zxid.counter() == 0
 }

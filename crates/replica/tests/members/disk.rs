@@ -169,10 +169,8 @@ impl Disk {
     }
 
     pub fn truncate(&mut self, zxid: Zxid) -> (Tree, LogIndex) {
-        // What a snapshot holds cannot be cut out of it, and there is no earlier one.
-        if zxid >= self.history.base() {
-            self.history.log.retain(|(at, _)| *at <= zxid);
-        }
+        assert!(zxid >= self.history.base(), "nothing that a snapshot holds is cut");
+        self.history.log.retain(|(at, _)| *at <= zxid);
         self.reload()
     }
 

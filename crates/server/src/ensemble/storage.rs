@@ -294,11 +294,8 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> StorageThread<S, F> {
             StorageCommand::Truncate(zxid) => {
                 tracing::warn!(%zxid, "what the leader never committed is cut off");
                 self.close_log()?;
-                match self.store.truncate(zxid) {
-                    // Nothing was cut: what is reported says so.
-                    Ok(()) | Err(StoreError::TruncationPointMissing { .. }) => self.reload()?,
-                    Err(error) => return Err(error.into()),
-                }
+                self.store.truncate(zxid)?;
+                self.reload()?;
             }
             StorageCommand::BeginInstall(zxid) => {
                 tracing::info!(%zxid, "receiving a snapshot from the leader");

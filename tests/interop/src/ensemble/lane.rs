@@ -2,6 +2,7 @@
 
 use super::client::{Client, Connected, Event, Reply, Session};
 use super::history::{History, Outcome, Seen, Swap};
+use super::load::Amount;
 use super::tree::read_data;
 use crate::random::Random;
 use crate::request::{self, Request, open_acl, text};
@@ -11,8 +12,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The znode above all that a load makes.
-pub const ROOT: &str = "/load";
 /// Shared registers.
 pub const REGISTERS: usize = 4;
 /// Registers of each lane.
@@ -78,6 +77,8 @@ struct InFlight {
 #[derive(Debug)]
 pub struct Lane {
     number: usize,
+    /// The znode above all that the load makes.
+    root: String,
     /// The session and its connection.
     pub client: Client,
     /// What it did.
@@ -93,20 +94,29 @@ pub struct Lane {
     began: Instant,
 }
 
-/// Path of a shared register.
-pub fn register(number: usize) -> String {
-    format!("{ROOT}/shared{number}")
+/// Path of a shared register of the load under `root`.
+pub fn register(root: &str, number: usize) -> String {
+    format!("{root}/shared{number}")
+}
+
+/// Paths of a lane's own znode and of its registers.
+pub fn own_paths(root: &str, number: usize) -> Vec<String> {
+    let own = format!("{root}/l{number}");
+    let registers = (0..OWN).map(|key| format!("{own}/r{key}"));
+    std::iter::once(own.clone()).chain(registers).collect()
 }
 
 impl Lane {
-    /// A lane that starts with the member of its number.
-    pub fn new(number: usize, client: Client, style: Style, seed: u64, began: Instant) -> Lane {
+    /// A lane of a load that began at `began`, with a client that starts with any member.
+    pub fn new(number: usize, client: Client, amount: &Amount, began: Instant) -> Lane {
+        let seed = amount.seed.wrapping_mul(1_000_003).wrapping_add(number as u64);
         Lane {
             number,
+            root: amount.root.clone(),
             client,
             history: History::default(),
-            style,
-            random: Random::new(seed.wrapping_mul(1_000_003).wrapping_add(number as u64)),
+            style: amount.style.clone(),
+            random: Random::new(seed),
             stamp: 0,
             in_flight: VecDeque::new(),
             last_reply: 0,
@@ -117,18 +127,8 @@ impl Lane {
         }
     }
 
-    /// The znode above the lane's own.
-    pub fn root(number: usize) -> String {
-        format!("{ROOT}/l{number}")
-    }
-
-    fn own(&self, key: usize) -> String {
-        format!("{}/r{key}", Lane::root(self.number))
-    }
-
-    /// Paths of the lane's registers.
-    pub fn registers(number: usize) -> Vec<String> {
-        (0..OWN).map(|key| format!("{}/r{key}", Lane::root(number))).collect()
+    fn own(&self, name: &str) -> String {
+        format!("{}/l{}/{name}", self.root, self.number)
     }
 
     /// Writes and reads until told to stop; then waits for the last answers.
@@ -235,7 +235,7 @@ impl Lane {
         let value = format!("{number}-{stamp}");
         let picked = self.random.below(REGISTERS);
         match self.random.weighted(&[20, 8, 25, 12, 5, 12, 10, 8]) {
-            0 => self.push(shared, Op::Create(format!("{}/n{stamp}", Lane::root(number)))),
+            0 => self.push(shared, Op::Create(self.own(&format!("n{stamp}")))),
             1 if !self.created.is_empty() => {
                 let at = self.random.below(self.created.len());
                 let path = self.created.swap_remove(at);
@@ -243,10 +243,10 @@ impl Lane {
             }
             1 | 2 => {
                 let key = self.random.below(OWN);
-                self.push(shared, Op::Set(self.own(key), value));
+                self.push(shared, Op::Set(self.own(&format!("r{key}")), value));
             }
             3 => self.push(shared, Op::Sequential(value)),
-            4 => self.push(shared, Op::Ephemeral(format!("{}/e{stamp}", Lane::root(number)))),
+            4 => self.push(shared, Op::Ephemeral(self.own(&format!("e{stamp}")))),
             5 => {
                 let version = self.known[picked];
                 self.push(shared, Op::Swap { register: picked, version, value });
@@ -266,7 +266,7 @@ impl Lane {
 
     fn push(&mut self, shared: &Shared, op: Op) {
         let newest = shared.newest.load(Ordering::SeqCst);
-        let xid = self.client.send(to_request(&op));
+        let xid = self.client.send(to_request(&self.root, &op));
         self.in_flight.push_back(InFlight { xid, op, newest });
     }
 
@@ -335,7 +335,7 @@ impl Lane {
                 shared.versions[*number].fetch_max(version, Ordering::SeqCst);
                 self.known[*number] = self.known[*number].max(version);
                 let swap = Swap { version, value: value.clone(), zxid: reply.zxid };
-                self.history.swaps.entry(register(*number)).or_default().push(swap);
+                self.history.swaps.entry(register(&self.root, *number)).or_default().push(swap);
             }
             _ => {}
         }
@@ -360,7 +360,7 @@ impl Lane {
         }
         self.history.reads += 1;
         self.known[number] = seen.version;
-        let versions = self.history.seen.entry(register(number)).or_default();
+        let versions = self.history.seen.entry(register(&self.root, number)).or_default();
         match versions.insert(seen.version, seen.clone()) {
             Some(before) if before != seen => Err(format!("{seen:?} was {before:?} before")),
             _ => Ok(()),
@@ -368,7 +368,7 @@ impl Lane {
     }
 }
 
-fn to_request(op: &Op) -> Request {
+fn to_request(root: &str, op: &Op) -> Request {
     let acl = open_acl();
     let create = |path: &str, data: &[u8], flags| {
         request::create(opcode::CREATE, &text(path), Some(data), acl.as_deref(), flags)
@@ -377,13 +377,13 @@ fn to_request(op: &Op) -> Request {
         Op::Create(path) => create(path, path.as_bytes(), 0),
         Op::Delete(path) => request::path_and_version(opcode::DELETE, &text(path), -1),
         Op::Set(path, value) => request::set_data(&text(path), Some(value.as_bytes()), -1),
-        Op::Sequential(value) => create(&format!("{ROOT}/seq/s-"), value.as_bytes(), 2),
+        Op::Sequential(value) => create(&format!("{root}/seq/s-"), value.as_bytes(), 2),
         Op::Ephemeral(path) => create(path, b"", 1),
         Op::Swap { register: number, version, value } => {
-            request::set_data(&text(&register(*number)), Some(value.as_bytes()), *version)
+            request::set_data(&text(&register(root, *number)), Some(value.as_bytes()), *version)
         }
         Op::Get { register: number, .. } => {
-            request::read(opcode::GET_DATA, &text(&register(*number)), false)
+            request::read(opcode::GET_DATA, &text(&register(root, *number)), false)
         }
         Op::Sync => request::path_only(opcode::SYNC, &text("/")),
     }

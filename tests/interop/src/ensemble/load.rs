@@ -4,7 +4,7 @@ use super::client::Client;
 use super::digests;
 use super::harness::Ensemble;
 use super::history::judge_shared;
-use super::lane::{Lane, REGISTERS, ROOT, Shared, Style, register};
+use super::lane::{Lane, REGISTERS, Shared, Style, own_paths, register};
 use super::tree::{Tree, difference, read_tree};
 use crate::request::{self, open_acl, text};
 use crate::wire::opcode;
@@ -26,6 +26,8 @@ pub struct Amount {
     /// Whether a sync and a read must see every acknowledged write: only our leaders promise that,
     /// so it holds where no Java leads.
     pub linearizable: bool,
+    /// The znode above all that it makes; it must not exist.
+    pub root: String,
 }
 
 impl Amount {
@@ -33,7 +35,7 @@ impl Amount {
     pub fn light() -> Amount {
         let pause = Duration::from_millis(4);
         let style = Style { depth: 3, pause, timeout_ms: 60_000 };
-        Amount { lanes: 6, style, seed: 1, linearizable: false }
+        Amount { lanes: 6, style, seed: 1, linearizable: false, root: "/load".to_owned() }
     }
 }
 
@@ -62,6 +64,7 @@ pub struct Load {
     /// What lanes tell while they run.
     pub shared: Arc<Shared>,
     began: Instant,
+    root: String,
     lanes: Vec<JoinHandle<Lane>>,
 }
 
@@ -77,7 +80,7 @@ impl Load {
         let began = Instant::now();
         let lanes = (0..amount.lanes).map(|number| {
             let client = Client::new(addresses, number, amount.style.timeout_ms);
-            let mut lane = Lane::new(number, client, amount.style.clone(), amount.seed, began);
+            let mut lane = Lane::new(number, client, amount, began);
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || {
                 lane.run(&shared);
@@ -85,7 +88,7 @@ impl Load {
             })
         });
         let lanes = lanes.collect();
-        Load { shared, began, lanes }
+        Load { shared, began, root: amount.root.clone(), lanes }
     }
 
     /// Waits until `count` more writes are acknowledged, with the load going on.
@@ -139,12 +142,12 @@ impl Load {
         let alive: Vec<Option<i64>> =
             lanes.iter().map(|lane| lane.client.session.as_ref().map(|s| s.id)).collect();
         let tree = equal_trees(ensemble);
-        judge(&lanes, &alive, &tree);
+        judge(&self.root, &lanes, &alive, &tree);
         for lane in &mut lanes {
             lane.close(&self.shared);
         }
         let after = equal_trees(ensemble);
-        judge(&lanes, &vec![None; lanes.len()], &after);
+        judge(&self.root, &lanes, &vec![None; lanes.len()], &after);
         if let Some((path, _)) = after.iter().find(|(_, znode)| znode.ephemeral_owner != 0) {
             panic!("{path} outlived all sessions");
         }
@@ -178,15 +181,15 @@ fn summarise(lanes: &[Lane], znodes: usize, digests: usize) -> Summary {
     summary
 }
 
-fn judge(lanes: &[Lane], alive: &[Option<i64>], tree: &Tree) {
+fn judge(root: &str, lanes: &[Lane], alive: &[Option<i64>], tree: &Tree) {
     for (number, (lane, alive)) in lanes.iter().zip(alive).enumerate() {
         if let Err(why) = lane.history.judge(tree, *alive) {
             panic!("lane {number}: {why}");
         }
     }
     let histories: Vec<_> = lanes.iter().map(|lane| &lane.history).collect();
-    let registers: Vec<String> = (0..REGISTERS).map(register).collect();
-    let sequential = format!("{ROOT}/seq/");
+    let registers: Vec<String> = (0..REGISTERS).map(|number| register(root, number)).collect();
+    let sequential = format!("{root}/seq/");
     judge_shared(&histories, tree, &sequential, &registers).unwrap_or_else(|why| panic!("{why}"));
 }
 
@@ -216,12 +219,10 @@ pub fn equal_trees(ensemble: &mut Ensemble) -> Tree {
 
 fn set_up(addresses: &[SocketAddr], amount: &Amount) {
     let mut client = Client::new(addresses, 0, 30_000);
-    let mut paths = vec![ROOT.to_owned(), format!("{ROOT}/seq")];
-    paths.extend((0..REGISTERS).map(register));
-    for number in 0..amount.lanes {
-        paths.push(Lane::root(number));
-        paths.extend(Lane::registers(number));
-    }
+    let root = &amount.root;
+    let mut paths = vec![root.clone(), format!("{root}/seq")];
+    paths.extend((0..REGISTERS).map(|number| register(root, number)));
+    paths.extend((0..amount.lanes).flat_map(|number| own_paths(root, number)));
     for path in paths {
         create(&mut client, &path, b"0");
     }

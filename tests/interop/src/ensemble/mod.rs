@@ -21,10 +21,12 @@
 //! - [`history`]: what sessions asked and were told, and the judgement of it
 //! - [`lane`]: one session that writes, reads and checks
 //! - [`load`]: many lanes, and the final comparison
+//! - [`faults`]: random faults for as long as wanted
 //! - [`scenario`]: what every mix of members passes
 
 pub mod client;
 pub mod digests;
+pub mod faults;
 pub mod harness;
 pub mod history;
 pub mod lane;

@@ -129,6 +129,26 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Makes all that a member sends slow and lossy (or as it was): 400 kbit/s behind a short queue.
+    ///
+    /// # Errors
+    /// Where the machine has no `tc`, or no such queue.
+    pub fn slow(&self, index: usize, slow: bool) -> Result<(), String> {
+        let Network::Namespaces(namespaces) = self else {
+            return Err("only between network namespaces".to_owned());
+        };
+        let name = namespaces.name(index);
+        match slow {
+            true => ip(&format!(
+                "netns exec {name} tc qdisc replace dev eth0 root tbf rate 400kbit burst 4kb \
+                 latency 300ms"
+            )),
+            false => ip(&format!("netns exec {name} tc qdisc del dev eth0 root")),
+        }
+    }
+}
+
 impl Namespaces {
     fn name(&self, index: usize) -> String {
         format!("{}n{index}", self.tag)
