@@ -31,6 +31,14 @@ const PEERS_MAX: usize = 512;
 /// of no use.
 const PROBE_PAUSE_MS: u64 = 200;
 
+/// A peer with the larger id that was only dialled to see whether it is there, and does not call, is
+/// dialled again after this long, then after twice as long, and so on: a process that is being
+/// killed still takes connections for a moment.
+const PROBE_AGAIN_MS: u64 = 10;
+
+/// How often, beyond the first time.
+const PROBES_MAX: u32 = 4;
+
 /// The id of observers that have none; each gets a negative one (Java: `QuorumPeer.OBSERVER_ID`).
 const ANONYMOUS: ServerId = ServerId(i64::MAX);
 
@@ -160,6 +168,9 @@ struct Peer {
     /// The dial is to find out whether the peer is there, after a link has ended.
     probing: bool,
     probed_at_ms: Option<u64>,
+    /// When to find it out again, and how often that was done.
+    probe_again_at_ms: Option<u64>,
+    probes: u32,
     /// Bytes are on their way; the next message waits for them.
     writing: bool,
     queued: Option<Arc<[u8]>>,
@@ -218,8 +229,10 @@ impl Links {
     /// When [`LinksInput::Tick`] is due, in monotonic milliseconds.
     pub fn deadline_ms(&self) -> Option<u64> {
         let strangers = self.connections.values().filter(|connection| connection.peer.is_none());
-        let first = strangers.map(|connection| connection.accepted_at_ms).min()?;
-        Some(first.saturating_add(self.config.handshake_timeout_ms))
+        let first = strangers.map(|connection| connection.accepted_at_ms).min();
+        let first = first.map(|at_ms| at_ms.saturating_add(self.config.handshake_timeout_ms));
+        let again = self.peers.values().filter_map(|peer| peer.probe_again_at_ms).min();
+        first.into_iter().chain(again).min()
     }
 
     /// Whether there is a link to a peer.
@@ -304,6 +317,10 @@ impl Links {
         let probing = std::mem::take(&mut peer.probing);
         let calls_anyway = peer.link.is_some() || probing && peer.queued.is_none();
         let is_larger = id > self.config.me;
+        if is_larger && probing && peer.link.is_none() && peer.probes < PROBES_MAX {
+            peer.probe_again_at_ms = Some(now_ms.saturating_add(PROBE_AGAIN_MS << peer.probes));
+            peer.probes += 1;
+        }
         if !(is_larger && calls_anyway) {
             let bytes = hello::greet(&self.config);
             effects.push(LinksEffect::Write { connection, bytes });
@@ -322,6 +339,7 @@ impl Links {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.dialling = false;
         peer.probing = false;
+        peer.probe_again_at_ms = None;
         if peer.link.is_none() {
             self.report(id, false, effects);
         }
@@ -345,6 +363,7 @@ impl Links {
         let peer = self.peers.entry(id).or_default();
         let old = peer.link.replace(connection);
         peer.writing = false;
+        peer.probe_again_at_ms = None;
         if peer.queued.is_none() {
             peer.queued = peer.last_sent.clone();
         }
@@ -416,6 +435,7 @@ impl Links {
             return self.closed(connection, effects);
         }
         peer.probed_at_ms = Some(now_ms);
+        peer.probes = 0;
         peer.probing = true;
         peer.link = None;
         peer.writing = false;
@@ -446,6 +466,16 @@ impl Links {
             .collect();
         for connection in late {
             self.close(connection, CloseReason::HandshakeTimeout, effects);
+        }
+        let due = |peer: &Peer| peer.probe_again_at_ms.is_some_and(|at_ms| now_ms >= at_ms);
+        let silent = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id);
+        for id in silent.collect::<Vec<ServerId>>() {
+            let peer = self.peers.entry(id).or_default();
+            peer.probe_again_at_ms = None;
+            if peer.link.is_none() && !peer.dialling {
+                peer.probing = true;
+                self.dial(id, Vec::new(), effects);
+            }
         }
     }
 

@@ -182,6 +182,33 @@ fn a_link_that_ends_means_that_the_peer_is_gone_only_where_a_dial_fails_too() {
 }
 
 #[test]
+fn a_peer_that_takes_a_dial_and_does_not_call_is_dialled_again() {
+    let mut server = Server::new();
+    server.accept(7, &hello(3));
+    assert_eq!(server.step(LinksInput::Closed(ConnectionId(7))), [dial(3)]);
+    // Its process is being killed, and its port is open still.
+    assert_eq!(server.dialled(3, 8), [LinksEffect::Finish(ConnectionId(8))]);
+    assert_eq!(server.links.deadline_ms(), Some(10));
+    server.now_ms = 10;
+    assert_eq!(server.step(LinksInput::Tick), [dial(3)]);
+    let down = LinksEffect::PeerDown(ServerId(3));
+    assert_eq!(server.step(LinksInput::DialFailed(ServerId(3))), [down]);
+    assert_eq!(server.links.deadline_ms(), None);
+    // One that is there is asked four times more, and then left to itself.
+    server.now_ms = 1000;
+    server.accept(9, &hello(3));
+    assert_eq!(server.step(LinksInput::Closed(ConnectionId(9))), [dial(3)]);
+    for pause_ms in [10, 20, 40, 80] {
+        server.dialled(3, 10);
+        server.now_ms += pause_ms;
+        assert_eq!(server.step(LinksInput::Tick), [dial(3)], "after {pause_ms} ms");
+    }
+    server.dialled(3, 11);
+    assert_eq!(server.links.deadline_ms(), None);
+    assert_eq!(server.accept(12, &hello(3)), [UP_3]);
+}
+
+#[test]
 fn only_the_newest_message_waits_for_a_slow_peer_and_others_do_not_wait() {
     let mut server = Server::new();
     server.accept(7, &hello(3));
