@@ -118,8 +118,12 @@ impl RecoverySink for TreeRecovery {
         let State::Snapshot(loader) = std::mem::replace(&mut self.state, State::Failed) else {
             return Err("an end outside of a snapshot".to_owned());
         };
-        let tree = loader.finish(zxid).map_err(|error| error.to_string())?;
+        let mut tree = loader.finish(zxid).map_err(|error| error.to_string())?;
         self.digest = digest.filter(|digest| digest.version == 2 && tree.config().digest_enabled);
+        let exact = self.digest.is_some_and(|digest| digest.zxid == zxid);
+        if !exact {
+            tree.begin_overlap();
+        }
         self.state = State::Log(tree);
         self.compare_digest(zxid);
         Ok(())

@@ -48,6 +48,8 @@ pub struct Tree {
     /// Bytes that the paths of each session's ephemerals take in its closeSession transaction.
     pub(crate) ephemeral_lists: BTreeMap<SessionId, usize>,
     pub(crate) expected_digest: Option<ExpectedDigest>,
+    /// See [`Tree::begin_overlap`].
+    pub(crate) overlap: bool,
 }
 
 impl Tree {
@@ -76,6 +78,7 @@ impl Tree {
             quota_roots: QuotaRoots::new(),
             ephemeral_lists: BTreeMap::new(),
             expected_digest: None,
+            overlap: false,
         }
     }
 

@@ -93,6 +93,28 @@ fn digests_are_not_compared_before_the_end_of_a_fuzzy_snapshot() {
     assert!(!fuzzy.expect_digest(now, 1, fuzzy.digest() + 1), "another version's rule");
 }
 
+#[test]
+fn a_snapshot_of_several_moments_is_whole_when_a_digest_says_so_or_somebody_does() {
+    let log = log();
+    let (seen, from) = (40, 20);
+    let mut tree = Tree::new(tree_config());
+    for txn in &log[..seen] {
+        apply(&mut tree, txn);
+    }
+    // What a leader sends while it goes on: named after an earlier transaction than it holds.
+    tree.begin_overlap();
+    for txn in &log[from..seen - 1] {
+        assert!(!apply(&mut tree, txn).digest_mismatch, "within the overlap");
+    }
+    let end = apply(&mut tree, &log[seen - 1]);
+    assert!(!end.digest_mismatch);
+    assert!(apply(&mut tree, &corrupt_digest(&log[seen])).digest_mismatch, "whole again");
+    tree.begin_overlap();
+    assert!(!apply(&mut tree, &corrupt_digest(&log[seen + 1])).digest_mismatch);
+    tree.end_overlap();
+    assert!(apply(&mut tree, &corrupt_digest(&log[seen + 2])).digest_mismatch);
+}
+
 fn corrupt_digest(txn: &[u8]) -> Vec<u8> {
     let mut txn = txn.to_vec();
     *txn.last_mut().expect("not empty") ^= 1;

@@ -134,6 +134,10 @@ impl Core {
         effects: &mut Vec<CoreEffect>,
     ) {
         let (segment, at) = self.segments.take();
+        if self.whole_after.is_some_and(|end| zxid > end) {
+            shared.tree.end_overlap();
+            self.whole_after = None;
+        }
         let applied = match shared.tree.apply(segment.record(at), &mut shared.changes) {
             Ok(applied) => applied,
             Err(error) => return self.halt(HaltReason::Apply(error), effects),

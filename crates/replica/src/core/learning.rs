@@ -114,6 +114,7 @@ impl Core {
             CoreInput::Committed(zxid) => self.commit.committed(zxid.min(self.prepared)),
             CoreInput::Serve { epoch } => {
                 self.open = true;
+                self.whole_after = Some(self.prepared);
                 let start = Zxid(epoch << 32);
                 self.begin_epoch = Some(start);
                 if start > self.prepared {

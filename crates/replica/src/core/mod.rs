@@ -174,6 +174,10 @@ pub struct Core {
     outbox: Outbox,
     /// Up to when each shard's touches are known.
     heard_up_to_ms: Vec<u64>,
+    /// After this transaction digests are compared, whatever the tree was loaded from; a learner
+    /// knows it when it is synchronised: a leader's snapshot may hold parts of what comes after it,
+    /// but of nothing that comes after the synchronisation.
+    whole_after: Option<Zxid>,
     digest_mismatches: u64,
     sessions_expired: u64,
     snapshots_begun: u64,
@@ -243,6 +247,7 @@ impl Core {
             building: SegmentBuilder::default(),
             segments: Segments::default(),
             applying: false,
+            whole_after: (!matches!(role, CoreRole::Learning { .. })).then_some(recovered),
             digest_mismatches: 0,
             sessions_expired: 0,
             snapshots_begun: 0,

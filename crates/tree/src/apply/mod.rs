@@ -135,6 +135,18 @@ impl Tree {
         false
     }
 
+    /// The tree was written down while it changed, and nothing says up to when: parts of later
+    /// transactions are in it, which come again. Their digests are not compared, up to the first
+    /// one that is the tree's, or to [`Tree::end_overlap`].
+    pub fn begin_overlap(&mut self) {
+        self.overlap = true;
+    }
+
+    /// Everything that the tree was ahead by has been applied: digests are compared.
+    pub fn end_overlap(&mut self) {
+        self.overlap = false;
+    }
+
     fn digest_differs(&mut self, zxid: Zxid, digest: Option<TxnDigest>) -> bool {
         if !self.config.digest_enabled {
             return false;
@@ -148,7 +160,12 @@ impl Tree {
                 return expected.version == DIGEST_VERSION && expected.digest != self.digest();
             }
         }
-        digest.is_some_and(|d| d.version == DIGEST_VERSION && d.tree_digest != self.digest())
+        let Some(digest) = digest.filter(|digest| digest.version == DIGEST_VERSION) else {
+            return false;
+        };
+        let differs = digest.tree_digest != self.digest();
+        self.overlap &= differs;
+        differs && !self.overlap
     }
 
     fn apply_multi<'t>(
