@@ -140,8 +140,14 @@ impl Storage {
             }
             StorageCommand::Truncate(zxid) => {
                 self.close_log()?;
-                self.store.truncate(zxid)?;
-                self.reload(done)?;
+                match self.store.truncate(zxid) {
+                    Ok(()) => self.reload(done)?,
+                    Err(error) if error.is_refusal() => {
+                        self.writer = Some(self.store.log_writer());
+                        done.push(Done::Report(StorageReport::Refused));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             StorageCommand::BeginInstall(zxid) => {
                 self.close_log()?;
@@ -197,7 +203,14 @@ impl Storage {
         let install = self.install.as_mut().expect("its end follows its beginning");
         let mut sink = TreeRecovery::default();
         install.finish_snapshot(None)?;
-        install.load(&mut sink)?;
+        match install.load(&mut sink) {
+            Ok(_) => {}
+            Err(error) if error.is_refusal() => {
+                done.push(Done::Report(StorageReport::Refused));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
         let (writer, last_zxid) = (install.log_writer(), install.zxid());
         let history = sink.history.clone();
         done.push(Done::Tree(Box::new(sink.finish(false))));

@@ -286,6 +286,17 @@ impl StoreError {
         move |source| StoreError::Io { action, path, source }
     }
 
+    /// Whether what a leader asked for cannot be done with this history, or what it sent is no
+    /// snapshot: nothing was changed, and another way of synchronisation is needed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            StoreError::TruncationPointMissing { .. }
+                | StoreError::SnapshotDamaged { .. }
+                | StoreError::RecordTooLong { .. }
+        )
+    }
+
     /// Whether there was no room on the disk.
     pub fn is_disk_full(&self) -> bool {
         let StoreError::Io { source, .. } = self else { return false };

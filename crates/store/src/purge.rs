@@ -70,7 +70,7 @@ fn date_time(ms: i64) -> String {
 }
 
 /// Whether a snapshot can be read from header to last seal; each is read at most once.
-fn is_valid(shared: &Shared, zxid: Zxid, name: &str) -> Result<bool, StoreError> {
+pub(crate) fn is_valid(shared: &Shared, zxid: Zxid, name: &str) -> Result<bool, StoreError> {
     let opened = open_snapshot(shared, zxid, name);
     let (info, path, file) = match opened {
         Ok(opened) => opened,

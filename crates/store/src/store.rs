@@ -244,7 +244,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::TruncationPointMissing`] if `zxid` is not proved to stand in this history;
-    /// nothing is changed then. The operating system's.
+    /// nothing is changed then, and [`Store::log_writer`] goes on behind what is there. The
+    /// operating system's.
     pub fn truncate(&self, zxid: Zxid) -> Result<(), StoreError> {
         crate::log::truncate::truncate(&self.shared, zxid)
     }

@@ -76,6 +76,10 @@ pub enum StorageReport {
         /// The history that is proven now.
         history: LogIndex,
     },
+    /// A `Truncate` or an `EndInstall` cannot be carried out, in place of `Reloaded`: the point is
+    /// not proved to stand in this history, or what the leader sent is no snapshot. Tree and
+    /// history are what they were.
+    Refused,
     /// A `Settle` is done.
     Settled,
     /// A write, flush or reading again failed: nothing of what is on disk can be trusted by this

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rookeeper_jute::ServerId;
+use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::election::ElectionInput;
 use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
@@ -18,6 +18,11 @@ use crate::core::{CoreEffect, CoreInput, CoreRole};
 
 /// What a learner says in the place of its current epoch where it must not be counted.
 const UNCOUNTED: i64 = -1;
+
+/// What it says in the place of its last zxid where only a snapshot helps: it stands in no leader's
+/// history, and unlike the unknown zxid it does not keep the learner from being counted (Java:
+/// `Leader.waitForEpochAck`, `LearnerHandler.syncFollower`).
+const SNAPSHOT_WANTED: Zxid = Zxid(-2);
 
 /// For how long a leader is tried that takes no learners. Who looks again finds the same one, if
 /// it leads by then (Java: five tries, 100 ms apart).
@@ -39,7 +44,11 @@ impl Replica {
             config_version: self.ensemble.committed().version(),
             accepted_epoch: self.accepted_epoch,
             current_epoch: if barred { UNCOUNTED } else { self.current_epoch },
-            last_zxid: if barred { UNKNOWN } else { self.last_zxid },
+            last_zxid: match (barred, self.snapshot_wanted) {
+                (true, _) => UNKNOWN,
+                (false, true) => SNAPSHOT_WANTED,
+                (false, false) => self.last_zxid,
+            },
             buffer_len_max: member.packet_len_max,
             rules: member.rules,
         };
@@ -286,9 +295,20 @@ impl Replica {
         }
     }
 
+    /// The disk cannot do what the leader asked for. Where it cannot cut (a snapshot has taken the
+    /// place of the point), the next synchronisation has to be a snapshot: the leader is not told
+    /// of the last zxid then. It was known, so this server's word counts as before.
+    pub(super) fn refused(&mut self, context: &mut Context<'_>) {
+        if let Part::Learning(learning) = &self.part {
+            self.snapshot_wanted |= matches!(learning.sync, Some(SyncStart::Trunc(_)));
+        }
+        self.abandon("the leader's history cannot be taken over in this way", context);
+    }
+
     /// The leader's history up to NEWLEADER is this server's.
     pub(super) fn settled(&mut self, context: &mut Context<'_>) {
         let snapshot = std::mem::take(&mut self.staged);
+        self.snapshot_wanted &= !snapshot;
         if snapshot || self.barred == Some(Barred::Unproven) {
             self.barred = None;
         }

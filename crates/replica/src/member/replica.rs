@@ -65,6 +65,8 @@ pub struct Replica {
     pub(super) connections: BTreeSet<ConnectionId>,
     /// Why this server does not vote.
     pub(super) barred: Option<Barred>,
+    /// Whether the log cannot be cut where a leader wanted it to be.
+    pub(super) snapshot_wanted: bool,
     /// How often the tree was found to differ from the leader's.
     pub(super) divergences: u32,
     /// It serves no more until an operator has looked.
@@ -209,6 +211,7 @@ impl Replica {
             held: BTreeMap::new(),
             connections: BTreeSet::new(),
             barred: (recovered.last_zxid < Zxid::ZERO).then_some(Barred::Unproven),
+            snapshot_wanted: false,
             divergences: 0,
             withdrawn: false,
             stop_by_ms: None,

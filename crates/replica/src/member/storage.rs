@@ -72,6 +72,10 @@ impl Replica {
                 self.show_again(context);
                 self.reloaded(context);
             }
+            StorageReport::Refused => {
+                self.answered(Awaited::Reloaded);
+                self.refused(context);
+            }
             StorageReport::Settled => {
                 self.answered(Awaited::Settled);
                 self.settled(context);

@@ -168,10 +168,13 @@ impl Disk {
         *text = membership.to_string();
     }
 
-    pub fn truncate(&mut self, zxid: Zxid) -> (Tree, LogIndex) {
-        assert!(zxid >= self.history.base(), "nothing that a snapshot holds is cut");
+    /// Nothing that a snapshot holds is cut: `None`.
+    pub fn truncate(&mut self, zxid: Zxid) -> Option<(Tree, LogIndex)> {
+        if zxid < self.history.base() {
+            return None;
+        }
         self.history.log.retain(|(at, _)| *at <= zxid);
-        self.reload()
+        Some(self.reload())
     }
 
     pub fn reload(&mut self) -> (Tree, LogIndex) {

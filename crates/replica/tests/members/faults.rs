@@ -100,6 +100,42 @@ fn a_leader_that_is_parted_loses_what_it_could_not_commit() {
     }
 }
 
+/// Its snapshot holds what was never committed: it can only be replaced, and its word counts as
+/// before, or there would be no leader while a third one is away.
+#[test]
+fn a_log_that_cannot_be_cut_is_replaced() {
+    for seed in 0..20 {
+        let mut world = serving(3, 0, seed);
+        let mut written = write(&mut world, 1, "a", 5);
+        let leader = world.leader().expect("serving");
+        let others: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
+        let client = world.connect(leader);
+        others.iter().for_each(|other| world.kill(*other));
+        for at in 0..5 {
+            world.ask_create(client, &format!("/lost{at}"), 0);
+        }
+        world.pass(200);
+        world.kill(leader);
+        world.machines[leader].disk.compact();
+        others.iter().for_each(|other| world.start(*other));
+        world.until("the others serve", 20_000, |world| world.serves(others[0]));
+        let by = world.leader().expect("serving");
+        written.extend(write(&mut world, by, "b", 5));
+        let follower = others.iter().copied().find(|at| *at != by).expect("two of them");
+        world.kill(follower);
+        world.start(leader);
+        world.until("two serve", 20_000, |world| world.serves(leader) && world.serves(by));
+        assert!(got(&mut world, leader, |start| matches!(start, SyncStart::Snap(_))));
+        let tree = &world.process(leader).shared.tree;
+        assert!(tree.node("/lost0").is_none(), "seed {seed}: what was never committed is gone");
+        world.start(follower);
+        world.until("all serve", 20_000, |world| world.all_serve());
+        world.pass(1000);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
 #[test]
 fn who_lacks_what_the_log_has_no_more_gets_a_snapshot() {
     for seed in 0..20 {

@@ -629,7 +629,10 @@ impl World {
                 disk.settle();
                 return Some(StorageReport::Settled);
             }
-            StorageCommand::Truncate(zxid) => disk.truncate(zxid),
+            StorageCommand::Truncate(zxid) => match disk.truncate(zxid) {
+                Some(reloaded) => reloaded,
+                None => return Some(StorageReport::Refused),
+            },
             StorageCommand::EndInstall => disk.end_install(),
             StorageCommand::AbortInstall => disk.abort_install(),
         };

@@ -294,8 +294,14 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> StorageThread<S, F> {
             StorageCommand::Truncate(zxid) => {
                 tracing::warn!(%zxid, "what the leader never committed is cut off");
                 self.close_log()?;
-                self.store.truncate(zxid)?;
-                self.reload()?;
+                match self.store.truncate(zxid) {
+                    Ok(()) => self.reload()?,
+                    Err(error) if error.is_refusal() => {
+                        self.refuse(&error);
+                        self.log.writer = Some(self.store.log_writer());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
             StorageCommand::BeginInstall(zxid) => {
                 tracing::info!(%zxid, "receiving a snapshot from the leader");
@@ -350,12 +356,27 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> StorageThread<S, F> {
         Ok(())
     }
 
-    /// Loads the staged snapshot; its log follows.
+    /// What the leader wants cannot be done; what is here stays.
+    fn refuse(&mut self, error: &StoreError) {
+        tracing::error!(%error, "the leader's history cannot be taken over in this way");
+        self.report(StorageReport::Refused);
+    }
+
+    /// Loads the staged snapshot; its log follows. What is no snapshot is refused, and given up by
+    /// the `AbortInstall` that follows.
     fn end_install(&mut self) -> Result<(), StoreError> {
         let mut recovery = MemberRecovery::new(self.tree);
         let install = self.install();
         install.finish_snapshot(None)?;
-        install.load(&mut recovery)?;
+        match install.load(&mut recovery) {
+            Ok(_) => {}
+            Err(error) if error.is_refusal() => {
+                self.refuse(&error);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        let install = self.install();
         let (writer, last_zxid) = (install.log_writer(), install.zxid());
         let (tree, history) = recovery.finish();
         self.snapshots.give_up();

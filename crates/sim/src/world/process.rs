@@ -220,6 +220,8 @@ pub struct Process {
     pub last_appended: Zxid,
     /// The same, before an install that is not settled.
     pub before_install: Option<Zxid>,
+    /// The last zxid of the log while a truncation is being carried out.
+    pub before_truncate: Option<Zxid>,
 }
 
 fn core_config(plan: &Plan, server: usize, seed: u64) -> CoreConfig {
@@ -366,6 +368,7 @@ impl Process {
             dies_after: None,
             serves_since_ms: now.monotonic_ms(),
             before_install: None,
+            before_truncate: None,
         })
     }
 

@@ -312,6 +312,7 @@ impl World {
                 }
             }
             StorageCommand::Truncate(zxid) => {
+                process.before_truncate = Some(process.last_appended);
                 process.last_appended = *zxid;
                 self.report.truncations += 1;
             }
@@ -373,8 +374,19 @@ impl World {
     fn disk_done(&mut self, who: Who, done: Done) {
         match done {
             Done::Report(report) => {
-                if let StorageReport::EpochWritten(kind) = &report {
-                    self.epoch_written(who.server, *kind);
+                match (&report, self.process(who)) {
+                    (StorageReport::EpochWritten(kind), _) => {
+                        self.epoch_written(who.server, *kind);
+                    }
+                    // A truncation that is refused changes nothing.
+                    (StorageReport::Refused, Some(process)) => {
+                        let before = process.before_truncate.take();
+                        process.last_appended = before.unwrap_or(process.last_appended);
+                    }
+                    (StorageReport::Reloaded { .. }, Some(process)) => {
+                        process.before_truncate = None;
+                    }
+                    _ => {}
                 }
                 self.tell_core(who, Message::Storage(report));
             }

@@ -1,10 +1,11 @@
 //! Removes the end of the history, for a member of an ensemble whose last transactions were never
 //! committed. What is removed is kept in the quarantine directory.
 //!
-//! The point must be proved to stand in this history: a snapshot that holds nothing later
-//! (ZOOKEEPER-4837: one with a later name, or a fuzzy one of Java's, would bring back what is cut
-//! off), and from it on logs without a gap. A note makes the removal certain before it begins
-//! ([`crate::switch`]); interrupted, it is repeated.
+//! The point must be proved to stand in this history: a snapshot that is not after it, and from it
+//! on logs without a gap. Later snapshots go first: one of them would bring back what is cut off
+//! (ZOOKEEPER-4837). What a fuzzy one of Java's holds beyond its name was committed, so no leader
+//! asks to cut it off. A note makes the removal certain before it begins ([`crate::switch`]);
+//! interrupted, it is repeated.
 
 use std::path::{Path, PathBuf};
 
@@ -16,23 +17,23 @@ use super::segment::{SegmentReader, Step, first_nonzero};
 use super::writer::cut;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
-use crate::names::{logs, snapshot_compression, snapshots};
-use crate::recovery::open_snapshot;
-use crate::snapshot::{Nowhere, load};
+use crate::names::{logs, snapshots};
+use crate::purge::is_valid;
 use crate::store::Shared;
 use crate::switch::marker::{Change, Marker};
 use crate::window::READ_LEN;
 
 pub(crate) fn truncate(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
     let _files = shared.files();
+    assert!(!shared.state().installing, "one change of history at a time");
+    if !has_point(shared, zxid)? {
+        let directory = shared.log_dir.clone();
+        return Err(StoreError::TruncationPointMissing { directory, zxid });
+    }
     {
         let mut state = shared.state();
-        assert!(!state.installing, "one change of history at a time");
         state.last = None;
         state.generation += 1;
-    }
-    if !has_point(shared, zxid)? {
-        return Err(StoreError::TruncationPointMissing { directory: shared.log_dir.clone(), zxid });
     }
     let marker = Marker::of(shared, Change::Truncate { zxid })?;
     marker.write(shared)?;
@@ -43,50 +44,15 @@ pub(crate) fn truncate(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether the history goes through `zxid`, from a snapshot on that holds nothing later.
+/// Whether the history goes through `zxid`, from a snapshot on that can be read.
 fn has_point(shared: &Shared, zxid: Zxid) -> Result<bool, StoreError> {
     let all = snapshots(&shared.list(&shared.snapshot_dir)?);
-    let mut followed = false;
     for (snapshot, name) in all.iter().filter(|(snapshot, _)| *snapshot <= zxid) {
-        if !ends_by(shared, *snapshot, name, zxid, followed)? {
-            // A damaged one says nothing; of a fuzzy one it is known that it was finished before
-            // the next one was begun.
-            followed |= open_snapshot(shared, *snapshot, name).is_ok();
-            continue;
+        if is_valid(shared, *snapshot, name)? {
+            return goes_through(shared, *snapshot, zxid);
         }
-        return goes_through(shared, *snapshot, zxid);
     }
     Ok(false)
-}
-
-/// Whether a snapshot can be read and holds nothing of transactions after `zxid`. Java's hold what
-/// was applied while they were written: the digest section says up to where, but for one
-/// transaction that was just being applied; and one that is followed by another was finished
-/// before that one's zxid.
-fn ends_by(
-    shared: &Shared,
-    snapshot: Zxid,
-    name: &str,
-    zxid: Zxid,
-    followed: bool,
-) -> Result<bool, StoreError> {
-    let (info, path, file) = match open_snapshot(shared, snapshot, name) {
-        Ok(opened) => opened,
-        Err(StoreError::SnapshotDamaged { .. }) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let (compression, len_max) = (snapshot_compression(name), shared.config.record_len_max);
-    let digest = match load(&*file, &path, compression, len_max, &mut Nowhere) {
-        Ok(loaded) => loaded.digest,
-        Err(StoreError::SnapshotDamaged { .. }) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let whole_at = shared.state().index.entry(&info).map(|entry| entry.whole_at);
-    Ok(match (whole_at, digest) {
-        (Some(whole_at), _) => whole_at <= zxid,
-        (None, Some(digest)) => followed || digest.zxid < zxid,
-        (None, None) => followed,
-    })
 }
 
 /// Whether the logs lead from a snapshot to `zxid` without a gap. One with the counter 0 is no
