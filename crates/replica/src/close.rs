@@ -14,6 +14,10 @@ pub enum CloseReason {
     ClientReconnect,
     /// The client has seen a zxid that this server has not.
     ClientZxidAhead,
+    /// The server can only be read, and the client cannot be read-only.
+    NotReadOnlyClient,
+    /// The session to resume belongs to all servers, and this one is cut off from them.
+    GlobalSessionReadOnly,
     /// The bucket of connection tokens is empty.
     ConnectionThrottled,
     /// The bytes are no frame or no record of the protocol.
@@ -52,6 +56,8 @@ impl CloseReason {
             CloseReason::SessionExpired => "session_expired",
             CloseReason::ClientReconnect => "client_reconnect",
             CloseReason::ClientZxidAhead => "client_zxid_ahead",
+            CloseReason::NotReadOnlyClient => "not_read_only_client",
+            CloseReason::GlobalSessionReadOnly => "renew_global_session_in_ro_mode",
             CloseReason::ConnectionThrottled => "Client hits connection limiting threshold",
             CloseReason::Malformed | CloseReason::FrameLength(_) => "io_exception",
             CloseReason::LargeRequestRejected => "large_request_rejected",

@@ -70,6 +70,11 @@ pub struct CoreConfig {
     pub session_timeout_ms_max: i32,
     /// Whether clients may connect to a server that leads (`zookeeper.leaderServes`).
     pub leader_serves: bool,
+    /// Whether a member's new sessions are known to it alone (`localSessionsEnabled`).
+    pub local_sessions_enabled: bool,
+    /// Whether such a session becomes known to all when it makes an ephemeral; refused otherwise
+    /// (`localSessionsUpgradingEnabled`).
+    pub local_sessions_upgrading_enabled: bool,
     /// The last counter that an epoch's zxids may have: with it the epoch is used up (Java:
     /// `Leader.propose` gives up at the one after it). For tests alone it is a smaller one.
     pub epoch_counter_last: u32,
@@ -121,6 +126,8 @@ impl Default for CoreConfig {
             session_timeout_ms_min: 6000,
             session_timeout_ms_max: 60_000,
             leader_serves: true,
+            local_sessions_enabled: false,
+            local_sessions_upgrading_enabled: false,
             epoch_counter_last: u32::MAX - 1,
             seed: 0,
             container_check_interval_ms: 60_000,

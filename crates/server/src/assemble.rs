@@ -132,12 +132,16 @@ pub(crate) fn tree_config(config: &ServerConfig) -> TreeConfig {
 
 /// What the core is told.
 pub(crate) fn core_config(config: &ServerConfig) -> CoreConfig {
+    let ensemble = config.ensemble.as_ref();
     CoreConfig {
         server_id: config.session_server_id.0,
         tick_time_ms: config.sessions.tick_time_ms.unsigned_abs(),
         session_timeout_ms_min: config.sessions.timeout_ms_min,
         session_timeout_ms_max: config.sessions.timeout_ms_max,
-        leader_serves: config.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves),
+        leader_serves: ensemble.is_none_or(|ensemble| ensemble.leader_serves),
+        local_sessions_enabled: ensemble.is_some_and(|e| e.local_sessions_enabled),
+        local_sessions_upgrading_enabled: ensemble
+            .is_some_and(|e| e.local_sessions_upgrading_enabled),
         seed: random_seed(),
         container_check_interval_ms: u64::from(config.tree.container_check_interval_ms),
         container_max_per_minute: u64::from(config.tree.container_max_per_minute),

@@ -72,7 +72,8 @@ impl Answers {
         let report = self.inspector.core(|core| core.report());
         facts.serving = report.as_ref().is_some_and(|report| report.serving);
         if let Some(member) = self.inspector.member(Replica::report) {
-            facts.serving = member.serving;
+            // A leader may take no clients (`leaderServes`).
+            facts.serving &= member.serving;
             facts.mode = mode(member.state);
             facts.ensemble = self.ensemble(&member);
         }

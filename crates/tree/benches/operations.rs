@@ -61,6 +61,7 @@ impl Bench {
                     zxid: self.zxid,
                     time_ms: 1_700_000_000_000,
                     session_check: Ok(()),
+                    ephemeral_check: Ok(()),
                 };
                 self.outstanding.prepare(&self.tree, &self.access, &request, &mut out);
                 ends.push(out.len());

@@ -17,6 +17,7 @@ fn prepared(server: &mut Server, op: OpCode, body: &[u8]) -> (Option<ErrorCode>,
         zxid: server.zxid.next(),
         time_ms: 1,
         session_check: Ok(()),
+        ephemeral_check: Ok(()),
     };
     let mut txn = Vec::new();
     let outstanding = &mut server.outstanding;

@@ -37,6 +37,7 @@ fn reconfig(
         zxid,
         time_ms: 5,
         session_check: server.session_check,
+        ephemeral_check: Ok(()),
     };
     let mut seen = None;
     let mut decide = |request: &ReconfigRequest<'_>| {

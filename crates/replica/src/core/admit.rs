@@ -9,7 +9,8 @@ use rookeeper_tree::{Identity, WriteRequest};
 
 use super::pipeline::{Connected, Item, ReadItem, Reply, RequestReply};
 use super::sessions::Owner;
-use super::{Core, CoreEffect, CoreRole, password};
+use super::throttle::Asked;
+use super::{Core, CoreEffect, CoreRole, State, password};
 use crate::close::CloseReason;
 use crate::ids::{ConnectionKey, Now, SessionKey};
 use crate::message::{
@@ -126,7 +127,8 @@ impl Core {
     /// Whether requests wait before the pipeline: it is full, a running snapshot is too far behind,
     /// or the epoch has no zxids left. What is refused anyway does not wait.
     fn must_stall(&self, shared: &Shared) -> bool {
-        if !self.is_open() {
+        let leads = matches!(self.role, CoreRole::Leading { .. });
+        if self.state != State::Serving || !(self.open || leads) {
             return false;
         }
         let limit = self.config.request_throttle_max_requests;
@@ -170,6 +172,10 @@ impl Core {
             let item = Item::Refused(Box::new(reply), ErrorCode::ThrottledOp);
             return self.in_turn(session, item);
         }
+        if self.is_read_only() && !reply.travels && request.op != OpCode::CloseSession {
+            let item = Item::Refused(Box::new(reply), ErrorCode::NotReadOnly);
+            return self.in_turn(session, item);
+        }
         if reply.travels || request.op == OpCode::Sync {
             let is_sync = !reply.travels;
             let identities = request.identities;
@@ -182,9 +188,14 @@ impl Core {
         }
         if request.op == OpCode::CloseSession {
             self.sessions.set_closing(request.session);
+            if self.sessions.is_local(session) {
+                return self.in_turn(session, Item::CloseLocal(Box::new(reply), session));
+            }
         }
+        let ephemeral = self.upgrade_for(now, session, request.op, body, shared, effects);
         let identities = &request.identities;
-        let write = Write { session, cxid: request.xid, op: request.op, body, identities };
+        let write =
+            Write { session, cxid: request.xid, op: request.op, body, identities, ephemeral };
         if self.is_learning() {
             return self.forward_write(&write, reply, effects);
         }
@@ -192,7 +203,7 @@ impl Core {
     }
 
     /// Puts what waits for no transaction behind all that its session asked for before.
-    fn in_turn(&mut self, session: SessionId, item: Item) {
+    pub(super) fn in_turn(&mut self, session: SessionId, item: Item) {
         if self.is_learning() { self.behind(session, item) } else { self.pipeline.push_back(item) }
     }
 
@@ -242,7 +253,7 @@ impl Core {
 
     /// Prepares a write and puts its transaction into the pipeline; a write that cannot be decoded
     /// takes no zxid and is answered in its turn.
-    fn write(
+    pub(super) fn write(
         &mut self,
         now: Now,
         write: Write<'_>,
@@ -354,10 +365,20 @@ impl Core {
         let now_ms = now.monotonic_ms();
         let position = shared.changes.position();
         let resume = connect.session_id != SessionId(0);
+        let local = self.makes_local_sessions();
+        let asked = match (resume, local) {
+            (true, _) => Asked::Renewed,
+            (false, true) => Asked::Local,
+            (false, false) => Asked::Global,
+        };
         let refusal = if !self.is_open() {
             Some(CloseReason::NotServing)
-        } else if !self.throttle.admit(resume, now_ms, &mut self.lot) {
+        } else if !self.throttle.admit(asked, now_ms, &mut self.lot) {
             Some(CloseReason::ConnectionThrottled)
+        } else if self.is_read_only() && connect.read_only != Some(true) {
+            Some(CloseReason::NotReadOnlyClient)
+        } else if self.is_read_only() && shared.tree.sessions().contains(connect.session_id) {
+            Some(CloseReason::GlobalSessionReadOnly)
         } else if connect.last_zxid_seen > shared.tree.last_processed_zxid() {
             Some(CloseReason::ClientZxidAhead)
         } else {
@@ -369,15 +390,23 @@ impl Core {
         }
         let (min, max) = (self.config.session_timeout_ms_min, self.config.session_timeout_ms_max);
         let timeout_ms = connect.timeout_ms.max(min).min(max);
+        let is_read_only = self.is_read_only();
         let connected = |session, session_id| {
-            let read_only = connect.read_only.map(|_| false);
+            let read_only = connect.read_only.map(|_| is_read_only);
             let created_us = (!resume).then_some(received_us);
             Connected { connection, session, session_id, timeout_ms, read_only, created_us }
         };
         if !resume {
             let sessions = shared.tree.sessions();
             let is_taken = |id| sessions.contains(id);
+            if is_read_only && !local {
+                return self.refuse_read_only(connection, position, shared);
+            }
             let (key, id) = self.sessions.create(timeout_ms, connection, now_ms, is_taken);
+            if local {
+                self.sessions.make_local(key);
+                return self.pipeline.push_back(Item::Resumed(Box::new(connected(key, id))));
+            }
             let body = timeout_ms.to_bytes();
             let write = Write::own(id, OpCode::CreateSession, &body);
             let reply = Reply::Connect(Box::new(connected(key, id)));
@@ -393,7 +422,7 @@ impl Core {
         if connect.password != Some(password(id)) {
             return self.refuse_session(connection, position, connect.read_only, shared);
         }
-        if self.is_learning() {
+        if self.is_learning() && !self.sessions.is_local(id) {
             let resumed = connected(SessionKey::NONE, id);
             return self.ask_to_resume(resumed, effects);
         }
@@ -417,7 +446,7 @@ impl Core {
             timeout_ms: 0,
             session_id: SessionId(0),
             password: Some(&[0; 16]),
-            read_only: read_only.map(|_| false),
+            read_only: read_only.map(|_| self.is_read_only()),
         };
         let kind = DeliveryKind::Close(CloseReason::SessionExpired);
         self.outbox.push(connection, position, kind, |out| reply::framed(out, &response));
@@ -432,12 +461,14 @@ pub(super) struct Write<'a> {
     pub(super) op: OpCode,
     pub(super) body: &'a [u8],
     pub(super) identities: &'a [Identity],
+    /// Whether its session may own ephemerals.
+    pub(super) ephemeral: Result<(), ErrorCode>,
 }
 
 impl<'a> Write<'a> {
     /// One that the server asks for by itself.
-    fn own(session: SessionId, op: OpCode, body: &'a [u8]) -> Self {
-        Write { session, cxid: Xid(0), op, body, identities: &[] }
+    pub(super) fn own(session: SessionId, op: OpCode, body: &'a [u8]) -> Self {
+        Write { session, cxid: Xid(0), op, body, identities: &[], ephemeral: Ok(()) }
     }
 
     /// As the tree takes it up.
@@ -456,6 +487,7 @@ impl<'a> Write<'a> {
             zxid,
             time_ms: now.wall_ms,
             session_check,
+            ephemeral_check: self.ephemeral,
         }
     }
 }

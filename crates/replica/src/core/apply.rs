@@ -122,6 +122,7 @@ impl Core {
                 self.reply(&reply, zxid, err, position, None);
             }
             Item::Resumed(connected) => self.connected(&connected, shared),
+            Item::CloseLocal(reply, session) => self.close_local(&reply, session, shared),
             Item::Txn { .. } => unreachable!("a transaction is applied"),
         }
     }
@@ -178,7 +179,7 @@ impl Core {
         self.reply(reply, applied.header.zxid, applied.reply_error(), position, Some(applied));
     }
 
-    fn reply(
+    pub(super) fn reply(
         &mut self,
         reply: &RequestReply,
         zxid: Zxid,

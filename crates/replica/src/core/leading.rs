@@ -35,6 +35,10 @@ impl Core {
                     self.sessions.touch_from_learner(session, timeout_ms, now.monotonic_ms());
                 }
             }
+            // Known to this server alone: nobody resumes it elsewhere.
+            CoreInput::Revalidate { learner, session, .. } if self.sessions.is_local(session) => {
+                effects.push(CoreEffect::Revalidated { learner, session, valid: false });
+            }
             CoreInput::Revalidate { learner, session, timeout_ms } => {
                 let before = self.sessions.connection(session);
                 let owner = Owner::Learner(learner);
@@ -83,7 +87,11 @@ impl Core {
         if !is_forwarded(op) {
             return;
         }
-        let check = self.check_forwarded(now, learner, op, request);
+        let mut check = self.check_forwarded(now, learner, op, request);
+        let mut ephemeral = Ok(());
+        if check == Err(ErrorCode::SessionExpired) && self.is_local_elsewhere(request.session) {
+            (check, ephemeral) = (Ok(()), check);
+        }
         let identities: Vec<Identity> = match &request.identities {
             Some(pairs) => pairs.iter().map(|(scheme, id)| Identity::new(scheme, id)).collect(),
             None => Vec::new(),
@@ -94,6 +102,7 @@ impl Core {
             op,
             body: &request.body,
             identities: &identities,
+            ephemeral,
         };
         let (zxid, len) = match self.prepare(now, &write, check, shared, effects) {
             Ok(appended) => appended,

@@ -259,6 +259,12 @@ impl Core {
         if let Err(err) = check_body(write.op, write.body) {
             return self.behind(write.session, Item::Refused(Box::new(reply), err));
         }
+        // What a multi is told comes from the leader, to which the session is an unknown one.
+        if let Err(err) = write.ephemeral
+            && write.op != OpCode::Multi
+        {
+            return self.behind(write.session, Item::Refused(Box::new(reply), err));
+        }
         let reply = Reply::Request(reply);
         let waiting = Waiting::Write { cxid: write.cxid, op: write.op, reply };
         self.learning.push(write.session, waiting);

@@ -20,6 +20,9 @@ pub enum CoreRole {
     Alone,
     /// A member of an ensemble that has no leader yet: clients are refused.
     Waiting,
+    /// A member of an ensemble that has found no leader for a while: clients that can be read-only
+    /// may read.
+    ReadOnly,
     /// It leads.
     Leading {
         /// The epoch that a quorum has taken up: the high half of every zxid from now on.

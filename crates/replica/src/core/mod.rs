@@ -11,6 +11,7 @@
 //! - `commit`: up to where transactions are durable and committed
 //! - `leading`: what a leader does for its learners: their requests, sessions and syncs
 //! - `learning`: what a learner does for its clients: requests forwarded, and matched again
+//! - `local`: sessions that only this server knows of, and a server cut off from its ensemble
 //! - `retire`: the end of a role
 //! - `sessions`: who is alive, and until when
 //! - `password`: session passwords
@@ -27,6 +28,7 @@ mod clean_up;
 mod commit;
 mod leading;
 mod learning;
+mod local;
 mod lot;
 mod message;
 mod outbox;
@@ -308,7 +310,7 @@ impl Core {
         match (self.role, input) {
             (CoreRole::Leading { .. }, input) => self.told_as_leader(now, input, shared, effects),
             (CoreRole::Learning { .. }, input) => self.told_as_learner(now, input, shared, effects),
-            (CoreRole::Alone | CoreRole::Waiting, input) => {
+            (CoreRole::Alone | CoreRole::Waiting | CoreRole::ReadOnly, input) => {
                 unreachable!("a server without a leader was told {input:?}")
             }
         }
@@ -324,8 +326,8 @@ impl Core {
     }
 
     fn tick(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
-        let keeps_sessions = matches!(self.role, CoreRole::Alone | CoreRole::Leading { .. });
-        if self.state != State::Serving || !keeps_sessions || self.exhausted {
+        let writes = matches!(self.role, CoreRole::Alone | CoreRole::Leading { .. });
+        if self.state != State::Serving || self.exhausted {
             return;
         }
         let heard = &self.heard_up_to_ms;
@@ -336,10 +338,17 @@ impl Core {
                 break;
             }
             self.sessions_expired += 1;
+            if self.sessions.is_local(session) {
+                self.end_local(session, shared);
+                continue;
+            }
             self.close_session(now, session, shared, effects);
         }
         if !expired.is_empty() {
             effects.push(CoreEffect::SessionsExpired(expired));
+        }
+        if !writes {
+            return;
         }
         for path in self.clean_up.due(now, &shared.tree) {
             if self.exhausted {
@@ -382,7 +391,7 @@ impl Core {
 /// Whether clients are let in from the start: a learner is told later.
 fn opens_at_once(role: CoreRole, config: &CoreConfig) -> bool {
     match role {
-        CoreRole::Alone => true,
+        CoreRole::Alone | CoreRole::ReadOnly => true,
         CoreRole::Leading { .. } => config.leader_serves,
         CoreRole::Waiting | CoreRole::Learning { .. } => false,
     }
@@ -400,7 +409,9 @@ fn sessions(now: Now, config: &CoreConfig, start: &CoreStart, shared: &Shared) -
                 sessions.track(id, timeout_ms, now.monotonic_ms());
             }
         }
-        CoreRole::Waiting | CoreRole::Learning { .. } => sessions.do_not_expire(),
+        CoreRole::Waiting | CoreRole::ReadOnly | CoreRole::Learning { .. } => {
+            sessions.do_not_expire();
+        }
     }
     sessions
 }

@@ -22,6 +22,8 @@ pub(super) enum Item {
     Sync { ticket: u64, read: Box<ReadItem> },
     /// A request that is answered with an error and changes nothing.
     Refused(Box<RequestReply>, ErrorCode),
+    /// The end of a session that only this server knows of: no transaction says so.
+    CloseLocal(Box<RequestReply>, SessionId),
     /// A session resumed on a new connection, which may rely on all that was asked before.
     Resumed(Box<Connected>),
 }
@@ -77,7 +79,7 @@ impl Item {
         match self {
             Item::Txn { reply, .. } => reply.release(shared),
             Item::Read(read) | Item::Sync { read, .. } => read.reply.release(shared),
-            Item::Refused(reply, _) => reply.release(shared),
+            Item::Refused(reply, _) | Item::CloseLocal(reply, _) => reply.release(shared),
             Item::Resumed(_) => shared.load.remove(0, false),
         }
     }

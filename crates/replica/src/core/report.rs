@@ -13,6 +13,8 @@ pub struct CoreReport {
     pub serving: bool,
     /// Live sessions (metric `global_sessions`).
     pub sessions: usize,
+    /// Those of them that only this server knows of (metric `local_sessions`).
+    pub local_sessions: usize,
     /// Requests that wait before the pipeline (Java: the request throttler's queue).
     pub backlog: usize,
     /// Steps in the pipeline.
@@ -47,6 +49,7 @@ impl Core {
         CoreReport {
             serving: self.is_open(),
             sessions: self.sessions.len(),
+            local_sessions: self.sessions.locals(),
             backlog: self.backlog.len(),
             pipeline: self.pipeline.len(),
             forwarded: self.learning.queued(),

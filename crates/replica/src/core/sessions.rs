@@ -45,6 +45,8 @@ struct Session {
     /// Closed or expired already, but for the transaction that says so.
     closing: bool,
     owner: Owner,
+    /// Known to this server alone, which expires it.
+    local: bool,
     /// Heard of since the last [`Sessions::take_touches`]; learners only.
     touched: bool,
     /// The end of the tick in which it expires, by the monotonic clock.
@@ -130,6 +132,39 @@ impl Sessions {
         (key, id)
     }
 
+    /// Makes a session that was just created one that only this server knows of.
+    pub(super) fn make_local(&mut self, key: SessionKey) {
+        let expires = self.expires;
+        let Some(session) = self.get_mut(key) else { return };
+        session.local = true;
+        let bucket_ms = session.bucket_ms;
+        if !expires {
+            self.buckets.entry(bucket_ms).or_default().push(key);
+        }
+    }
+
+    /// Whether only this server knows of a session.
+    pub(super) fn is_local(&self, id: SessionId) -> bool {
+        self.find(id).and_then(|key| self.get(key)).is_some_and(|session| session.local)
+    }
+
+    /// How many sessions only this server knows of.
+    pub(super) fn locals(&self) -> usize {
+        self.places.iter().filter(|session| session.id.is_some() && session.local).count()
+    }
+
+    /// All servers are told of a session; returns its timeout in milliseconds.
+    pub(super) fn upgrade(&mut self, id: SessionId) -> Option<i32> {
+        let key = self.find(id)?;
+        let session = self.get_mut(key).filter(|session| session.local)?;
+        session.local = false;
+        let timeout_ms = session.timeout_ms;
+        if !self.expires {
+            self.note(key);
+        }
+        Some(timeout_ms)
+    }
+
     /// A session that a learner made; where it is known already, it belongs to the learner now.
     pub(super) fn created_at(
         &mut self,
@@ -154,6 +189,7 @@ impl Sessions {
             timeout_ms,
             closing: false,
             owner: Owner::Nobody,
+            local: false,
             touched: false,
             expires_ms,
             bucket_ms: expires_ms,
@@ -242,11 +278,20 @@ impl Sessions {
         if expires_ms > session.expires_ms {
             session.expires_ms = expires_ms;
         }
-        if !expires && !std::mem::replace(&mut session.touched, true) {
+        if !expires && !session.local {
+            self.note(key);
+        }
+        true
+    }
+
+    /// The leader is to hear of a session.
+    #[inline]
+    fn note(&mut self, key: SessionKey) {
+        let Some(session) = self.get_mut(key) else { return };
+        if !std::mem::replace(&mut session.touched, true) {
             let touch = session.id.map(|id| (key, id, session.timeout_ms));
             self.touches.extend(touch);
         }
-        true
     }
 
     /// A learner heard of a session; unknown and closed ones are none of its business any longer.
@@ -289,7 +334,7 @@ impl Sessions {
         session.timeout_ms = timeout_ms;
         let expires_ms = round_up(tick_ms, now_ms, timeout_ms);
         session.expires_ms = expires_ms;
-        if expires_ms < session.bucket_ms && expires {
+        if expires_ms < session.bucket_ms && (expires || session.local) {
             session.bucket_ms = expires_ms;
             self.buckets.entry(expires_ms).or_default().push(key);
         }
@@ -308,7 +353,7 @@ impl Sessions {
             return;
         }
         session.owner = Owner::Nobody;
-        let id = session.id;
+        let id = session.id.filter(|_| !session.local);
         if !self.expires
             && let Some(id) = id
         {
@@ -343,6 +388,7 @@ impl Sessions {
     ) -> Vec<SessionId> {
         let mut expired = Vec::new();
         let mut later = Vec::new();
+        let expires = self.expires;
         while let Some(entry) = self.buckets.first_entry() {
             if *entry.key() > now_ms {
                 break;
@@ -351,7 +397,8 @@ impl Sessions {
             for key in keys {
                 let tick_ms = self.tick_ms;
                 let Some(session) = self.get_mut(key) else { continue };
-                if session.closing || session.bucket_ms != bucket_ms {
+                let elsewhere = !expires && !session.local;
+                if session.closing || elsewhere || session.bucket_ms != bucket_ms {
                     continue;
                 }
                 if session.expires_ms > bucket_ms {

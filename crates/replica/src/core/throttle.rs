@@ -4,6 +4,17 @@
 use super::lot::Lot;
 use crate::config::ConnectionThrottleConfig;
 
+/// What a connect asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A session that all servers know of.
+    Global,
+    /// One that only this server knows of.
+    Local,
+    /// One that there is already.
+    Renewed,
+}
+
 #[derive(Debug)]
 pub(super) struct ConnectionThrottle {
     config: ConnectionThrottleConfig,
@@ -33,7 +44,7 @@ impl ConnectionThrottle {
     }
 
     /// Pays for a connect that makes (or resumes) a session; `false` where it is to be dropped.
-    pub(super) fn admit(&mut self, resume: bool, now_ms: u64, lot: &mut Lot) -> bool {
+    pub(super) fn admit(&mut self, asked: Asked, now_ms: u64, lot: &mut Lot) -> bool {
         if self.tokens_max == 0 {
             return true;
         }
@@ -41,10 +52,11 @@ impl ConnectionThrottle {
         if self.config.freeze_time_ms != -1 && self.drops(now_ms, lot) {
             return false;
         }
-        let price = match (self.config.weight_enabled, resume) {
-            (false, _) => 1,
-            (true, true) => i64::from(self.config.renew_session_weight),
-            (true, false) => i64::from(self.config.global_session_weight),
+        let price = match asked {
+            _ if !self.config.weight_enabled => 1,
+            Asked::Renewed => i64::from(self.config.renew_session_weight),
+            Asked::Local => i64::from(self.config.local_session_weight),
+            Asked::Global => i64::from(self.config.global_session_weight),
         };
         if self.tokens < price {
             return false;
@@ -102,7 +114,7 @@ mod tests {
         let config = ConnectionThrottleConfig { tokens: 2, fill_time_ms: 10, ..Default::default() };
         let mut throttle = ConnectionThrottle::new(config, 0);
         let lot = &mut Lot::new(1);
-        let mut admitted = |now_ms| throttle.admit(false, now_ms, lot);
+        let mut admitted = |now_ms| throttle.admit(Asked::Global, now_ms, lot);
         assert!(admitted(0) && admitted(0) && !admitted(0));
         assert!(!admitted(10), "the fill time must have passed");
         assert!(admitted(11) && !admitted(11));
@@ -115,9 +127,9 @@ mod tests {
             ConnectionThrottleConfig { tokens: 2, weight_enabled: true, ..Default::default() };
         let mut throttle = ConnectionThrottle::new(config, 0);
         let lot = &mut Lot::new(1);
-        assert!(throttle.admit(false, 0, lot) && throttle.admit(true, 0, lot));
+        assert!(throttle.admit(Asked::Global, 0, lot) && throttle.admit(Asked::Renewed, 0, lot));
         assert_eq!(throttle.deficit(), 5);
-        assert!(!throttle.admit(true, 0, lot));
+        assert!(!throttle.admit(Asked::Renewed, 0, lot));
     }
 
     #[test]
@@ -131,9 +143,9 @@ mod tests {
         };
         let mut throttle = ConnectionThrottle::new(config, 0);
         let lot = &mut Lot::new(1);
-        assert!(throttle.admit(false, 0, lot));
+        assert!(throttle.admit(Asked::Global, 0, lot));
         for now_ms in 1..=2 {
-            assert!(!throttle.admit(false, now_ms, lot));
+            assert!(!throttle.admit(Asked::Global, now_ms, lot));
         }
         assert_eq!(throttle.drop_chance(), 1.0);
     }

@@ -70,6 +70,9 @@ pub struct MemberConfig {
     /// An observer that has lost its leader looks again after up to this long, in milliseconds
     /// (`zookeeper.observer.election.DelayMs`, 200).
     pub observer_election_delay_ms: u64,
+    /// After so many milliseconds without a leader, clients that can be read-only may read; `None`
+    /// for never (`readonlymode.enabled`; Java waits a tick, but 2 s at least).
+    pub read_only_after_ms: Option<u64>,
     /// Whether a follower whose tree is not its leader's leaves and takes a snapshot. Where false
     /// it raises an alarm alone, as Java does: right beside a Java leader.
     pub leaves_on_divergence: bool,
@@ -109,6 +112,7 @@ impl MemberConfig {
             packet_len_max: 2 * limits::JUTE_MAXBUFFER_DEFAULT,
             observer_master: None,
             observer_election_delay_ms: 200,
+            read_only_after_ms: None,
             leaves_on_divergence: true,
             seed: 0,
         }

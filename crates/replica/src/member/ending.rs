@@ -79,11 +79,16 @@ impl Replica {
 
     /// The pipeline is empty.
     pub(super) fn retired(&mut self, last_zxid: Zxid, context: &mut Context<'_>) {
+        if self.is_read_only() && !matches!(self.part, Part::Ending(_)) {
+            return self.make_core(CoreRole::Waiting, context);
+        }
         let Part::Ending(ending) = &mut self.part else {
             unreachable!("a core retires at the end of a part");
         };
         ending.retired = true;
-        self.last_zxid = last_zxid;
+        if self.core_role != CoreRole::ReadOnly {
+            self.last_zxid = last_zxid;
+        }
         self.make_core(CoreRole::Waiting, context);
         self.forget_staged(context);
         self.join(context);

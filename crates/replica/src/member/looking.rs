@@ -71,6 +71,7 @@ impl Replica {
 
     fn elected(&mut self, outcome: &Outcome, context: &mut Context<'_>) {
         let Part::Looking { since_ms } = self.part else { return };
+        self.end_read_only(context);
         let leader = outcome.vote.leader;
         let took_ms = context.now_ms().saturating_sub(since_ms);
         let event = MemberEvent::Elected { leader, round: outcome.round, took_ms };

@@ -44,6 +44,7 @@
 //! - [`ReplicaEffect`], [`StorageCommand`]: what it asks for
 //! - `replica`: [`Replica`], and how effects of one machine reach the next one
 //! - `looking`: elections and their links
+//! - `read_only`: a member without a leader, which may be read
 //! - `leading`, `learning`: between the pipeline and the leader or learner machine
 //! - `mastering`: between the learner machine and observers that learn from this follower
 //! - `ending`: the end of a part: every stage is joined
@@ -60,6 +61,7 @@ mod leading;
 mod learning;
 mod looking;
 mod mastering;
+mod read_only;
 mod replica;
 mod report;
 mod storage;

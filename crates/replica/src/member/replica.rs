@@ -331,7 +331,8 @@ impl Replica {
     /// When [`ReplicaInput::Tick`] is due, in monotonic milliseconds.
     pub fn deadline_ms(&self) -> Option<u64> {
         let part_ms = match &self.part {
-            Part::Looking { .. } | Part::Ending(_) | Part::Apart => None,
+            Part::Looking { .. } => self.read_only_at_ms(),
+            Part::Ending(_) | Part::Apart => None,
             Part::Leading(leading) => leading.machine.deadline_ms(),
             Part::Learning(learning) => learning.deadline_ms(),
             Part::Pausing { until_ms } => Some(*until_ms),
@@ -371,6 +372,9 @@ impl Replica {
                 self.step_master(ObserverMasterInput::Tick, context);
             }
             Part::Pausing { until_ms } if *until_ms <= now_ms => self.look(context),
+            Part::Looking { .. } if self.read_only_at_ms().is_some_and(|due| due <= now_ms) => {
+                self.begin_read_only(context);
+            }
             _ => {}
         }
         if self.stop_by_ms.is_some_and(|due_ms| due_ms <= now_ms) {
@@ -493,7 +497,8 @@ impl Replica {
     }
 
     fn begin_snapshot(&mut self, context: &mut Context<'_>) {
-        let history_changes = self.staged || !self.awaited.is_empty() || self.is_without_role();
+        let no_role = self.is_without_role() || self.is_read_only();
+        let history_changes = self.staged || !self.awaited.is_empty() || no_role;
         if self.snapshot_running || history_changes {
             return self.step_core(CoreInput::SnapshotEnded, context);
         }

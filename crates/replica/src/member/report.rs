@@ -57,7 +57,7 @@ impl Replica {
         };
         MemberReport {
             state: self.state,
-            serving: self.is_serving(),
+            serving: self.is_serving() || self.is_read_only(),
             leader: self.election.leader(),
             round: self.election.round(),
             accepted_epoch: self.accepted_epoch,

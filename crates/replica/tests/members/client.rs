@@ -56,13 +56,17 @@ impl World {
     }
 
     fn hello(&mut self, client: usize, session_id: SessionId, password: &[u8]) {
+        self.hello_as(client, session_id, password, false);
+    }
+
+    fn hello_as(&mut self, client: usize, session_id: SessionId, password: &[u8], read_only: bool) {
         let request = framed(&ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid::ZERO,
             timeout_ms: 20_000,
             session_id,
             password: Some(password),
-            read_only: Some(false),
+            read_only: Some(read_only),
         });
         self.client_says(client, &request);
     }
@@ -84,6 +88,20 @@ impl World {
         self.clients[client].session = response.session_id;
         self.clients[client].password = response.password.expect("never null").to_vec();
         client
+    }
+
+    /// A client that can be read-only asks for a session, a new one where `session` is 0; what it
+    /// gets as its answer, unless it is closed without one.
+    pub fn ask_read_only(
+        &mut self,
+        server: usize,
+        session: SessionId,
+        password: &[u8],
+    ) -> (usize, Option<Vec<u8>>) {
+        let client = self.accept(server);
+        self.hello_as(client, session, password, true);
+        self.until("answered", 5000, |world| world.has_frame(client) || world.is_closed(client));
+        (client, self.frame(client))
     }
 
     /// A client with a new session, where there is one in time.

@@ -8,4 +8,5 @@ mod masters;
 mod network;
 mod reconfiguration;
 mod roles;
+mod sessions;
 mod world;

@@ -223,11 +223,12 @@ fn replica_config(
     access: Arc<AccessControl>,
 ) -> ReplicaConfig {
     let member = ensemble.committed.member(ensemble.me);
+    let tick_time_ms = u64::from(config.sessions.tick_time_ms.unsigned_abs());
     let addresses = member.map(|member| &member.addresses[..]).unwrap_or_default();
     let member = MemberConfig {
         rules: ensemble.rules,
         election_addresses: addresses.iter().map(|address| address.election.clone()).collect(),
-        tick_time_ms: u64::from(config.sessions.tick_time_ms.unsigned_abs()),
+        tick_time_ms,
         init_limit: ensemble.init_limit,
         sync_limit: ensemble.sync_limit,
         connect_limit: ensemble.connect_limit,
@@ -244,6 +245,7 @@ fn replica_config(
             recent_len_max: ensemble.observer_master_bytes_max as usize,
         }),
         observer_election_delay_ms: ensemble.observer_election_delay_ms,
+        read_only_after_ms: config.read_only_mode_enabled.then_some(tick_time_ms.max(2000)),
         seed: assemble::random_seed(),
         ..MemberConfig::new(ensemble.me)
     };

@@ -122,6 +122,7 @@ impl Step<'_> {
     fn check_session_for(&self, mode: CreateMode) -> Result<(), ErrorCode> {
         match self.request.session_check {
             Err(ErrorCode::UnknownSession) if mode.is_ephemeral() => Err(ErrorCode::SessionExpired),
+            Ok(()) if mode.is_ephemeral() => self.request.ephemeral_check,
             result => result,
         }
     }

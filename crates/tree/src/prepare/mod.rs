@@ -30,7 +30,7 @@ pub mod step;
 
 use rookeeper_jute::limits::JUTE_MAXBUFFER_DEFAULT;
 use rookeeper_jute::txn::{ErrorTxn, TxnHeader};
-use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId, Xid, Zxid};
+use rookeeper_jute::{CreateMode, Encode, ErrorCode, OpCode, SessionId, Xid, Zxid};
 
 use crate::auth::{AccessControl, Identity};
 use crate::quota::QuotaExceeded;
@@ -84,6 +84,9 @@ pub struct WriteRequest<'a> {
     /// Whether the session is alive and here (Java: `SessionTracker.checkSession`). It is looked
     /// at where Java looks, so that earlier mistakes are answered first.
     pub session_check: Result<(), ErrorCode>,
+    /// Whether it may own ephemerals, beside that (Java: `SessionTracker.checkGlobalSession`):
+    /// not a session that is known to one server only.
+    pub ephemeral_check: Result<(), ErrorCode>,
 }
 
 /// What came of a request beside its transaction.
@@ -186,6 +189,29 @@ impl Outstanding {
 pub fn encode_error(request: &WriteRequest<'_>, err: ErrorCode, out: &mut Vec<u8>) {
     encode_header(request, OpCode::Error, out);
     ErrorTxn { err: err.to_i32() }.encode(out);
+}
+
+/// Whether a request is one for which a session that is known to one server only must become known
+/// to all: a create, or a multi with one, that makes an ephemeral (Java:
+/// `QuorumZooKeeperServer.checkUpgradeSession`).
+pub fn wants_ephemeral(op: OpCode, body: &[u8]) -> bool {
+    let makes_one = |write: &request::Write<'_>| match write {
+        request::Write::Create(create) => {
+            let mode = CreateMode::from_flags(create.flags);
+            let plain = matches!(create.op, OpCode::Create | OpCode::Create2);
+            plain && mode.is_some_and(CreateMode::is_ephemeral)
+        }
+        _ => false,
+    };
+    match op {
+        OpCode::Create | OpCode::Create2 => {
+            request::Write::decode(op, body).is_ok_and(|write| makes_one(&write))
+        }
+        OpCode::Multi => {
+            request::decode_multi(body).is_ok_and(|writes| writes.iter().any(makes_one))
+        }
+        _ => false,
+    }
 }
 
 /// Whether the body of a write can be decoded, before it is passed on to whoever prepares it.

@@ -25,6 +25,7 @@ pub struct Server {
     pub identities: Vec<Identity>,
     pub session: SessionId,
     pub session_check: Result<(), ErrorCode>,
+    pub ephemeral_check: Result<(), ErrorCode>,
     pub zxid: Zxid,
     pub log: Vec<Vec<u8>>,
     pub prepared: Prepared,
@@ -54,6 +55,7 @@ impl Server {
             identities: vec![Identity::new("ip", "127.0.0.1")],
             session: SESSION,
             session_check: Ok(()),
+            ephemeral_check: Ok(()),
             zxid: Zxid(0),
             log: Vec::new(),
             prepared: Prepared::default(),
@@ -74,6 +76,7 @@ impl Server {
             zxid,
             time_ms: 1_000_000 + zxid.0,
             session_check: self.session_check,
+            ephemeral_check: self.ephemeral_check,
         };
         let mut txn = Vec::new();
         self.prepared = self.outstanding.prepare(&self.tree, &self.access, &request, &mut txn);
