@@ -365,25 +365,7 @@ impl Core {
         let now_ms = now.monotonic_ms();
         let position = shared.changes.position();
         let resume = connect.session_id != SessionId(0);
-        let local = self.makes_local_sessions();
-        let asked = match (resume, local) {
-            (true, _) => Asked::Renewed,
-            (false, true) => Asked::Local,
-            (false, false) => Asked::Global,
-        };
-        let refusal = if !self.is_open() {
-            Some(CloseReason::NotServing)
-        } else if !self.throttle.admit(asked, now_ms, &mut self.lot) {
-            Some(CloseReason::ConnectionThrottled)
-        } else if self.is_read_only() && connect.read_only != Some(true) {
-            Some(CloseReason::NotReadOnlyClient)
-        } else if self.is_read_only() && shared.tree.sessions().contains(connect.session_id) {
-            Some(CloseReason::GlobalSessionReadOnly)
-        } else if connect.last_zxid_seen > shared.tree.last_processed_zxid() {
-            Some(CloseReason::ClientZxidAhead)
-        } else {
-            None
-        };
+        let refusal = self.why_no_session(now_ms, connect, shared);
         if let Some(reason) = refusal {
             shared.load.remove(0, false);
             return self.outbox.close(connection, position, reason);
@@ -399,6 +381,7 @@ impl Core {
         if !resume {
             let sessions = shared.tree.sessions();
             let is_taken = |id| sessions.contains(id);
+            let local = self.makes_local_sessions();
             if is_read_only && !local {
                 return self.refuse_read_only(connection, position, shared);
             }
@@ -429,6 +412,33 @@ impl Core {
         match self.sessions.resume(id, Owner::Here(connection), timeout_ms, now_ms) {
             Ok(key) => self.pipeline.push_back(Item::Resumed(Box::new(connected(key, id)))),
             Err(()) => self.refuse_session(connection, position, connect.read_only, shared),
+        }
+    }
+
+    /// Why a connect is closed without an answer, in Java's order.
+    fn why_no_session(
+        &mut self,
+        now_ms: u64,
+        connect: &ConnectSubmission,
+        shared: &Shared,
+    ) -> Option<CloseReason> {
+        let asked = match connect.session_id {
+            SessionId(0) if self.makes_local_sessions() => Asked::Local,
+            SessionId(0) => Asked::Global,
+            _ => Asked::Renewed,
+        };
+        if !self.is_open() {
+            Some(CloseReason::NotServing)
+        } else if !self.throttle.admit(asked, now_ms, &mut self.lot) {
+            Some(CloseReason::ConnectionThrottled)
+        } else if self.is_read_only() && connect.read_only != Some(true) {
+            Some(CloseReason::NotReadOnlyClient)
+        } else if connect.last_zxid_seen > shared.tree.last_processed_zxid() {
+            Some(CloseReason::ClientZxidAhead)
+        } else if self.is_read_only() && shared.tree.sessions().contains(connect.session_id) {
+            Some(CloseReason::GlobalSessionReadOnly)
+        } else {
+            None
         }
     }
 
