@@ -163,12 +163,22 @@ pub(crate) fn shard_config(config: &ServerConfig) -> ShardConfig {
     ShardConfig {
         jute_maxbuffer: config.limits.jute_maxbuffer,
         sessionless_timeout_ms: u64::from(config.listen.sessionless_timeout_ms),
-        global_outstanding_limit: config.limits.global_outstanding_limit,
+        global_outstanding_limit: outstanding_limit(config),
         large_request_threshold: config.limits.large_request_threshold,
         large_request_max_bytes: config.limits.large_request_max_bytes,
         hash_seed: random_seed(),
         ..ShardConfig::default()
     }
+}
+
+/// Voters share the limit: a leader takes what its followers forward (Java:
+/// `LeaderZooKeeperServer.getGlobalOutstandingLimit`, `FollowerZooKeeperServer`).
+fn outstanding_limit(config: &ServerConfig) -> usize {
+    let limit = config.limits.global_outstanding_limit;
+    let Some(ensemble) = &config.ensemble else { return limit };
+    let voters = ensemble.committed.voters().count();
+    let shares = ensemble.committed.is_voter(ensemble.me) && voters > 2;
+    if shares { (limit / (voters - 1)).max(1) } else { limit }
 }
 
 fn connection_throttle(config: &ConnectionThrottleConfig) -> CoreConnectionThrottle {

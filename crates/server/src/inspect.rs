@@ -23,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Inspector {
     pub(crate) config: Arc<ServerConfig>,
-    pub(crate) local_address: SocketAddr,
+    pub(crate) local_address: Arc<RwLock<SocketAddr>>,
     pub(crate) clock: Clock,
     pub(crate) store: Weak<Store>,
     pub(crate) shared: Arc<RwLock<Shared>>,
@@ -40,7 +40,7 @@ impl Inspector {
 
     /// Where clients reach the server.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_address
+        *self.local_address.read()
     }
 
     /// The time, by the clock that all threads of the server read.

@@ -127,7 +127,7 @@ impl Parts {
         let clock = Clock::start();
         let inspector = Inspector {
             config: Arc::clone(&config),
-            local_address,
+            local_address: Arc::new(RwLock::new(local_address)),
             clock,
             shared: Arc::clone(&shared),
             store: Arc::downgrade(&store),
@@ -233,6 +233,8 @@ impl Parts {
             mailbox,
             fate: Arc::clone(&self.fate),
             snapshots: snapshots.clone(),
+            acceptor: Arc::clone(&self.ports[0]),
+            local_address: Arc::clone(&self.inspector.local_address),
         };
         let threads = member.start(outlets)?;
         let side = |_: &Arc<ShardPort>| CoreSide::Remote(self.core_port.clone());

@@ -66,7 +66,6 @@ pub struct Server;
 
 /// A running server; it stops when this is dropped.
 pub struct ServerHandle {
-    local_address: SocketAddr,
     data_dir: PathBuf,
     inspector: Inspector,
     fate: Arc<Fate>,
@@ -116,7 +115,7 @@ impl Server {
             inspector.core.send(CoreMessage::Input(CoreInput::TakeSnapshot));
         }
         tracing::info!(address = %local_address, zxid = %last_zxid, "the client port is open");
-        Ok(ServerHandle { local_address, data_dir, inspector, fate, threads: Some(threads) })
+        Ok(ServerHandle { data_dir, inspector, fate, threads: Some(threads) })
     }
 }
 
@@ -186,7 +185,7 @@ impl From<MemberError> for StartError {
 impl ServerHandle {
     /// Where clients reach the server.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_address
+        self.inspector.local_addr()
     }
 
     /// The data directory, without `version-2`.

@@ -293,6 +293,8 @@ fn a_member_takes_its_keys() {
     assert_eq!(ensemble.links.notification_interval_ms_max, 500);
     assert_eq!(ensemble.oracle_path.as_deref(), Some(Path::new("/o")));
     assert_eq!(ensemble.max_time_to_wait_for_epoch_ms, Some(9));
+    let warnings = home.notices(NoticeLevel::Warn);
+    assert!(warnings[0].contains("localSessionsEnabled: local sessions are not there yet"));
 }
 
 #[test]

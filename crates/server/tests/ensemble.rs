@@ -4,11 +4,13 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use common::{Client, four_letter_word, read_file, wait_until};
+use rookeeper_jute::OpCode;
+use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_replica::ServerState;
 use rookeeper_server::config::{Invocation, load};
 use rookeeper_server::{Server, ServerHandle};
@@ -29,6 +31,9 @@ struct Ensemble {
     servers: Vec<Option<ServerHandle>>,
     /// Members without a vote.
     observers: BTreeSet<usize>,
+    /// The file of the first start is the server's from then on, and client addresses stand in
+    /// the servers' lines.
+    keeps_config: bool,
 }
 
 /// Ports that nobody has now, all different, and below those that outgoing connections take: a
@@ -64,6 +69,7 @@ impl Ensemble {
             places,
             servers: (0..members).map(|_| None).collect(),
             observers: BTreeSet::new(),
+            keeps_config: false,
         }
     }
 
@@ -84,20 +90,36 @@ impl Ensemble {
         let home = self.home(id);
         std::fs::create_dir_all(home.join("data")).unwrap();
         std::fs::write(home.join("data/myid"), id.to_string()).unwrap();
+        let file = home.join("zoo.cfg");
+        if self.keeps_config && file.exists() {
+            return self.launch(id);
+        }
         let mut text = format!(
-            "dataDir={}\nclientPort={}\ntickTime=500\ninitLimit=20\nsyncLimit=10\n\
+            "dataDir={}\ntickTime=500\ninitLimit=20\nsyncLimit=10\n\
              maxClientCnxns=0\n4lw.commands.whitelist=*\n{}\n",
             home.join("data").display(),
-            self.places[id - 1].client,
             self.settings
         );
-        for (at, place) in self.places.iter().enumerate() {
-            let Place { quorum, election, .. } = place;
-            let role = if self.observers.contains(&(at + 1)) { ":observer" } else { "" };
-            text.push_str(&format!("server.{}=127.0.0.1:{quorum}:{election}{role}\n", at + 1));
+        if !self.keeps_config {
+            text.push_str(&format!("clientPort={}\n", self.places[id - 1].client));
         }
-        let file = home.join("zoo.cfg");
+        for other in 1..=self.places.len() {
+            text.push_str(&format!("{}\n", self.line(other)));
+        }
         std::fs::write(&file, text).unwrap();
+        self.launch(id);
+    }
+
+    /// A member's line `server.N`.
+    fn line(&self, id: usize) -> String {
+        let Place { quorum, election, client } = self.places[id - 1];
+        let role = if self.observers.contains(&id) { "observer" } else { "participant" };
+        let line = format!("server.{id}=127.0.0.1:{quorum}:{election}:{role}");
+        if self.keeps_config { format!("{line};127.0.0.1:{client}") } else { line }
+    }
+
+    fn launch(&mut self, id: usize) {
+        let file = self.home(id).join("zoo.cfg");
         let call = Invocation::new([file.display().to_string()], |_| None).unwrap();
         let server = Server::start(load(&call, &read_file).unwrap()).unwrap();
         self.servers[id - 1] = Some(server);
@@ -299,6 +321,82 @@ fn an_observer_serves_and_has_no_vote() {
     }
     ensemble.wait_for_equal_trees();
     assert!(four_letter_word(ensemble.address(4), "srvr").contains("\nMode: observer\n"));
+}
+
+#[test]
+fn a_reconfiguration_moves_a_client_port_and_is_written_down() {
+    let mut ensemble = Ensemble::new(3, "reconfigEnabled=true\nskipACL=yes");
+    ensemble.keeps_config = true;
+    for id in 1..=3 {
+        ensemble.start(id);
+    }
+    ensemble.wait_for_leader();
+    let mut client = Client::connect(ensemble.address(1));
+    let before = ensemble.address(2);
+    ensemble.places[1].client = free_ports(1)[0];
+    let joining = ensemble.line(2);
+    let request = ReconfigRequest {
+        joining_servers: Some(joining.as_str().into()),
+        leaving_servers: None,
+        new_members: None,
+        cur_config_id: -1,
+    };
+    let reply = client.call(OpCode::Reconfig, &request);
+    assert_eq!(reply.header.err, 0);
+    let version = reply.header.zxid.0;
+    let shown = client.get("/zookeeper/config", false).data().unwrap();
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.contains(&format!("{joining}\n")), "{shown}");
+    assert!(shown.ends_with(&format!("\nversion={version:x}")), "{shown}");
+    wait_until("the new client port", || TcpStream::connect(ensemble.address(2)).is_ok());
+    wait_until("the end of the old one", || TcpStream::connect(before).is_err());
+    let mut moved = Client::connect(ensemble.address(2));
+    assert_eq!(moved.create("/there", b"", 0).header.err, 0);
+    for id in 1..=3 {
+        let dynamic = ensemble.home(id).join(format!("zoo.cfg.dynamic.{version:x}"));
+        wait_until("the dynamic file", || dynamic.exists());
+        let text = std::fs::read_to_string(ensemble.home(id).join("zoo.cfg")).unwrap();
+        assert!(text.ends_with(&format!("dynamicConfigFile={}\n", dynamic.display())), "{text}");
+        assert!(!text.contains("server.") && text.contains("skipACL=yes\n"), "{text}");
+        assert!(ensemble.home(id).join("zoo.cfg.bak").exists());
+    }
+    ensemble.stop(2);
+    ensemble.start(2);
+    ensemble.wait_for_leader();
+    Client::connect(ensemble.address(2));
+    ensemble.wait_for_equal_trees();
+}
+
+#[test]
+fn a_server_leaves_the_ensemble_and_the_others_go_on() {
+    let mut ensemble = Ensemble::new(3, "reconfigEnabled=true\nskipACL=yes");
+    ensemble.keeps_config = true;
+    for id in 1..=3 {
+        ensemble.start(id);
+    }
+    let leader = ensemble.wait_for_leader();
+    let stays = (1..=3).find(|id| *id != leader).unwrap();
+    let mut client = Client::connect(ensemble.address(stays));
+    let leaving = leader.to_string();
+    let request = ReconfigRequest {
+        joining_servers: None,
+        leaving_servers: Some(leaving.as_str().into()),
+        new_members: None,
+        cur_config_id: -1,
+    };
+    let sent = client.send(OpCode::Reconfig, &request);
+    // The leader leaves: the answer may go with the connection.
+    if let Some(frame) = client.read_frame() {
+        assert_eq!(frame[..4], sent.0.to_be_bytes());
+    }
+    ensemble.stop(leader);
+    let next = ensemble.wait_for_leader();
+    assert_ne!(next, leader);
+    let mut client = Client::connect(ensemble.address(next));
+    assert_eq!(client.create("/after", b"", 0).header.err, 0);
+    let shown = client.get("/zookeeper/config", false).data().unwrap();
+    let gone = format!("server.{leader}=");
+    assert!(!String::from_utf8(shown).unwrap().contains(&gone));
 }
 
 #[test]

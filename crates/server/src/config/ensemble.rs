@@ -127,6 +127,7 @@ pub fn read(
         .ok_or_else(|| missing(place, &format!("My id {me} not in the peer list")))?
         .role;
     warn_of_peer_type(settings, role);
+    warn_of_local_sessions(settings)?;
     warn_of_number(settings, servers.membership.voters().count());
     let connect_limit = match limit(settings, "connectToLearnerMasterLimit")? {
         0 => init_limit,
@@ -221,6 +222,19 @@ fn warn_of_peer_type(settings: &mut Settings, role: Role) {
             given.unwrap_or(Role::Participant)
         ));
     }
+}
+
+fn warn_of_local_sessions(settings: &mut Settings) -> Result<(), ConfigError> {
+    if let Some(setting) = settings.file("localSessionsEnabled").cloned()
+        && setting.strict_boolean()?
+    {
+        settings.warn(format!(
+            "{}: localSessionsEnabled: local sessions are not there yet; every session is global, \
+             which costs a transaction each",
+            setting.origin
+        ));
+    }
+    Ok(())
 }
 
 fn warn_of_number(settings: &mut Settings, voters: usize) {

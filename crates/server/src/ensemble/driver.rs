@@ -8,6 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use rookeeper_jute::ServerId;
 use rookeeper_replica::{
     ApplyProgress, CoreEffect, CoreInput, EndReason, HaltReason, Replica, ReplicaEffect,
     ReplicaInput, ServerState, Shared, StorageCommand,
@@ -18,6 +19,7 @@ use rookeeper_zab::quorum::Oracle;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
+use super::client_port::ClientPort;
 use super::connection::Port;
 use super::events;
 use super::ports::Ports;
@@ -34,6 +36,7 @@ pub(crate) type OracleReader = Box<dyn Fn() -> Oracle>;
 
 /// What the driver is made from.
 pub(crate) struct DriverParts {
+    pub(crate) me: ServerId,
     pub(crate) replica: Replica,
     /// What it asked for when it was made.
     pub(crate) effects: Vec<ReplicaEffect>,
@@ -58,12 +61,14 @@ pub(crate) struct DialTimeouts {
 
 /// The member's machine and everything around it, on the core's thread.
 pub(crate) struct Driver {
+    me: ServerId,
     machine: RefCell<Machine>,
     shared: Arc<RwLock<Shared>>,
     clock: Clock,
     storage: StorageSender,
     pub(crate) sockets: Rc<Sockets>,
     ports: Rc<Ports>,
+    client_port: Rc<ClientPort>,
     timeouts: DialTimeouts,
     oracle: Option<OracleReader>,
     /// Connections whose queue was too long, to be told of once the step is over.
@@ -86,8 +91,14 @@ struct Machine {
 }
 
 impl Driver {
-    pub(crate) fn new(parts: DriverParts, sockets: Rc<Sockets>, ports: Rc<Ports>) -> Rc<Self> {
+    pub(crate) fn new(
+        parts: DriverParts,
+        sockets: Rc<Sockets>,
+        ports: Rc<Ports>,
+        client_port: Rc<ClientPort>,
+    ) -> Rc<Self> {
         Rc::new(Driver {
+            me: parts.me,
             machine: RefCell::new(Machine {
                 replica: parts.replica,
                 effects: parts.effects,
@@ -101,6 +112,7 @@ impl Driver {
             storage: parts.storage,
             sockets,
             ports,
+            client_port,
             timeouts: parts.timeouts,
             oracle: parts.oracle,
             overflowed: RefCell::default(),
@@ -120,6 +132,11 @@ impl Driver {
     /// The time of [`Driver::deadline_ms`] has come.
     pub(crate) fn time_has_come(self: &Rc<Self>) {
         self.input(ReplicaInput::Tick);
+    }
+
+    /// Whether a learner's disk is so far behind that no more is to be read from its leader.
+    pub(crate) fn wants_no_more(&self) -> bool {
+        self.storage.is_congested() && self.machine.borrow().state != ServerState::Leading
     }
 
     /// Whether something committed waits to be applied.
@@ -250,6 +267,9 @@ impl Driver {
                 }
                 ReplicaEffect::Membership(membership) => {
                     Ports::listen(&self.ports, self, &membership);
+                    let own = membership.member(self.me);
+                    let client = own.and_then(|member| member.client.as_ref());
+                    ClientPort::follow(&self.client_port, client);
                 }
                 ReplicaEffect::Event(event) => events::tell(&event, &machine.measures),
                 ReplicaEffect::Ended(reason) => self.end(reason, &machine.fate),

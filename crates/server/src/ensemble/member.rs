@@ -1,6 +1,7 @@
 //! From the configuration and what is on disk to the threads of a member.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use rookeeper_tree::{AccessControl, Tree};
 use rookeeper_zab::quorum::Oracle;
 use rookeeper_zab::sync::{LogIndex, SyncRules};
 
+use super::client_port::ClientPortParts;
 use super::driver::{DialTimeouts, DriverParts, OracleReader};
 use super::history::HistorySource;
 use super::membership_files::MembershipFiles;
@@ -28,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::{EnsembleConfig, ServerConfig};
 use crate::core_driver::CoreMessage;
 use crate::fate::Fate;
+use crate::io::ShardPort;
 use crate::mailbox::Mailbox;
 use crate::measures::Measures;
 use crate::outlets::Outlets;
@@ -110,6 +113,9 @@ pub(crate) struct MemberParts {
     pub(crate) mailbox: Arc<Mailbox<CoreMessage>>,
     pub(crate) fate: Arc<Fate>,
     pub(crate) snapshots: SnapshotSender,
+    /// The I/O thread that accepts clients, and where it does.
+    pub(crate) acceptor: Arc<ShardPort>,
+    pub(crate) local_address: Arc<RwLock<SocketAddr>>,
 }
 
 /// Why a member does not start.
@@ -147,7 +153,15 @@ impl MemberParts {
             &mut self.shared.write(),
             &mut effects,
         )?;
+        let own = ensemble.committed.member(ensemble.me);
+        let client_port = ClientPortParts {
+            configured: own.and_then(|member| member.client.clone()),
+            options: assemble::listen_options(&config),
+            acceptor: self.acceptor,
+            local_address: self.local_address,
+        };
         let peers = PeerParts {
+            client_port,
             me: ensemble.me,
             links: ensemble.links.clone(),
             observers: ensemble.observer_master_port,
@@ -162,7 +176,9 @@ impl MemberParts {
         let (oracle_path, disk) = (ensemble.oracle_path.clone(), self.disk);
         let (shared, clock, fate, measures) = (self.shared, self.clock, self.fate, self.measures);
         let of_driver = storage.clone();
+        let me = ensemble.me;
         let make = move || DriverParts {
+            me,
             replica,
             effects,
             shared,

@@ -7,6 +7,7 @@
 //! - `driver`: steps the machine and carries out its effects
 //! - `events`: what operators read of it
 //! - `ports`, `listen`: the listening sockets of both ports
+//! - `client_port`: the clients' port, where a reconfiguration moves it
 //! - `dial`: connections to other servers, names looked up each time
 //! - `sockets`, `connection`: all connections; one of them, and its queue
 //! - `history`: history and snapshots for learners, read in pieces
@@ -14,6 +15,7 @@
 //! - `recovery`: tree and proven history from what is on disk
 //! - `membership_files`: `zoo.cfg.dynamic` and what belongs to it
 
+mod client_port;
 mod connection;
 mod dial;
 mod driver;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use tokio::task::LocalSet;
 use tokio::time::Sleep;
 
+use super::client_port::{ClientPort, ClientPortParts};
 use super::driver::{Driver, DriverParts};
 use super::history::HistorySource;
 use super::ports::Ports;
@@ -30,6 +31,7 @@ pub(crate) struct PeerParts {
     pub(crate) observers: Option<u16>,
     pub(crate) rules: SocketRules,
     pub(crate) source: HistorySource,
+    pub(crate) client_port: ClientPortParts,
 }
 
 /// Starts the thread.
@@ -49,7 +51,7 @@ pub(crate) fn start(
         local.block_on(&runtime, async move {
             let sockets = Rc::new(Sockets::new(peers.rules, peers.source));
             let ports = Ports::new(peers.me, peers.links, peers.observers);
-            let driver = Driver::new(make(), sockets, ports);
+            let driver = Driver::new(make(), sockets, ports, ClientPort::new(peers.client_port));
             driver.begin();
             Main::new(Rc::clone(&driver), mailbox, clock).run().await;
             driver.sockets.close_all();

@@ -23,6 +23,9 @@ const READ_LEN_MAX: usize = 256 << 10;
 /// How long a connection that is to be closed may take to write what is queued.
 const LINGER: Duration = Duration::from_millis(1000);
 
+/// How long nothing is read from a leader whose transactions and snapshot wait for the disk.
+const CONGESTION_PAUSE: Duration = Duration::from_millis(2);
+
 /// How sockets are set up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SocketRules {
@@ -144,6 +147,10 @@ impl Sockets {
     async fn read(&self, connection: &Connection, driver: &Rc<Driver>) {
         while connection.readable().await {
             if connection.is_paused() {
+                continue;
+            }
+            if connection.port == Port::Quorum && driver.wants_no_more() {
+                tokio::time::sleep(CONGESTION_PAUSE).await;
                 continue;
             }
             if !self.read_once(connection, driver) {

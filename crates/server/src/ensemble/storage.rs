@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -32,6 +33,16 @@ enum Command {
     Close,
 }
 
+impl Command {
+    fn len(&self) -> usize {
+        match self {
+            Command::Storage(StorageCommand::Append(segment)) => segment.bytes_len(),
+            Command::Storage(StorageCommand::InstallBytes(bytes)) => bytes.len(),
+            Command::Storage(_) | Command::Close => 0,
+        }
+    }
+}
+
 impl commands::Command for Command {
     fn records_len(&self) -> usize {
         match self {
@@ -41,11 +52,7 @@ impl commands::Command for Command {
     }
 
     fn bytes_len(&self) -> u64 {
-        match self {
-            Command::Storage(StorageCommand::Append(segment)) => segment.bytes_len() as u64,
-            Command::Storage(StorageCommand::InstallBytes(bytes)) => bytes.len() as u64,
-            Command::Storage(_) | Command::Close => 0,
-        }
+        self.len() as u64
     }
 
     /// Only transactions gather.
@@ -58,16 +65,29 @@ impl commands::Command for Command {
     }
 }
 
+/// Bytes that may wait for the disk before no more is read from a leader: its snapshot comes faster
+/// over a network than it goes to a disk.
+const WAITING_LEN_MAX: usize = 32 << 20;
+
 /// The sending side of the thread's queue.
 #[derive(Debug, Clone)]
 pub(crate) struct StorageSender {
     queue: Arc<CommandQueue<Command>>,
+    /// Bytes in the queue, and in the thread's hands.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl StorageSender {
     /// Queues a command.
     pub(crate) fn send(&self, command: StorageCommand) {
-        self.queue.send(Command::Storage(command));
+        let command = Command::Storage(command);
+        self.waiting.fetch_add(command.len(), Ordering::Relaxed);
+        self.queue.send(command);
+    }
+
+    /// Whether so much waits that no more should be taken from a leader.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > WAITING_LEN_MAX
     }
 
     /// Ends the thread after what is queued.
@@ -115,7 +135,8 @@ pub(crate) fn start(
     say: impl FnMut(Said) + Send + 'static,
 ) -> io::Result<(StorageSender, JoinHandle<()>)> {
     let queue = Arc::new(CommandQueue::default());
-    let sender = StorageSender { queue: Arc::clone(&queue) };
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let sender = StorageSender { queue: Arc::clone(&queue), waiting: Arc::clone(&waiting) };
     let store = Arc::downgrade(&parts.store);
     let free = move || {
         let space = store.upgrade()?.free_space();
@@ -136,6 +157,7 @@ pub(crate) fn start(
             policy: parts.policy,
             measures: parts.measures,
             queue,
+            waiting,
             room,
             say,
         }
@@ -169,6 +191,7 @@ struct StorageThread<S, F> {
     policy: FlushPolicy,
     measures: Arc<Measures>,
     queue: Arc<CommandQueue<Command>>,
+    waiting: Arc<AtomicUsize>,
     room: Room<S>,
     say: F,
 }
@@ -230,6 +253,7 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> StorageThread<S, F> {
     /// Carries out a batch; `false` once the thread is to end.
     fn carry_out(&mut self, batch: &mut VecDeque<Command>) -> Result<bool, StorageError> {
         for command in batch.drain(..) {
+            self.waiting.fetch_sub(command.len(), Ordering::Relaxed);
             match command {
                 Command::Storage(StorageCommand::Append(segment)) => self.append(&segment)?,
                 Command::Storage(command) => {

@@ -26,7 +26,8 @@ pub(crate) struct ListenerSide {
 
 /// Accepts connections; noted in the ready queue by its waker when some wait.
 pub(crate) struct Acceptor {
-    listener: TcpListener,
+    /// `None` while the port moves.
+    listener: Option<TcpListener>,
     waker: Waker,
     limits: Arc<ConnectionLimits>,
     targets: Vec<Arc<ShardPort>>,
@@ -43,7 +44,7 @@ impl Acceptor {
     /// The operating system's.
     pub(crate) fn new(side: ListenerSide, waker: Waker) -> io::Result<Self> {
         Ok(Acceptor {
-            listener: TcpListener::from_std(side.listener)?,
+            listener: Some(TcpListener::from_std(side.listener)?),
             waker,
             limits: side.limits,
             targets: side.targets,
@@ -51,6 +52,20 @@ impl Acceptor {
             paused: false,
             log: LogBudget::default(),
         })
+    }
+
+    /// Accepts from another socket from now on.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn listen(&mut self, listener: std::net::TcpListener) -> io::Result<()> {
+        self.listener = Some(TcpListener::from_std(listener)?);
+        Ok(())
+    }
+
+    /// Closes the listening socket.
+    pub(crate) fn listen_no_more(&mut self) {
+        self.listener = None;
     }
 
     /// The next connection that is within the limits; those that are not are closed. `None` when
@@ -61,7 +76,7 @@ impl Acceptor {
             if self.paused {
                 return None;
             }
-            let (stream, peer) = match self.listener.poll_accept(&mut context) {
+            let (stream, peer) = match self.listener.as_ref()?.poll_accept(&mut context) {
                 Poll::Pending => return None,
                 Poll::Ready(Ok(accepted)) => accepted,
                 Poll::Ready(Err(error)) => {

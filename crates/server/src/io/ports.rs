@@ -21,6 +21,10 @@ pub(crate) enum IoMessage {
     Inspect(Box<dyn FnOnce(&mut Shard) + Send>),
     /// The answer to a four-letter word.
     FourLetterAnswer(crate::four_letter::Answer),
+    /// Accept from this socket from now on.
+    Listen(std::net::TcpListener),
+    /// Close the listening socket; another one follows.
+    ListenNoMore,
     /// Accept and read no more.
     Drain,
     /// Send what is left, close everything and end.

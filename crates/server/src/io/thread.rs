@@ -178,11 +178,25 @@ impl IoThread {
                 self.shard.answer_word(answer.connection, &answer.text, &mut self.effects);
                 self.carry();
             }
+            IoMessage::Listen(listener) => self.listen(listener),
+            IoMessage::ListenNoMore => {
+                if let Some(acceptor) = &mut self.acceptor {
+                    acceptor.listen_no_more();
+                }
+            }
             IoMessage::Drain => {
                 self.acceptor = None;
                 self.draining = true;
             }
             IoMessage::Stop => self.stopped = true,
+        }
+    }
+
+    fn listen(&mut self, listener: std::net::TcpListener) {
+        let Some(acceptor) = &mut self.acceptor else { return };
+        match acceptor.listen(listener) {
+            Ok(()) => self.ready.push(LISTENER_TOKEN),
+            Err(error) => tracing::error!(%error, "clients cannot be accepted any more"),
         }
     }
 

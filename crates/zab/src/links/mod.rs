@@ -31,8 +31,8 @@ const PEERS_MAX: usize = 512;
 /// of no use.
 const PROBE_PAUSE_MS: u64 = 200;
 
-/// A peer with the larger id that was only dialled to see whether it is there, and does not call, is
-/// dialled again after this long, then after twice as long, and so on: a process that is being
+/// A peer with the larger id that was only dialled to see whether it is there, and does not call,
+/// is dialled again after this long, then after twice as long, and so on: a process that is being
 /// killed still takes connections for a moment.
 const PROBE_AGAIN_MS: u64 = 10;
 
