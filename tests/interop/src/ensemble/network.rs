@@ -130,7 +130,7 @@ impl Network {
 }
 
 impl Network {
-    /// Makes all that a member sends slow and lossy (or as it was): 400 kbit/s behind a short queue.
+    /// Makes all that a member sends slow and lossy, or as it was: 400 kbit/s, a short queue.
     ///
     /// # Errors
     /// Where the machine has no `tc`, or no such queue.
