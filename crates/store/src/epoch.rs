@@ -2,8 +2,6 @@
 //! snapshots, decimal text, replaced atomically (Java: `QuorumPeer.writeLongToFile`,
 //! `AtomicFileOutputStream`).
 
-use rookeeper_jute::Zxid;
-
 use crate::error::StoreError;
 use crate::store::Store;
 
@@ -24,15 +22,6 @@ impl EpochFile {
             EpochFile::Accepted => "acceptedEpoch",
         }
     }
-}
-
-/// Both epochs of a member, as they hold at its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Epochs {
-    /// The epoch of the last leader that it synchronised with.
-    pub current: i64,
-    /// The last epoch that it promised to a leader.
-    pub accepted: i64,
 }
 
 /// No epoch has more digits.
@@ -67,47 +56,6 @@ impl Store {
                 Err(StoreError::EpochDamaged { path, content })
             }
         }
-    }
-
-    /// Reads both epochs at the start of a member whose last transaction is `last`, and writes
-    /// those that are missing, as on the way from a standalone server, from that (Java:
-    /// `QuorumPeer.loadDataBase`).
-    ///
-    /// Java refuses where the last transaction is of a later epoch than the current one. A server
-    /// that stops between making a leader's transactions durable and writing the current epoch
-    /// leaves just that (ZOOKEEPER-2354): it had accepted the leader's epoch before, so up to the
-    /// accepted epoch it is legal, and the current epoch stays what it is.
-    ///
-    /// # Errors
-    /// [`StoreError::EpochBehindLog`], [`StoreError::EpochsContradict`],
-    /// [`StoreError::EpochDamaged`]; the operating system's.
-    pub fn epochs(&self, last: Zxid) -> Result<Epochs, StoreError> {
-        let of_last = i64::from(last.max(Zxid::ZERO).epoch());
-        let (found_current, found_accepted) =
-            (self.epoch(EpochFile::Current)?, self.epoch(EpochFile::Accepted)?);
-        let current = found_current.unwrap_or(of_last);
-        let accepted = found_accepted.unwrap_or(of_last);
-        let directory = || self.shared.snapshot_dir.clone();
-        let behind = found_accepted.is_none_or(|accepted| of_last > accepted);
-        if of_last > current && behind {
-            return Err(StoreError::EpochBehindLog {
-                directory: directory(),
-                current,
-                accepted,
-                last,
-            });
-        }
-        if accepted < current {
-            return Err(StoreError::EpochsContradict { directory: directory(), current, accepted });
-        }
-        // The accepted epoch first, so that it is never the lesser one.
-        if found_accepted.is_none() {
-            self.set_epoch(EpochFile::Accepted, accepted)?;
-        }
-        if found_current.is_none() {
-            self.set_epoch(EpochFile::Current, current)?;
-        }
-        Ok(Epochs { current, accepted })
     }
 
     /// Replaces an epoch; it is durable when this returns.

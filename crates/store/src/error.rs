@@ -190,36 +190,6 @@ pub enum StoreError {
         /// Its beginning.
         content: String,
     },
-    /// A member's files say that it has transactions of an epoch that it never joined
-    /// (Java: `QuorumPeer.loadDataBase`).
-    #[error(
-        "{}: the current epoch, {current}, is older than the last zxid, {last}, and the accepted \
-         epoch, {accepted}, does not reach it: restore the epoch files, or, if other servers have \
-         everything, move version-2 away and let this one take a snapshot", directory.display()
-    )]
-    EpochBehindLog {
-        /// Where the files are.
-        directory: PathBuf,
-        /// The current epoch.
-        current: i64,
-        /// The accepted epoch.
-        accepted: i64,
-        /// The last transaction.
-        last: Zxid,
-    },
-    /// A member's epoch files contradict each other (Java: `QuorumPeer.loadDataBase`).
-    #[error(
-        "{}: the accepted epoch, {accepted}, is less than the current epoch, {current}: restore \
-         acceptedEpoch from a backup, or write the current epoch into it", directory.display()
-    )]
-    EpochsContradict {
-        /// Where the files are.
-        directory: PathBuf,
-        /// The current epoch.
-        current: i64,
-        /// The accepted epoch.
-        accepted: i64,
-    },
     /// The note of an unfinished change of history cannot be read.
     #[error(
         "{}: the note of an unfinished change of history is damaged ({reason}): if other servers \

@@ -39,7 +39,7 @@ mod window;
 
 pub use config::{Compression, StoreConfig};
 pub use disk::{Disk, DiskFile, RealDisk, SimulatedDisk};
-pub use epoch::{EpochFile, Epochs};
+pub use epoch::EpochFile;
 pub use error::StoreError;
 pub use install::Install;
 pub use log::{History, LogCursor, LogWriter, Preparer};

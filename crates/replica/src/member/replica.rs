@@ -561,3 +561,51 @@ fn epochs_of(recovered: &Recovered) -> Result<Epochs, ReplicaStartError> {
         current_missing: recovered.current_epoch.is_none(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rookeeper_zab::membership::{Membership, MembershipRules};
+    use rookeeper_zab::sync::LogIndex;
+
+    use super::*;
+
+    fn epochs(
+        last_zxid: Zxid,
+        accepted_epoch: Option<i64>,
+        current_epoch: Option<i64>,
+    ) -> Result<(i64, i64), ReplicaStartError> {
+        let text = "server.1=zoo1:2888:3888:participant;2181\nversion=0";
+        let membership = Membership::parse(text, &MembershipRules::default()).expect("one server");
+        let membership = Arc::new(membership);
+        let recovered = Recovered {
+            last_zxid,
+            accepted_epoch,
+            current_epoch,
+            history: LogIndex::new(last_zxid),
+            committed: membership.clone(),
+            last_seen: membership,
+            txns_since_snapshot: 0,
+            bytes_since_snapshot: 0,
+        };
+        epochs_of(&recovered).map(|epochs| (epochs.accepted, epochs.current))
+    }
+
+    /// Java: `QuorumPeer.loadDataBase`; but ZOOKEEPER-2354, where it refuses to start.
+    #[test]
+    fn bug_2354_a_log_ahead_of_the_current_epoch_is_legal_up_to_the_accepted_one() {
+        let last = Zxid::new(5, 7);
+        assert_eq!(epochs(last, Some(5), Some(5)), Ok((5, 5)));
+        assert_eq!(epochs(last, Some(5), Some(4)), Ok((5, 4)));
+        assert_eq!(epochs(last, Some(9), Some(4)), Ok((9, 4)));
+        assert_eq!(epochs(last, None, None), Ok((5, 5)));
+        assert_eq!(epochs(Zxid::NONE, None, None), Ok((0, 0)));
+        let (last_zxid, accepted_epoch) = (last, 4);
+        let after = ReplicaStartError::LogAfterEpoch { last_zxid, accepted_epoch };
+        assert_eq!(epochs(last, Some(4), Some(4)), Err(after));
+        let (accepted_epoch, current_epoch) = (5, 6);
+        let contradict = ReplicaStartError::EpochsContradict { accepted_epoch, current_epoch };
+        assert_eq!(epochs(last, Some(5), Some(6)), Err(contradict));
+    }
+}

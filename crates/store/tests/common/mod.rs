@@ -13,7 +13,7 @@ use rookeeper_jute::{Acl, Encode, SessionId, StatPersisted, Xid, Zxid};
 use rookeeper_store::disk::Chooser;
 use rookeeper_store::snapshot::SnapshotSink;
 use rookeeper_store::{
-    Disk, Install, LogWriter, Recovered, RecoveryProgress, RecoverySink, SimulatedDisk,
+    Disk, EpochFile, Install, LogWriter, Recovered, RecoveryProgress, RecoverySink, SimulatedDisk,
     SnapshotDigest, SnapshotInfo, Store, StoreConfig, StoreError,
 };
 
@@ -280,6 +280,12 @@ pub fn filled(disk: &SimulatedDisk, last: u32) -> (Store, Model) {
     }
     log.close().unwrap();
     (store, model)
+}
+
+/// The current and the accepted epoch.
+pub fn epoch_files(store: &Store) -> (i64, i64) {
+    let read = |which| store.epoch(which).unwrap().unwrap_or(0);
+    (read(EpochFile::Current), read(EpochFile::Accepted))
 }
 
 /// Stages a leader's history up to `at` as a snapshot.
