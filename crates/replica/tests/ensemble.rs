@@ -4,8 +4,10 @@
 mod support;
 
 use rookeeper_jute::proto::SyncRequest;
-use rookeeper_jute::{OpCode, SessionId, Xid, Zxid};
+use rookeeper_jute::txn::{CreateSessionTxn, TxnDigest, TxnHeader};
+use rookeeper_jute::{Encode, OpCode, SessionId, Xid, Zxid};
 use rookeeper_replica::{CloseReason, CoreConfig, CoreEffect, CoreInput, CoreRole};
+use rookeeper_tree::{Tree, TreeConfig};
 use rookeeper_zab::SegmentBuilder;
 use support::ensemble::{EPOCH, Ensemble, LEADER};
 use support::{Nothing, Setup, World, connect_frame, request_frame};
@@ -465,4 +467,44 @@ fn a_proposal_that_cannot_be_read_is_not_taken() {
     world.step(CoreInput::Committed(Zxid(1)));
     world.step(CoreInput::Retire);
     assert_eq!(world.retired, Some(Zxid::ZERO));
+}
+
+/// A learner whose leader wrote its snapshot down while it went on, with these proposals
+/// committed; the tree is none of those that their digests tell of.
+fn over_a_fuzzy_snapshot(before_serve: u32, after_serve: u32) -> World {
+    let role = CoreRole::Learning { observer: false };
+    let mut tree = Tree::new(TreeConfig { digest_enabled: true, ..TreeConfig::default() });
+    tree.begin_overlap();
+    let mut world = World::new(Setup { role, tree: Some(tree), ..Setup::default() });
+    for counter in 1..=before_serve + after_serve {
+        if counter == before_serve + 1 {
+            world.step(CoreInput::Serve { epoch: EPOCH });
+        }
+        let (client_id, zxid) =
+            (SessionId(i64::from(counter)), Zxid((EPOCH << 32) | i64::from(counter)));
+        let txn_type = OpCode::CreateSession.to_i32();
+        let header = TxnHeader { client_id, cxid: Xid(0), zxid, time_ms: 1, txn_type };
+        let mut txn = header.to_bytes();
+        CreateSessionTxn { timeout_ms: 10_000 }.encode(&mut txn);
+        TxnDigest { version: 2, tree_digest: 17 }.encode(&mut txn);
+        let mut builder = SegmentBuilder::default();
+        builder.push(zxid, &txn);
+        world.step(CoreInput::Proposals(builder.freeze()));
+        world.run();
+        world.step(CoreInput::Committed(zxid));
+        world.run();
+    }
+    world
+}
+
+#[test]
+fn the_overlap_of_a_fuzzy_snapshot_is_no_divergence() {
+    let world = over_a_fuzzy_snapshot(5, 0);
+    assert_eq!(world.shared.tree.last_processed_zxid(), Zxid((EPOCH << 32) | 5));
+}
+
+#[test]
+#[should_panic(expected = "digest differs at 0x300000006")]
+fn what_differs_after_the_synchronisation_is_divergence() {
+    over_a_fuzzy_snapshot(5, 1);
 }
