@@ -18,6 +18,18 @@ pub const PACKET_LEN_MIN: usize = 20;
 /// The version of the protocol that LEADERINFO and LearnerInfo name (Java: 0x10000 since 3.4).
 pub const PROTOCOL_VERSION: i32 = 0x10000;
 
+/// What a leader of this kind adds to LEADERINFO: its snapshots are of one moment, and it acts
+/// upon a digest that differs. Java reads the version before it and nothing else.
+pub const LEADER_MARK: [u8; 4] = *b"Rook";
+
+/// The data of a LEADERINFO.
+pub fn leader_info() -> [u8; 8] {
+    let mut data = [0; 8];
+    data[..4].copy_from_slice(&PROTOCOL_VERSION.to_be_bytes());
+    data[4..].copy_from_slice(&LEADER_MARK);
+    data
+}
+
 /// What follows a snapshot on the quorum port (Java: the signature that `Learner` checks).
 pub const SNAPSHOT_SIGNATURE: &str = "BenWasHere";
 

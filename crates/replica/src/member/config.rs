@@ -73,8 +73,8 @@ pub struct MemberConfig {
     /// After so many milliseconds without a leader, clients that can be read-only may read; `None`
     /// for never (`readonlymode.enabled`; Java waits a tick, but 2 s at least).
     pub read_only_after_ms: Option<u64>,
-    /// Whether a follower whose tree is not its leader's leaves and takes a snapshot. Where false
-    /// it raises an alarm alone, as Java does: right beside a Java leader.
+    /// Whether a server whose tree is not its leader's leaves and takes a snapshot. Where false,
+    /// and under a Java leader in any case, it raises an alarm alone, as Java does.
     pub leaves_on_divergence: bool,
     /// Seeds what is drawn by lot.
     pub seed: u64,

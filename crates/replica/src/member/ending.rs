@@ -196,7 +196,12 @@ impl Replica {
         if !matches!(self.part, Part::Leading(_) | Part::Learning(_)) {
             return;
         }
-        let response = if !self.config.member.leaves_on_divergence {
+        // Snapshots of a Java leader are of many moments: until all is caught up digests differ.
+        let leader_is_exact = match &self.part {
+            Part::Learning(learning) => learning.machine.leader_is_exact(),
+            _ => true,
+        };
+        let response = if !(self.config.member.leaves_on_divergence && leader_is_exact) {
             DivergenceResponse::Alarm
         } else if self.divergences == 0 {
             DivergenceResponse::Resynchronise

@@ -2,7 +2,6 @@
 
 use rookeeper_jute::Zxid;
 use rookeeper_jute::quorum::PacketType;
-use rookeeper_jute::wire::Encode;
 use std::sync::Arc;
 
 use super::link::{self, Introduction, LinkPhase};
@@ -11,7 +10,7 @@ use super::{Leader, Phase};
 use crate::EpochKind;
 use crate::links::ConnectionId;
 use crate::quorum::{Ensemble, Tally};
-use crate::wire::PROTOCOL_VERSION;
+use crate::wire;
 
 impl Leader {
     pub(super) fn start(&mut self, now_ms: u64, effects: &mut Vec<LeaderEffect>) {
@@ -141,7 +140,7 @@ impl Leader {
         let zxid = self.epoch_zxid();
         let Some(link) = self.links.get_mut(&connection) else { return };
         (link.phase, link.silent_at_ms) = (LinkPhase::AckEpoch, Some(silent_at_ms));
-        let data = PROTOCOL_VERSION.to_bytes();
+        let data = wire::leader_info();
         effects.push(link::packet(connection, PacketType::LeaderInfo, zxid, Some(&data)));
     }
 

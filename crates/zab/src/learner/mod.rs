@@ -117,6 +117,7 @@ struct State {
     heard_at_ms: u64,
     /// The leader's epoch, from LEADERINFO on.
     epoch: i64,
+    leader_is_exact: bool,
     history: History,
     /// NEWLEADER's configuration.
     membership: Option<Arc<Membership>>,
@@ -137,6 +138,7 @@ impl Learner {
             give_up_at_ms: now_ms,
             heard_at_ms: now_ms,
             epoch: -1,
+            leader_is_exact: false,
             history,
             membership: None,
             pings: VecDeque::new(),
@@ -177,6 +179,12 @@ impl Learner {
     /// The leader's epoch, once it is known.
     pub fn epoch(&self) -> Option<i64> {
         (self.state.epoch >= 0).then_some(self.state.epoch)
+    }
+
+    /// Whether the leader is of this kind: its snapshots are of one moment, so that its digests can
+    /// be relied on throughout.
+    pub fn leader_is_exact(&self) -> bool {
+        self.state.leader_is_exact
     }
 
     /// The last transaction that was taken.

@@ -11,7 +11,7 @@ use super::{Phase, State};
 use crate::EpochKind;
 use crate::membership::Membership;
 use crate::sync::SnapshotStream;
-use crate::wire::epoch_zxid;
+use crate::wire::{LEADER_MARK, epoch_zxid};
 
 impl State {
     pub(super) fn leader_info(
@@ -20,9 +20,10 @@ impl State {
         data: Option<&[u8]>,
         effects: &mut Vec<LearnerEffect>,
     ) -> Result<(), LearnerEnd> {
-        if data.is_none_or(|data| data.len() < 4) {
+        let Some((_, mark)) = data.and_then(<[u8]>::split_first_chunk::<4>) else {
             return Err(LearnerEnd::MissingData(PacketType::LeaderInfo));
-        }
+        };
+        self.leader_is_exact = mark == LEADER_MARK;
         let (epoch, accepted) = (zxid.0 >> 32, self.config.accepted_epoch);
         if epoch < accepted || epoch < 0 {
             return Err(LearnerEnd::EpochTooOld { epoch, accepted });

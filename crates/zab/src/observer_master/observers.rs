@@ -9,7 +9,7 @@ use crate::leader::{LinkEnd, introduction};
 use crate::links::ConnectionId;
 use crate::outgoing::{Outgoing, RecordsKind};
 use crate::sync::{SyncRules, SyncStep, choose};
-use crate::wire::{self, PROTOCOL_VERSION, PacketError, PacketReader, epoch_zxid};
+use crate::wire::{self, PacketError, PacketReader, epoch_zxid};
 
 /// How far an observer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +220,7 @@ impl ObserverMaster {
         if let Some(link) = self.links.get_mut(&connection) {
             (link.server, link.phase) = (who.server, Phase::AckEpoch);
         }
-        let version = PROTOCOL_VERSION.to_be_bytes();
+        let version = wire::leader_info();
         let zxid = epoch_zxid(epoch);
         self.send(connection, PacketType::LeaderInfo, zxid, Some(&version), effects);
         Ok(())

@@ -12,7 +12,7 @@
 //! > c2 follower 2 accepted=1 [config=0]
 //! < write accepted 2
 //! > written accepted
-//! < c2 LeaderInfo 2:0 00010000
+//! < c2 LeaderInfo 2:0 00010000526f6f6b
 //! > c2 ackepoch 1:5 current=1
 //! ```
 
