@@ -11,16 +11,19 @@ struct Options {
     first: u64,
     members: Vec<usize>,
     is_loud: bool,
+    keeps_going: bool,
 }
 
 const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5] [--loud]
   --seeds N     how many seeds; 0 runs until stopped (default 100)
   --first S     the first seed (default 1)
-  --members L   numbers of servers, in turn (default 1)
-  --loud        print each event";
+  --members L   numbers of servers, in turn (default 3,5)
+  --loud        print each event
+  --keep-going  count what is found and go on";
 
 fn options(args: &[String]) -> Result<Options, String> {
-    let mut options = Options { seeds: 100, first: 1, members: vec![1], is_loud: false };
+    let members = vec![3, 5];
+    let mut options = Options { seeds: 100, first: 1, members, is_loud: false, keeps_going: false };
     let mut args = args.iter();
     if args.next().map(String::as_str) != Some("run") {
         return Err(USAGE.to_owned());
@@ -28,6 +31,10 @@ fn options(args: &[String]) -> Result<Options, String> {
     while let Some(flag) = args.next() {
         if flag == "--loud" {
             options.is_loud = true;
+            continue;
+        }
+        if flag == "--keep-going" {
+            options.keeps_going = true;
             continue;
         }
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let mut sum = Sum::default();
     let mut seed = options.first;
+    let mut failed = 0;
     while options.seeds == 0 || seed < options.first + options.seeds {
         let members = options.members[seed as usize % options.members.len()];
         let mut setup = Setup::new(seed, members);
@@ -69,14 +77,17 @@ fn main() -> ExitCode {
                 let commit = option_env!("ROOKEEPER_COMMIT").unwrap_or("unknown");
                 println!("seed {seed}, {members} members, commit {commit}: {fault}");
                 println!("trace {:016x} after {} events", report.trace, report.events);
-                return ExitCode::FAILURE;
+                if !options.keeps_going {
+                    return ExitCode::FAILURE;
+                }
+                failed += 1;
             }
         }
         seed += 1;
-        if sum.seeds % 100 == 0 {
-            println!("{} seeds clean", sum.seeds);
+        if (seed - options.first) % 100 == 0 {
+            println!("{} seeds, {failed} failed", seed - options.first);
         }
     }
     println!("{}", sum.text(begun.elapsed().as_millis()));
-    ExitCode::SUCCESS
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::{
@@ -300,6 +301,41 @@ fn a_snapshot_at_the_beginning_of_an_epoch_has_a_proved_past_once_the_epoch_goes
         assert_eq!(index.base, Some(base), "{go_on}");
         assert_eq!(index.earlier.len(), if go_on { 8 } else { 0 });
     }
+}
+
+#[test]
+fn an_epoch_whose_end_was_purged_is_not_taken_for_whole() {
+    let disk = SimulatedDisk::new();
+    let (store, mut model) = filled(&disk, 4);
+    let mut log = store.log_writer();
+    append(&mut log, &mut model, Zxid::new(1, 5), 30);
+    log.roll().unwrap();
+    append(&mut log, &mut model, Zxid::new(2, 1), 30);
+    log.roll().unwrap();
+    append(&mut log, &mut model, Zxid::new(3, 1), 30);
+    log.flush().unwrap();
+    let end = Zxid::new(3, 1);
+    assert_eq!(read(&store, Zxid::new(1, 5), end).unwrap(), [Zxid::new(2, 1), end]);
+    for gone in logs_before(&disk, Zxid::new(2, 1)) {
+        disk.remove(&gone).unwrap();
+    }
+    // The log that is left says after which transaction it begins.
+    assert_eq!(read(&store, Zxid::new(1, 5), end).unwrap(), [Zxid::new(2, 1), end]);
+    assert_eq!(read(&store, Zxid::new(2, 0), end).unwrap(), [Zxid::new(2, 1), end]);
+    for after in [Zxid::ZERO, Zxid::new(1, 3)] {
+        let refused = read(&store, after, end);
+        assert!(matches!(refused, Err(StoreError::LogGap { .. })), "{refused:?}");
+    }
+}
+
+/// The logs that begin before a zxid.
+fn logs_before(disk: &SimulatedDisk, zxid: Zxid) -> Vec<PathBuf> {
+    let first = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?.strip_prefix("log.")?;
+        i64::from_str_radix(name, 16).ok()
+    };
+    let paths = disk.dump().into_keys();
+    paths.filter(|path| first(path).is_some_and(|first| first < zxid.0)).collect()
 }
 
 /// ZOOKEEPER-2846, Z-01: a DIFF from a log with leftovers that were never committed, or with a

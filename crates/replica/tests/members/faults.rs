@@ -28,7 +28,7 @@ fn got(world: &mut World, server: usize, kind: fn(&SyncStart) -> bool) -> bool {
 }
 
 #[track_caller]
-fn assert_all_there(world: &mut World, paths: &[String]) {
+pub fn assert_all_there(world: &mut World, paths: &[String]) {
     for server in 0..world.machines.len() {
         if let Some(process) = &world.machines[server].process {
             for path in paths {
@@ -234,39 +234,64 @@ fn everybody_is_killed_and_nothing_acknowledged_is_lost() {
     }
 }
 
+/// One of the things that happen to servers.
+pub fn something_happens(world: &mut World) {
+    let count = world.machines.len();
+    let victim = world.dice.below(count as u64) as usize;
+    match world.dice.below(10) {
+        0 | 1 if world.is_up(victim) => world.kill(victim),
+        2 => world.partition(&[victim]),
+        3 => world.partition(&[victim, (victim + 1) % count]),
+        4 if world.is_up(victim) => world.step(victim, ReplicaInput::Stop),
+        5 if world.is_up(victim) => world.fill_disk(victim, true),
+        6 => {
+            for server in 0..count {
+                world.kill(server);
+            }
+        }
+        7 if !world.is_up(victim) => world.machines[victim].disk.compact(),
+        _ => world.heal(),
+    }
+}
+
+/// Everybody is helped up again.
+pub fn all_is_well(world: &mut World, chance: u64) {
+    for server in 0..world.machines.len() {
+        if world.dice.below(chance) != 0 {
+            continue;
+        }
+        if world.machines[server].disk_full {
+            world.fill_disk(server, false);
+        }
+        let process = world.machines[server].process.as_ref();
+        if process.is_some_and(|process| process.ended.is_some()) {
+            world.kill(server);
+        }
+        if !world.is_up(server) {
+            world.start(server);
+        }
+    }
+}
+
 #[test]
-fn servers_fail_at_random_under_writes() {
-    for seed in 0..40 {
+fn anything_happens_to_anybody_under_writes() {
+    for seed in 0..seeds(40) {
         let members = if seed % 2 == 0 { 3 } else { 5 };
         let mut world = serving(members, seed % 3, seed);
-        let count = world.machines.len();
         let mut written = Vec::new();
-        for round in 0..15 {
-            let victim = world.dice.below(count as u64) as usize;
-            match world.dice.below(4) {
-                0 | 1 if world.is_up(victim) => world.kill(victim),
-                2 => world.partition(&[victim]),
-                _ => world.heal(),
-            }
+        for round in 0..20 {
+            something_happens(&mut world);
             let pause_ms = world.dice.below(1500);
             world.pass(pause_ms);
-            let server = world.dice.below(count as u64) as usize;
+            let server = world.dice.below(world.machines.len() as u64) as usize;
             if world.is_up(server) && world.serves(server) {
                 written.extend(try_write(&mut world, server, round));
             }
-            for server in 0..count {
-                if !world.is_up(server) && world.dice.below(2) == 0 {
-                    world.start(server);
-                }
-            }
+            all_is_well(&mut world, 3);
         }
         world.heal();
-        for server in 0..count {
-            if !world.is_up(server) {
-                world.start(server);
-            }
-        }
-        world.until("all serve", 30_000, |world| world.all_serve());
+        all_is_well(&mut world, 1);
+        world.until(&format!("all serve, seed {seed}"), 30_000, |world| world.all_serve());
         written.extend(write(&mut world, 0, "last", 3));
         world.pass(2000);
         world.assert_equal();
@@ -274,8 +299,13 @@ fn servers_fail_at_random_under_writes() {
     }
 }
 
+/// How many seeds a test runs: as many as it says, or `ROOKEEPER_SEEDS`.
+pub fn seeds(usual: u64) -> u64 {
+    std::env::var("ROOKEEPER_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
+}
+
 /// Writes while anything may fail: what is acknowledged within a second.
-fn try_write(world: &mut World, server: usize, round: u64) -> Vec<String> {
+pub fn try_write(world: &mut World, server: usize, round: u64) -> Vec<String> {
     let Some(client) = world.try_connect(server, 1000) else { return Vec::new() };
     let mut written = Vec::new();
     for at in 0..5 {
@@ -350,6 +380,74 @@ fn a_full_disk_ends_the_role_until_there_is_room() {
 }
 
 #[test]
+fn what_a_snapshot_holds_and_nobody_committed_goes_by_another_snapshot() {
+    for seed in 0..20 {
+        let mut world = serving(3, 0, seed);
+        let mut written = write(&mut world, 1, "a", 5);
+        let leader = world.leader().expect("serving");
+        let client = world.connect(leader);
+        world.partition(&[leader]);
+        for at in 0..5 {
+            world.ask_create(client, &format!("/lost{at}"), 0);
+        }
+        world.pass(100);
+        world.kill(leader);
+        // The log that could be cut is gone.
+        world.machines[leader].disk.compact();
+        world.until("another leads", 20_000, |world| world.leader().is_some());
+        let other = world.leader().expect("another leads");
+        written.extend(write(&mut world, other, "b", 5));
+        world.heal();
+        world.start(leader);
+        world.until("one ensemble", 20_000, |world| world.all_serve());
+        assert!(got(&mut world, leader, |start| matches!(start, SyncStart::Snap(_))));
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+        assert!(world.process(leader).shared.tree.node("/lost0").is_none(), "seed {seed}");
+        assert!(!world.process(leader).replica.report().barred);
+    }
+}
+
+#[test]
+fn where_everybody_differs_from_the_leader_nothing_is_discarded() {
+    let mut world = serving(3, 0, 7);
+    world.judges = false;
+    let leader = world.leader().expect("serving");
+    let written = write(&mut world, 0, "a", 5);
+    spoil(&mut world, leader);
+    let client = world.connect(leader);
+    world.ask_create(client, "/b", 0);
+    world.until("the followers left", 5000, |world| {
+        (0..3).all(|at| at == leader || world.process(at).replica.report().divergences > 0)
+    });
+    world.pass(20_000);
+    assert!((0..3).all(|at| !world.serves(at)), "nobody can tell who is right");
+    for follower in (0..3).filter(|at| *at != leader) {
+        let process = world.process(follower);
+        assert!(written.iter().all(|path| process.shared.tree.node(path).is_some()));
+        let (tree, _) = world.machines[follower].disk.recover();
+        assert!(written.iter().all(|path| tree.node(path).is_some()), "and it is on disk");
+    }
+}
+
+/// A transaction that no leader proposed.
+fn spoil(world: &mut World, server: usize) {
+    let tree = &mut world.process(server).shared.tree;
+    let header = TxnHeader {
+        client_id: SessionId(1),
+        cxid: Xid(1),
+        zxid: tree.last_processed_zxid(),
+        time_ms: 1,
+        txn_type: OpCode::SetData.to_i32(),
+    };
+    let mut txn = header.to_bytes();
+    Some("/a0").encode(&mut txn);
+    Some(&b"spoilt"[..]).encode(&mut txn);
+    1i32.encode(&mut txn);
+    tree.apply(&txn, &mut ChangeLog::default()).expect("applies");
+}
+
+#[test]
 fn a_tree_that_differs_is_replaced_once_and_then_no_longer_served() {
     for seed in 0..10 {
         let mut world = serving(3, 0, seed);
@@ -357,23 +455,7 @@ fn a_tree_that_differs_is_replaced_once_and_then_no_longer_served() {
         let written = write(&mut world, 0, "a", 5);
         let leader = world.leader().expect("serving");
         let follower = (leader + 1) % 3;
-        let spoil = |world: &mut World| {
-            // A transaction that no leader proposed.
-            let tree = &mut world.process(follower).shared.tree;
-            let header = TxnHeader {
-                client_id: SessionId(1),
-                cxid: Xid(1),
-                zxid: tree.last_processed_zxid(),
-                time_ms: 1,
-                txn_type: OpCode::SetData.to_i32(),
-            };
-            let mut txn = header.to_bytes();
-            Some("/a0").encode(&mut txn);
-            Some(&b"spoilt"[..]).encode(&mut txn);
-            1i32.encode(&mut txn);
-            tree.apply(&txn, &mut ChangeLog::default()).expect("applies");
-        };
-        spoil(&mut world);
+        spoil(&mut world, follower);
         assert_eq!(write(&mut world, leader, "b", 1).len(), 1);
         world.until("left", 5000, |world| {
             let events = &world.process(follower).events;
@@ -384,7 +466,7 @@ fn a_tree_that_differs_is_replaced_once_and_then_no_longer_served() {
         world.pass(500);
         world.assert_equal();
         assert_all_there(&mut world, &written);
-        spoil(&mut world);
+        spoil(&mut world, follower);
         assert_eq!(write(&mut world, leader, "c", 1).len(), 1);
         world.until("apart", 5000, |world| world.process(follower).state == ServerState::Apart);
         world.pass(5000);

@@ -7,6 +7,7 @@ use rookeeper_jute::{ErrorCode, OpCode};
 use rookeeper_replica::ServerState;
 use rookeeper_tree::AccessControl;
 
+use crate::faults::{all_is_well, assert_all_there, seeds, something_happens, try_write};
 use crate::roles::serving;
 use crate::world::World;
 
@@ -398,4 +399,50 @@ fn a_server_that_moves_to_other_ports_is_followed_there() {
         let text = shown(&mut world, moving);
         assert!(text.contains(&format!("server.{id}=zoo{id}:2889:3889")), "{text}");
     }
+}
+
+#[test]
+fn the_ensemble_changes_while_anything_happens() {
+    for seed in 0..seeds(30) {
+        let mut world = open(5, 0, seed);
+        let mut written = Vec::new();
+        let mut changed = 0;
+        for round in 0..20 {
+            something_happens(&mut world);
+            let pause_ms = world.dice.below(1500);
+            world.pass(pause_ms);
+            let server = world.dice.below(5) as usize;
+            if world.is_up(server) && world.serves(server) {
+                written.extend(try_write(&mut world, server, round));
+                changed += usize::from(try_to_change(&mut world, server));
+            }
+            all_is_well(&mut world, 3);
+        }
+        world.heal();
+        all_is_well(&mut world, 1);
+        world.until(&format!("all serve, seed {seed}"), 30_000, |world| world.all_serve());
+        assert_settled(&mut world);
+        assert_all_there(&mut world, &written);
+        assert!(changed > 0, "seed {seed}: nothing changed");
+    }
+}
+
+/// Asks that somebody leaves, or comes back in a role; waits no longer than a second. Whether it
+/// was done.
+fn try_to_change(world: &mut World, server: usize) -> bool {
+    let Some(client) = world.try_connect(server, 1000) else { return false };
+    let whom = 1 + world.dice.below(5) as usize;
+    let (joining, leaving) = match world.dice.below(4) {
+        0 => (None, Some(format!("{whom}"))),
+        1 => (Some(line(whom, "observer")), None),
+        _ => (Some(line(whom, "participant")), None),
+    };
+    let body = ReconfigRequest {
+        joining_servers: joining.map(Into::into),
+        leaving_servers: leaving.map(Into::into),
+        new_members: None,
+        cur_config_id: -1,
+    };
+    world.request(client, OpCode::Reconfig, &body);
+    world.try_answer(client, 1000).is_some_and(|reply| reply.header.err == 0)
 }

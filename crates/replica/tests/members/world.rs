@@ -217,6 +217,7 @@ impl World {
 
     /// The power fails: what the disk had not done is lost.
     pub fn kill(&mut self, server: usize) {
+        self.machines[server].disk_full = false;
         if let Some(process) = self.machines[server].process.take() {
             for client in process.clients {
                 self.clients[client].closed = true;

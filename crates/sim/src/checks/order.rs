@@ -95,7 +95,8 @@ pub(super) fn sync_then_read(history: &History) -> Result<(), Fault> {
 pub(super) fn numbers(history: &History, replayed: &[Replayed]) -> Result<(), Fault> {
     let mut last: BTreeMap<SessionId, i32> = BTreeMap::new();
     for txn in replayed {
-        let is_request = txn.op != OpCode::Error.to_i32()
+        let is_request = txn.err == 0
+            && txn.op != OpCode::Error.to_i32()
             && txn.op != OpCode::CreateSession.to_i32()
             && txn.cxid.0 > 0;
         if !is_request || history.moved.contains(&txn.session) {

@@ -249,6 +249,15 @@ impl World {
 
     fn client_effect(&mut self, client: usize, handle: usize, effect: Effect) {
         let now_us = self.queue.now_us();
+        if self.setup.is_loud
+            && matches!(
+                effect,
+                Effect::Connect { .. } | Effect::State(_) | Effect::Disconnect { .. }
+            )
+        {
+            let id = self.clients[client].session_id();
+            crate::say(&format!("client {client}, {handle}, session {id}: {effect:?}"));
+        }
         match effect {
             Effect::Connect { connection, host } => {
                 let server = self.clients[client].hosts[host];

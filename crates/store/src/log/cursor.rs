@@ -8,6 +8,7 @@ use rookeeper_jute::Zxid;
 use rookeeper_jute::txn::TxnHeader;
 
 use super::follows;
+use super::mark::{Writes, link};
 use super::segment::{SegmentReader, Step};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -32,6 +33,8 @@ pub struct LogCursor {
     reader: Option<SegmentReader<Box<dyn DiskFile>>>,
     from: Zxid,
     last: Option<Zxid>,
+    /// Whether the logs have something before `from`.
+    has_before: bool,
     /// Where the transaction that it stands on begins.
     offset: u64,
 }
@@ -39,7 +42,7 @@ pub struct LogCursor {
 impl LogCursor {
     pub(crate) fn open(shared: Arc<Shared>, from: Zxid) -> Result<Self, StoreError> {
         let left = logs_after(&shared, from)?.into_iter().map(|(_, path)| path).collect();
-        Ok(LogCursor { shared, left, reader: None, from, last: None, offset: 0 })
+        Ok(LogCursor { shared, left, reader: None, from, last: None, has_before: false, offset: 0 })
     }
 
     /// Moves to the next transaction; [`LogCursor::payload`] lends its bytes. `None` at the end
@@ -63,6 +66,7 @@ impl LogCursor {
                 self.reader = None;
                 continue;
             };
+            self.has_before |= header.zxid < self.from;
             if header.zxid < self.from || self.last.is_some_and(|last| header.zxid <= last) {
                 continue;
             }
@@ -78,6 +82,19 @@ impl LogCursor {
     /// Header, transaction and optional digest of the transaction that the cursor stands on.
     pub fn payload(&self) -> &[u8] {
         self.reader.as_ref().map_or(&[], |reader| reader.payload())
+    }
+
+    /// Whether the logs prove that the transaction that it stands on, the first one at or after
+    /// where it began, is the next one after `previous`: the logs have what was before, or the
+    /// log that begins with it says so. Where that was purged, an epoch's end may be missing.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn first_follows(&self, previous: Zxid) -> Result<bool, StoreError> {
+        let Some(reader) = &self.reader else { return Ok(false) };
+        let said = Writes::and_link(reader.file());
+        let (_, said) = said.map_err(StoreError::io("read", reader.path()))?;
+        Ok(self.has_before || said == link(previous))
     }
 
     /// The file and offset of that transaction.

@@ -18,6 +18,7 @@ pub struct History {
     shared: Arc<Shared>,
     last: Zxid,
     through: Zxid,
+    has_begun: bool,
 }
 
 impl History {
@@ -27,7 +28,7 @@ impl History {
         through: Zxid,
     ) -> Result<History, StoreError> {
         let cursor = LogCursor::open(shared.clone(), after.next())?;
-        Ok(History { cursor, shared, last: after, through })
+        Ok(History { cursor, shared, last: after, through, has_begun: false })
     }
 
     /// The next transaction with its bytes: header, record, optional digest. `None` once `through`
@@ -46,11 +47,12 @@ impl History {
             let directory = self.shared.log_dir.clone();
             return Err(StoreError::HistoryEnds { directory, reached, through });
         };
-        if !follows(reached, zxid) {
+        let is_certain = zxid == reached.next() || std::mem::replace(&mut self.has_begun, true);
+        if !follows(reached, zxid) || !(is_certain || self.cursor.first_follows(reached)?) {
             let (path, offset) = self.cursor.place();
             return Err(StoreError::LogGap { path, offset, last: reached, found: zxid });
         }
-        self.last = zxid;
+        (self.last, self.has_begun) = (zxid, true);
         Ok(Some((zxid, self.cursor.payload())))
     }
 }
