@@ -13,6 +13,8 @@
 //! - [`verify`]: the server's state against the models
 //! - [`harness`]: cycle after cycle of load, crash, start, verification
 //! - [`ext4`]: a file system of its own in a file, whose power can be cut
+//! - [`ensemble`]: members on such file systems under load, and a member whose disk is full
+pub mod ensemble;
 pub mod ext4;
 pub mod harness;
 pub mod lane;

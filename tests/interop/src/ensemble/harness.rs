@@ -72,7 +72,8 @@ pub struct Ensemble {
     pub members: Vec<Member>,
     /// Their addresses.
     pub network: Network,
-    directory: PathBuf,
+    /// Removed at the end.
+    directory: Option<PathBuf>,
     plan: Plan,
 }
 
@@ -85,12 +86,22 @@ impl Ensemble {
 
     /// Lays out an ensemble on these addresses, under this directory.
     pub fn prepare_on(name: &str, plan: Plan, network: Network, directory: PathBuf) -> Ensemble {
-        let members = plan.programs.iter().enumerate().map(|(index, program)| {
-            let directory = directory.join(format!("{name}-{}", index + 1));
+        let own = |index| directory.join(format!("{name}-{}", index + 1));
+        let directories = (0..plan.programs.len()).map(own).collect();
+        let mut ensemble = Ensemble::prepare_in(directories, plan, network);
+        ensemble.directory = Some(directory);
+        ensemble
+    }
+
+    /// Lays out an ensemble with a directory for each member, which the caller removes.
+    pub fn prepare_in(directories: Vec<PathBuf>, plan: Plan, network: Network) -> Ensemble {
+        assert_eq!(directories.len(), plan.programs.len(), "a directory for each member");
+        let members = plan.programs.iter().zip(directories).enumerate();
+        let members = members.map(|(index, (program, directory))| {
             Member::new(index, program.clone(), directory, &network)
         });
         let members = members.collect();
-        Ensemble { members, network, directory, plan }
+        Ensemble { members, network, directory: None, plan }
     }
 
     /// Starts all members at once and waits until all serve.
@@ -281,10 +292,11 @@ impl Drop for Ensemble {
         for member in &mut self.members {
             member.kill();
         }
+        let Some(directory) = &self.directory else { return };
         if std::thread::panicking() && std::env::var_os("INTEROP_KEEP").is_some() {
-            eprintln!("files are kept in {}", self.directory.display());
+            eprintln!("files are kept in {}", directory.display());
             return;
         }
-        let _ = fs::remove_dir_all(&self.directory);
+        let _ = fs::remove_dir_all(directory);
     }
 }
