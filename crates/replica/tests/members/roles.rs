@@ -1,6 +1,7 @@
 //! What each role does while nothing fails.
 
 use rookeeper_jute::SessionId;
+use rookeeper_replica::{EndReason, ReplicaInput, ReplicaStartError};
 
 use crate::world::World;
 
@@ -86,4 +87,44 @@ fn a_session_moves_between_servers() {
     assert!(world.create(moved, "/moved"));
     let wrong = world.resume(2, session, &[7; 16]);
     assert_eq!(world.clients[wrong].session, SessionId(0));
+}
+
+/// A crash between a new leader's transactions and its epoch leaves a log that is ahead of the
+/// current epoch: Java does not start then.
+#[test]
+fn a_start_goes_by_the_epochs_on_disk() {
+    let mut world = serving(3, 0, 4);
+    let client = world.connect(0);
+    assert!(world.create(client, "/a"));
+    world.pass(500);
+    for server in 0..3 {
+        world.kill(server);
+    }
+    assert_eq!(world.machines[0].disk.current, Some(1));
+    world.machines[0].disk.current = Some(0);
+    assert_eq!(world.refusal(0), None, "the epoch was accepted before");
+    world.machines[1].disk.current = Some(3);
+    let (accepted_epoch, current_epoch) = (1, 3);
+    let refusal = ReplicaStartError::EpochsContradict { accepted_epoch, current_epoch };
+    assert_eq!(world.refusal(1), Some(refusal));
+    world.machines[1].disk.current = Some(0);
+    world.machines[1].disk.accepted = Some(0);
+    let last_zxid = world.machines[1].disk.recover().1.last_zxid;
+    let refusal = ReplicaStartError::LogAfterEpoch { last_zxid, accepted_epoch: 0 };
+    assert_eq!(world.refusal(1), Some(refusal));
+    // Lost files are written anew, from what the log says.
+    (world.machines[1].disk.accepted, world.machines[1].disk.current) = (None, None);
+    world.start_all();
+    world.until("all serve", 10_000, |world| world.all_serve());
+    world.assert_equal();
+    assert_eq!(world.machines[1].disk.current, world.machines[2].disk.current);
+}
+
+#[test]
+fn who_looks_stops_at_once() {
+    let mut world = World::new(3, 0, 1);
+    world.start(0);
+    world.pass(500);
+    world.step(0, ReplicaInput::Stop);
+    assert_eq!(world.process(0).ended, Some(EndReason::Stopped));
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_replica::{
     ApplyProgress, CoreConfig, CoreEffect, CoreInput, DeliveryBatch, EndReason, MemberConfig,
-    MemberEvent, Now, Replica, ReplicaConfig, ReplicaEffect, ReplicaInput, ServerState, Shard,
-    ShardConfig, ShardEffect, ShardEffects, ShardId, Shared, StorageCommand, StorageReport,
-    TICK_INTERVAL_MS,
+    MemberEvent, Now, Replica, ReplicaConfig, ReplicaEffect, ReplicaInput, ReplicaStartError,
+    ServerState, Shard, ShardConfig, ShardEffect, ShardEffects, ShardId, Shared, StorageCommand,
+    StorageReport, TICK_INTERVAL_MS,
 };
 use rookeeper_tree::AccessControl;
 use rookeeper_tree::prepare::PrepareConfig;
@@ -173,26 +173,12 @@ impl World {
         assert!(machine.process.is_none(), "started once");
         let (tree, recovered) = machine.disk.recover();
         let mut shared = Shared::new(tree, 1);
-        let access = Arc::new(AccessControl::default());
-        let mut member = MemberConfig::new(machine.id);
-        member.tick_time_ms = 500;
-        member.election_addresses = vec![Address::new(&format!("zoo{}", machine.id), 3888)];
-        member.seed = self.lives;
-        let mut config = ReplicaConfig {
-            core: CoreConfig {
-                server_id: machine.id.0,
-                tick_time_ms: 500,
-                ..CoreConfig::default()
-            },
-            prepare: PrepareConfig::default(),
-            access: access.clone(),
-            member,
-        };
-        config.prepare.reconfig_enabled = true;
-        (self.configure)(&mut config);
+        let config = self.config_of(server);
+        let access = config.access.clone();
         let mut effects = Vec::new();
         let replica = Replica::new(now, config, recovered, &mut shared, &mut effects)
             .expect("epochs and log agree");
+        let machine = &mut self.machines[server];
         self.lives += 1;
         machine.process = Some(Process {
             life: self.lives,
@@ -213,6 +199,28 @@ impl World {
         });
         self.carry_out(server, effects);
         self.settle(server);
+    }
+
+    fn config_of(&self, server: usize) -> ReplicaConfig {
+        let id = self.machines[server].id;
+        let mut member = MemberConfig::new(id);
+        member.tick_time_ms = 500;
+        member.election_addresses = vec![Address::new(&format!("zoo{id}"), 3888)];
+        member.seed = self.lives;
+        let core = CoreConfig { server_id: id.0, tick_time_ms: 500, ..CoreConfig::default() };
+        let access = Arc::new(AccessControl::default());
+        let mut config = ReplicaConfig { core, prepare: PrepareConfig::default(), access, member };
+        config.prepare.reconfig_enabled = true;
+        (self.configure)(&mut config);
+        config
+    }
+
+    /// Why a server would not start.
+    pub fn refusal(&mut self, server: usize) -> Option<ReplicaStartError> {
+        let (tree, recovered) = self.machines[server].disk.recover();
+        let mut shared = Shared::new(tree, 1);
+        let (now, config) = (self.now(), self.config_of(server));
+        Replica::new(now, config, recovered, &mut shared, &mut Vec::new()).err()
     }
 
     /// The power fails: what the disk had not done is lost.

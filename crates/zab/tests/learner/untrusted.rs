@@ -235,6 +235,19 @@ fn each_broken_rule_has_its_name() {
 }
 
 #[test]
+fn a_leader_of_our_kind_says_so_beside_its_version() {
+    for (data, is_exact) in [
+        (wire::leader_info().to_vec(), true),
+        (vec![0, 1, 0, 0], false),
+        (vec![0, 1, 0, 0, 1, 2, 3, 4], false),
+    ] {
+        let mut driver = Driver::connected(config(1, Participant));
+        driver.receive(&packet(PacketType::LeaderInfo, 0x2_0000_0000, Some(&data)));
+        assert_eq!((driver.learner.leader_is_exact(), &driver.ended), (is_exact, &None));
+    }
+}
+
+#[test]
 fn a_bad_beginning_has_its_name_too() {
     let connected = || Driver::connected(config(1, Participant));
     let end = |leader: &[Vec<u8>]| {
