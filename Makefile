@@ -4,7 +4,7 @@ CARGO ?= cargo
 # JAVA=no waives every comparison with a Java server; the summary says so.
 export JAVA
 
-.PHONY: build run test setup bench clean
+.PHONY: build run test setup bench simulate clean
 
 build: setup
 	$(CARGO) build --release --locked -p rookeeper
@@ -23,6 +23,17 @@ setup:
 # Against any ZooKeeper: make bench ARGS="load --server 127.0.0.1:2181 ..."
 bench: build
 	"$${CARGO_TARGET_DIR:-target}"/release/rookeeper bench $(ARGS)
+
+# Whole ensembles in one thread and one seed each, until something is found or N seeds are done:
+# make simulate, make simulate SEEDS=20000 FIRST=1 MEMBERS=3,5 JOBS=2
+SEEDS ?= 0
+FIRST ?= 1
+MEMBERS ?= 3,5
+JOBS ?= 1
+simulate:
+	ROOKEEPER_COMMIT=$$(git rev-parse --short HEAD) $(CARGO) run --release --locked \
+		-p rookeeper-sim -- run --seeds $(SEEDS) --first $(FIRST) --members $(MEMBERS) \
+		--jobs $(JOBS) $(ARGS)
 
 clean:
 	$(CARGO) clean

@@ -2,18 +2,20 @@
 # Everything that a change has to pass. Runs every step even where one fails, and ends with a line
 # "N passed, N failed" that counts tests, and each step without tests as one.
 #
-#   scripts/test.sh [step ...]      all steps, or those named: format lint unit fuzz interop
+#   scripts/test.sh [step ...]      all steps, or those named: format lint unit simulate
+#                                   fuzz interop
 #   scripts/test.sh matrix          every mix of Java and Rookeeper in one ensemble under every fault:
 #                                   some minutes, not part of the usual steps
 #
 # Environment
 #   JAVA=no          waive the comparison with a Java server; the summary says so
 #   FUZZ_SECONDS     seconds for each fuzz target (default 5)
+#   SIM_SEEDS        seeds of three and five members in the simulator (default 300)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 steps=("$@")
-[ $# -gt 0 ] || steps=(format lint unit fuzz interop)
+[ $# -gt 0 ] || steps=(format lint unit simulate fuzz interop)
 passed=0
 failed=0
 summary=()
@@ -27,6 +29,8 @@ run_lint() {
 
 # The tidy test is one of the workspace.
 run_unit() { cargo test --workspace --exclude rookeeper-interop --locked --no-fail-fast; }
+
+run_simulate() { make --silent simulate SEEDS="${SIM_SEEDS:-300}" JOBS="$(nproc)"; }
 
 run_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-5}"; }
 

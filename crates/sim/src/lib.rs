@@ -17,7 +17,7 @@
 //! - [`lineage`]: the one history of transactions
 //! - [`model`]: what the service must hold after each of them
 //! - [`digest`]: the model's digest
-//! - [`checks`]: judges
+//! - [`checks`]: the judges
 //! - [`dice`], [`queue`], [`trace`]: chance, time, and a hash of all that happened
 //! - [`runs`]: many seeds
 #![forbid(unsafe_code)]

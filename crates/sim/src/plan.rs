@@ -144,7 +144,7 @@ impl Plan {
             shards: *dice.pick(&[1, 2, 3]),
             clients: dice.between(3, 7) as usize,
             depth: *dice.pick(&[1, 4, 16, 40]),
-            pause_us: dice.between(20_000, 120_000),
+            pause_us: dice.between(60_000, 250_000),
             session_timeout_ms: *dice.pick(&[2000, 4000, 8000]),
             tick_ms: *dice.pick(&[200, 500, 1000]),
             snap_count: *dice.pick(&[40, 200, 1000]),

@@ -73,10 +73,17 @@ impl Sum {
     }
 }
 
+/// What a run did, and what it found.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What it did.
+    pub report: Report,
+    /// The first fault, if there was one.
+    pub fault: Option<Fault>,
+}
+
 /// Runs one seed.
-///
-/// # Errors
-/// What it finds, with what it did until then.
-pub fn run(setup: Setup) -> Result<Report, (Fault, Report)> {
-    World::new(setup).run()
+pub fn run(setup: Setup) -> Outcome {
+    let (report, fault) = World::new(setup).run();
+    Outcome { report, fault }
 }

@@ -12,6 +12,8 @@ mod answers;
 mod linear;
 mod locks;
 mod order;
+#[cfg(test)]
+mod tests;
 mod watches;
 
 use std::sync::Arc;

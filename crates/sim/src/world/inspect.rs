@@ -1,5 +1,7 @@
 //! What is looked at while the world runs, and at its end.
 
+use std::collections::BTreeMap;
+
 use rookeeper_jute::{SessionId, Zxid};
 use rookeeper_store::disk::Chooser;
 use rookeeper_store::{EpochFile, Store};
@@ -123,6 +125,25 @@ impl World {
             ghosts.push((epochs[1], opened.recovered.last_zxid));
         }
         self.check_ghosts(&ghosts);
+        self.compare_digests();
+    }
+
+    /// Servers that are at the same transaction hold the same.
+    fn compare_digests(&mut self) {
+        let mut seen: BTreeMap<Zxid, (usize, i64)> = BTreeMap::new();
+        let mut differ = None;
+        for (server, machine) in self.machines.iter().enumerate() {
+            let Some(process) = &machine.process else { continue };
+            let tree = &process.shared.tree;
+            let zxid = self.lineage.resolve(tree.last_processed_zxid());
+            let (other, digest) = *seen.entry(zxid).or_insert((server, tree.digest()));
+            if digest != tree.digest() {
+                differ = Some(format!("servers {other} and {server} differ at {zxid}"));
+            }
+        }
+        if let Some(what) = differ {
+            self.fail("equal state", what);
+        }
     }
 
     /// Whoever a quorum would elect has everything that is committed.
@@ -242,5 +263,57 @@ impl World {
             true => Ok(()),
             false => Err(Fault::new("progress", "no write was answered after all trouble ended")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recovery::tree_config;
+    use rookeeper_jute::txn::{CreateSessionTxn, CreateTxn, TxnHeader};
+    use rookeeper_jute::{Acl, Encode, OpCode, Xid};
+    use rookeeper_tree::ChangeLog;
+
+    fn txn(zxid: i64, op: OpCode, record: &impl Encode) -> Vec<u8> {
+        let (client_id, cxid, zxid) = (SessionId(7), Xid(1), Zxid(zxid));
+        let header = TxnHeader { client_id, cxid, zxid, time_ms: 5, txn_type: op.to_i32() };
+        let mut bytes = header.to_bytes();
+        record.encode(&mut bytes);
+        bytes
+    }
+
+    fn create(data: &[u8]) -> Vec<u8> {
+        let record = CreateTxn {
+            path: Some("/a".into()),
+            data: Some(data),
+            acl: Some(vec![Acl::open_unsafe()]),
+            ephemeral: true,
+            parent_cversion: 1,
+        };
+        txn(2, OpCode::Create, &record)
+    }
+
+    #[test]
+    fn a_tree_that_holds_something_else_is_found() {
+        let session = txn(1, OpCode::CreateSession, &CreateSessionTxn { timeout_ms: 4000 });
+        let mut model = Model::default();
+        model.replay(&session).unwrap();
+        let empty = model.clone();
+        model.replay(&create(b"x")).unwrap();
+        let tree = |txns: &[&[u8]]| {
+            let mut tree = Tree::new(tree_config());
+            let mut changes = ChangeLog::default();
+            for txn in txns {
+                tree.apply(txn, &mut changes).unwrap();
+            }
+            tree
+        };
+        let right = tree(&[&session, &create(b"x")]);
+        assert_eq!(compare(&right, &model), Ok(()));
+        assert_eq!(right.digest(), crate::digest::digest(&model));
+        assert!(compare(&right, &empty).is_err(), "a znode too many");
+        assert!(compare(&tree(&[&session]), &model).is_err(), "a znode is missing");
+        assert!(compare(&tree(&[&session, &create(b"y")]), &model).is_err(), "other data");
+        assert!(compare(&tree(&[&create(b"x")]), &model).is_err(), "a session is missing");
     }
 }

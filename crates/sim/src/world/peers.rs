@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_store::{History, SnapshotBody, StoreError};
 use rookeeper_zab::links::{ConnectionId, LinksEffect, LinksInput};
 use rookeeper_zab::membership::Address;
+use rookeeper_zab::wire::PacketReader;
 use rookeeper_zab::{Outgoing, wire};
 
 use super::process::{Message, Process, machine_of};
@@ -238,10 +240,46 @@ impl World {
     }
 
     pub(super) fn quorum_send(&mut self, who: Who, connection: ConnectionId, item: Outgoing) {
+        if let Outgoing::Bytes(bytes) = &item {
+            self.tap(who, bytes);
+        }
         let Some(process) = self.process(who) else { return };
         let Some(peer) = process.peers.get_mut(&connection) else { return };
         peer.queue.push_back(item);
         self.write_soon(who, connection, 0);
+    }
+
+    /// Listens to what a server says: a commit is one wherever it is heard of, and what is
+    /// acknowledged is on disk.
+    fn tap(&mut self, who: Who, bytes: &[u8]) {
+        let mut reader = PacketReader::new(bytes.len().max(1));
+        reader.push(bytes);
+        while let Ok(Some(packet)) = reader.next_packet() {
+            let zxid = packet.zxid;
+            let Some(process) = self.process(who) else { return };
+            if packet.packet_type == PacketType::Commit as i32 && process.applies_committed() {
+                let committed = self.lineage.commit(zxid);
+                self.note(committed);
+            } else if packet.packet_type == PacketType::Ack as i32 {
+                self.acknowledged(who, zxid);
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, who: Who, zxid: Zxid) {
+        let current = self.machines[who.server].epochs[1];
+        let Some(process) = self.process(who) else { return };
+        let (durable, is_staged) = (process.durable, process.before_install.is_some());
+        if is_staged {
+            let what = format!("server {} says {zxid} and its history is staged", who.server);
+            self.fail("acknowledged", what);
+        } else if zxid.counter() == 0 && current < i64::from(zxid.epoch()) {
+            let what = format!("server {} is in epoch {current} and says {zxid}", who.server);
+            self.fail("acknowledged", what);
+        } else if zxid.counter() != 0 && zxid > durable {
+            let what = format!("server {} says {zxid} and has {durable} on disk", who.server);
+            self.fail("acknowledged", what);
+        }
     }
 
     pub(super) fn quorum_close(&mut self, who: Who, connection: ConnectionId) {

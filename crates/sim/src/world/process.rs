@@ -222,6 +222,10 @@ pub struct Process {
     pub before_install: Option<Zxid>,
     /// The last zxid of the log while a truncation is being carried out.
     pub before_truncate: Option<Zxid>,
+    /// The last transaction that is on disk.
+    pub durable: Zxid,
+    /// The end of the log at each settling that is on its way.
+    pub settles: VecDeque<Zxid>,
 }
 
 fn core_config(plan: &Plan, server: usize, seed: u64) -> CoreConfig {
@@ -341,6 +345,7 @@ impl Process {
             let shared = &mut shared;
             Process::member(plan, server, members, now, seed, disk, &opened, shared, effects)?
         };
+        let last = opened.recovered.last_zxid;
         let access = Arc::new(AccessControl::default());
         let config = Arc::new(ShardConfig { hash_seed: seed, ..ShardConfig::default() });
         let side = |id| ShardSide {
@@ -357,7 +362,7 @@ impl Process {
             inbox: VecDeque::new(),
             core_scheduled: false,
             apply_scheduled: false,
-            last_appended: opened.recovered.last_zxid,
+            last_appended: last,
             storage: Storage::new(opened.store, disk.clone()),
             snapshot: None,
             snapshots: 0,
@@ -369,6 +374,8 @@ impl Process {
             serves_since_ms: now.monotonic_ms(),
             before_install: None,
             before_truncate: None,
+            durable: last,
+            settles: VecDeque::new(),
         })
     }
 

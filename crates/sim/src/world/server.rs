@@ -283,6 +283,36 @@ impl World {
         }
     }
 
+    /// What is on disk from now on.
+    fn follow_disk(&mut self, who: Who, report: &StorageReport) {
+        if let StorageReport::EpochWritten(kind) = report {
+            self.epoch_written(who.server, *kind);
+        }
+        let Some(process) = self.process(who) else { return };
+        match report {
+            StorageReport::Durable(zxid) if process.before_install.is_none() => {
+                process.durable = *zxid;
+            }
+            StorageReport::Reloaded { last_zxid, .. } => {
+                process.before_truncate = None;
+                if process.before_install.is_none() {
+                    process.durable = *last_zxid;
+                }
+            }
+            // A truncation that is refused changes nothing.
+            StorageReport::Refused => {
+                let before = process.before_truncate.take();
+                process.last_appended = before.unwrap_or(process.last_appended);
+            }
+            StorageReport::Settled => {
+                let end = process.settles.pop_front().expect("it was asked for");
+                process.durable = process.durable.max(end);
+                process.before_install = None;
+            }
+            _ => {}
+        }
+    }
+
     /// What becomes of the log where a command is carried out.
     fn follow_log(&mut self, who: Who, command: &StorageCommand) {
         if self.setup.is_loud {
@@ -321,7 +351,7 @@ impl World {
                 process.last_appended = *zxid;
                 self.report.installs += 1;
             }
-            StorageCommand::Settle => process.before_install = None,
+            StorageCommand::Settle => process.settles.push_back(process.last_appended),
             StorageCommand::AbortInstall => {
                 let before = process.before_install.take();
                 process.last_appended = before.unwrap_or(process.last_appended);
@@ -374,20 +404,7 @@ impl World {
     fn disk_done(&mut self, who: Who, done: Done) {
         match done {
             Done::Report(report) => {
-                match (&report, self.process(who)) {
-                    (StorageReport::EpochWritten(kind), _) => {
-                        self.epoch_written(who.server, *kind);
-                    }
-                    // A truncation that is refused changes nothing.
-                    (StorageReport::Refused, Some(process)) => {
-                        let before = process.before_truncate.take();
-                        process.last_appended = before.unwrap_or(process.last_appended);
-                    }
-                    (StorageReport::Reloaded { .. }, Some(process)) => {
-                        process.before_truncate = None;
-                    }
-                    _ => {}
-                }
+                self.follow_disk(who, &report);
                 self.tell_core(who, Message::Storage(report));
             }
             Done::Tree(tree) => {
