@@ -162,4 +162,17 @@ mod tests {
         assert_eq!(index.known.len(), ENTRIES_MAX);
         assert_eq!((index.entry(&info(4)), index.entry(&info(5)).is_some()), (None, true));
     }
+
+    proptest::proptest! {
+        /// With the right checksum, any lines are an index or none.
+        #[test]
+        fn any_sealed_lines_are_read(
+            lines in proptest::collection::vec("([-0-9]{0,20} ){0,7}[a-z.]{0,3}", 0..5),
+        ) {
+            let content = seal(format!("{TITLE}\n{}\n", lines.join("\n")));
+            if let Some(index) = SnapshotIndex::parse(content.as_bytes()) {
+                assert_eq!(SnapshotIndex::parse(index.encode().as_bytes()), Some(index));
+            }
+        }
+    }
 }

@@ -266,4 +266,22 @@ mod tests {
             }
         }
     }
+
+    proptest::proptest! {
+        /// With the right checksum, any lines are a note or none.
+        #[test]
+        fn any_sealed_lines_are_read(
+            lines in proptest::collection::vec(
+                "(install|truncate|log|old-log|old-snapshot)?( ?[-a-z0-9.]{0,8}){0,4}",
+                0..6,
+            ),
+            titled: bool,
+        ) {
+            let title = if titled { TITLE } else { "" };
+            let content = seal(format!("{title}\n{}\n", lines.join("\n")));
+            if let Some(marker) = Marker::parse(content.as_bytes()) {
+                assert_eq!(Marker::parse(marker.encode().as_bytes()), Some(marker));
+            }
+        }
+    }
 }
