@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -321,6 +322,68 @@ fn an_observer_serves_and_has_no_vote() {
     }
     ensemble.wait_for_equal_trees();
     assert!(four_letter_word(ensemble.address(4), "srvr").contains("\nMode: observer\n"));
+}
+
+#[test]
+fn strangers_on_the_peers_ports_disturb_nobody() {
+    let ensemble = Ensemble::started(3, "");
+    let leader = ensemble.wait_for_leader();
+    let mut client = Client::connect(ensemble.address(1));
+    let mut silent = Vec::new();
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..150 {
+        let place = ensemble.places[round % 3];
+        let port = if round % 2 == 0 { place.quorum } else { place.election };
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        // Known beginnings get further: FOLLOWERINFO, the first long of a greeting.
+        let mut bytes: Vec<u8> = match round % 5 {
+            0 => [&11i32.to_be_bytes()[..], &(1i64 << 40).to_be_bytes()].concat(),
+            1 => (-65536i64).to_be_bytes().to_vec(),
+            2 => 2i64.to_be_bytes().to_vec(),
+            _ => Vec::new(),
+        };
+        bytes.extend((0..random() % 300).map(|_| random() as u8));
+        // Whoever is closed at once need not hear it all.
+        let _ = stream.write_all(&bytes);
+        if round % 7 == 0 {
+            silent.push(stream);
+        }
+        assert_eq!(client.create(&format!("/n{round}"), b"x", 0).header.err, 0);
+    }
+    assert_eq!(ensemble.wait_for_leader(), leader, "nobody had to look for a leader anew");
+    ensemble.wait_for_equal_trees();
+}
+
+#[test]
+fn many_sessions_outlive_their_leader() {
+    const SESSIONS: usize = 600;
+    let mut ensemble = Ensemble::started(3, "");
+    let leader = ensemble.wait_for_leader();
+    let sessions: Vec<Client> =
+        (0..SESSIONS).map(|index| Client::connect(ensemble.address(1 + index % 3))).collect();
+    ensemble.stop(leader);
+    ensemble.wait_for_leader();
+    let others = ensemble.running();
+    let moved: Vec<Client> = sessions
+        .iter()
+        .enumerate()
+        .map(|(index, old)| {
+            let address = ensemble.address(others[index % others.len()]);
+            Client::resume(address, old.session, &old.password)
+        })
+        .collect();
+    for (old, new) in sessions.iter().zip(&moved) {
+        assert_eq!(old.session, new.session);
+    }
+    ensemble.wait_for_equal_trees();
+    let server = ensemble.servers[others[0] - 1].as_ref().unwrap();
+    assert_eq!(server.inspector().shared().tree.sessions().len(), SESSIONS);
 }
 
 #[test]
