@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
 use rookeeper_replica::{
-    ConnectionReport, Latency, MemberReport, Replica, ServerState, ShardCounters, Summary as Tally,
+    ConnectionReport, Core, Latency, MemberReport, Replica, ServerState, ShardCounters,
+    Summary as Tally,
 };
 use rookeeper_store::Store;
 use rookeeper_zab::leader::LeaderReport;
@@ -79,6 +80,7 @@ impl Answers {
         }
         facts.statistics = self.statistics(&counters);
         if let Some(report) = report {
+            facts.statistics.local_session_count = report.local_sessions as u64;
             facts.statistics.connection_drop_probability = report.connection_drop_chance;
             facts.metrics.counter("digest_mismatches_count", report.digest_mismatches);
             facts.metrics.counter("stale_sessions_expired", report.sessions_expired);
@@ -99,9 +101,7 @@ impl Answers {
         match word {
             Word::Dump => {
                 facts.ephemerals = self.ephemerals();
-                let expiry = self.inspector.core(|core| core.session_expiry()).unwrap_or_default();
-                let wall = |(at_ms, sessions)| (self.wall_ms(at_ms), sessions);
-                facts.session_expiry = expiry.into_iter().map(wall).collect();
+                self.sessions(&mut facts);
             }
             Word::Mntr => {
                 facts.statistics.quota_gauges = quota::gauges(&self.inspector.shared().tree);
@@ -110,6 +110,23 @@ impl Answers {
             _ => {}
         }
         facts
+    }
+
+    fn sessions(&self, facts: &mut Facts) {
+        let expiry = |of: fn(&Core) -> BTreeMap<u64, Vec<SessionId>>| {
+            let expiry = self.inspector.core(of).unwrap_or_default();
+            let wall = |(at_ms, sessions)| (self.wall_ms(at_ms), sessions);
+            expiry.into_iter().map(wall).collect::<Vec<_>>()
+        };
+        facts.session_expiry = expiry(Core::session_expiry);
+        let ensemble = self.inspector.config().ensemble.as_ref();
+        if ensemble.is_some_and(|ensemble| ensemble.local_sessions_enabled) {
+            facts.local_session_expiry = Some(expiry(Core::local_session_expiry));
+        }
+        if matches!(facts.mode, Mode::Follower | Mode::Observer | Mode::ReadOnly) {
+            let shared = self.inspector.shared();
+            facts.global_sessions = Some(shared.tree.sessions().iter().collect());
+        }
     }
 
     fn counters(&self) -> ShardCounters {
@@ -139,6 +156,7 @@ impl Answers {
             ephemerals_count: shared.tree.ephemerals_count() as u64,
             approximate_data_size: shared.tree.approximate_data_size(),
             session_count: shared.tree.sessions().len() as u64,
+            local_session_count: 0,
             uptime_ms: now.monotonic_ms(),
             response_size_last: sized(counters.last_response_size),
             response_size_min: sized(counters.response_size.min),

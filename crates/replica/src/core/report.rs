@@ -69,6 +69,11 @@ impl Core {
     /// When sessions expire, by the monotonic clock in milliseconds, and which (four-letter word
     /// `dump`).
     pub fn session_expiry(&self) -> BTreeMap<u64, Vec<SessionId>> {
-        self.sessions.expiry()
+        self.sessions.expiry(false)
+    }
+
+    /// The same of sessions that only this server knows of.
+    pub fn local_session_expiry(&self) -> BTreeMap<u64, Vec<SessionId>> {
+        self.sessions.expiry(true)
     }
 }

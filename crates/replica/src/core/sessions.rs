@@ -425,10 +425,14 @@ impl Sessions {
     }
 
     /// The ends of ticks at which sessions expire, with the sessions (four-letter word `dump`).
-    pub(super) fn expiry(&self) -> BTreeMap<u64, Vec<SessionId>> {
+    pub(super) fn expiry(&self, local: bool) -> BTreeMap<u64, Vec<SessionId>> {
         let mut expiry = BTreeMap::<u64, Vec<SessionId>>::new();
         for (id, index) in &self.by_id {
-            expiry.entry(self.places[*index as usize].expires_ms).or_default().push(*id);
+            let session = &self.places[*index as usize];
+            if session.local != local {
+                continue;
+            }
+            expiry.entry(session.expires_ms).or_default().push(*id);
         }
         expiry
     }

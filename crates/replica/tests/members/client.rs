@@ -42,7 +42,7 @@ impl World {
         let process = self.process(server);
         let key = process.shard.accept(now, Peer { address, secure: false });
         let client = self.clients.len();
-        self.process(server).clients.push(client);
+        self.process(server).clients.insert(key, client);
         self.clients.push(Client {
             server,
             key,
@@ -102,6 +102,33 @@ impl World {
         self.hello_as(client, session, password, true);
         self.until("answered", 5000, |world| world.has_frame(client) || world.is_closed(client));
         (client, self.frame(client))
+    }
+
+    /// Many clients that ask at one time, each for its session or for a new one; what they get.
+    #[track_caller]
+    pub fn connect_many(&mut self, asked: &[(usize, SessionId, Vec<u8>)]) -> Vec<usize> {
+        let clients: Vec<usize> = asked
+            .iter()
+            .map(|(server, session, password)| {
+                let client = self.accept(*server);
+                self.hello(client, *session, password);
+                client
+            })
+            .collect();
+        let mut answered = 0;
+        self.until("connected", 20_000, |world| {
+            while answered < clients.len() && world.has_frame(clients[answered]) {
+                answered += 1;
+            }
+            answered == clients.len()
+        });
+        for &client in &clients {
+            let frame = self.frame(client).expect("a connect response");
+            let response = ConnectResponse::from_bytes(&frame).expect("decodes");
+            self.clients[client].session = response.session_id;
+            self.clients[client].password = response.password.expect("never null").to_vec();
+        }
+        clients
     }
 
     /// A client with a new session, where there is one in time.

@@ -247,3 +247,56 @@ fn a_session_of_all_is_not_resumed_where_nobody_else_hears_of_it() {
     assert_eq!(world.clients[resumed].session, session, "it lives on");
     world.assert_equal();
 }
+
+/// How many sessions outlive their leader.
+const SESSIONS: usize = 20_000;
+
+#[test]
+fn twenty_thousand_sessions_outlive_their_leader() {
+    let mut world = World::new(3, 0, 11);
+    world.start_all();
+    world.until("all serve", 10_000, |world| world.all_serve());
+    let new = |at: usize| (at % 3, SessionId(0), vec![0; 16]);
+    let asked: Vec<_> = (0..SESSIONS).map(new).collect();
+    let clients = world.connect_many(&asked);
+    let leader = world.leader().expect("serving");
+    let ids: Vec<SessionId> = clients.iter().map(|client| world.clients[*client].session).collect();
+    world.pass(1000);
+    assert_eq!(world.process(leader).shared.tree.sessions().len(), SESSIONS);
+    // Half of their time has passed, and nobody was heard of.
+    world.pass(10_000);
+    world.kill(leader);
+    world.until("replaced", 10_000, |world| world.leader().is_some() && world.all_serve());
+    let served_us = world.now_us;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    let half = SESSIONS / 2;
+    let again: Vec<_> = (0..half)
+        .map(|at| (others[at % 2], ids[at], world.clients[clients[at]].password.clone()))
+        .collect();
+    let resumed = world.connect_many(&again);
+    let took_ms = (world.now_us - served_us) / 1000;
+    assert!(took_ms < 200, "{took_ms} ms until all had an answer");
+    for (client, id) in resumed.iter().zip(&ids) {
+        assert_eq!(world.clients[*client].session, *id);
+    }
+    // Each has its full timeout of 20 s from the new leader: those that were slow as well.
+    let late_ms = 19_000 - (world.now_us - served_us) / 1000;
+    world.pass(late_ms);
+    let late: Vec<_> = (half..SESSIONS)
+        .map(|at| (others[at % 2], ids[at], world.clients[clients[at]].password.clone()))
+        .collect();
+    let resumed = world.connect_many(&late);
+    for (client, id) in resumed.iter().zip(&ids[half..]) {
+        assert_eq!(world.clients[*client].session, *id);
+    }
+    let leader = world.leader().expect("serving");
+    let expired = world.process(leader).replica.core().report().sessions_expired;
+    assert_eq!(expired, 0);
+    assert_eq!(world.process(leader).shared.tree.sessions().len(), SESSIONS);
+    // Who is not heard of any more is gone in the end.
+    world.pass(22_000);
+    let leader = world.leader().expect("serving");
+    assert_eq!(world.process(leader).shared.tree.sessions().len(), 0);
+    let report = world.process(leader).replica.core().report();
+    assert_eq!(report.sessions_expired as usize, SESSIONS);
+}

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_replica::{
-    ApplyProgress, CoreConfig, CoreEffect, CoreInput, DeliveryBatch, EndReason, MemberConfig,
-    MemberEvent, Now, Replica, ReplicaConfig, ReplicaEffect, ReplicaInput, ReplicaStartError,
-    ServerState, Shard, ShardConfig, ShardEffect, ShardEffects, ShardId, Shared, StorageCommand,
-    StorageReport, TICK_INTERVAL_MS,
+    ApplyProgress, ConnectionKey, CoreConfig, CoreEffect, CoreInput, DeliveryBatch, EndReason,
+    MemberConfig, MemberEvent, Now, Replica, ReplicaConfig, ReplicaEffect, ReplicaInput,
+    ReplicaStartError, ServerState, Shard, ShardConfig, ShardEffect, ShardEffects, ShardId, Shared,
+    StorageCommand, StorageReport, TICK_INTERVAL_MS,
 };
 use rookeeper_tree::AccessControl;
 use rookeeper_tree::prepare::PrepareConfig;
@@ -69,7 +69,7 @@ pub struct Process {
     apply: bool,
     deliveries: Vec<DeliveryBatch>,
     woken: bool,
-    pub clients: Vec<usize>,
+    pub clients: BTreeMap<ConnectionKey, usize>,
     pub state: ServerState,
     pub ended: Option<EndReason>,
     pub events: Vec<(u64, MemberEvent)>,
@@ -191,7 +191,7 @@ impl World {
             apply: false,
             deliveries: Vec::new(),
             woken: false,
-            clients: Vec::new(),
+            clients: BTreeMap::new(),
             state: ServerState::Looking,
             ended: None,
             events: Vec::new(),
@@ -227,7 +227,7 @@ impl World {
     pub fn kill(&mut self, server: usize) {
         self.machines[server].disk_full = false;
         if let Some(process) = self.machines[server].process.take() {
-            for client in process.clients {
+            for client in process.clients.into_values() {
                 self.clients[client].closed = true;
             }
         }
@@ -458,39 +458,37 @@ impl World {
         }
     }
 
-    pub fn carry_out_shard(&mut self, server: usize, effects: ShardEffects) {
+    pub fn carry_out_shard(&mut self, server: usize, mut effects: ShardEffects) {
         let now = self.now();
-        for effect in effects.effects {
-            match effect {
-                ShardEffect::Close(key, _) => {
-                    let process = self.machines[server].process.as_mut().expect("it runs");
-                    for client in &process.clients {
-                        let client = &mut self.clients[*client];
-                        client.closed |= client.key == key;
-                    }
-                    self.process(server).woken = true;
-                }
-                ShardEffect::More => self.process(server).woken = true,
-                ShardEffect::Output(_) | ShardEffect::Pause(_) | ShardEffect::Resume(_) => {}
-                ShardEffect::FourLetterWord { .. } => {}
-            }
-        }
-        let mut more = ShardEffects::default();
         let process = self.machines[server].process.as_mut().expect("it runs");
-        for &client in &process.clients {
-            let client = &mut self.clients[client];
-            let output = process.shard.output(client.key);
-            let len = output.len();
-            if len > 0 {
-                client.received.extend_from_slice(output);
-                process.shard.written(client.key, len, &mut more);
+        let mut more = ShardEffects::default();
+        let mut gone = Vec::new();
+        while !effects.effects.is_empty() {
+            for effect in std::mem::take(&mut effects.effects) {
+                match effect {
+                    ShardEffect::Output(key) => {
+                        let Some(client) = process.clients.get(&key) else { continue };
+                        let output = process.shard.output(key);
+                        let len = output.len();
+                        self.clients[*client].received.extend_from_slice(output);
+                        process.shard.written(key, len, &mut more);
+                    }
+                    ShardEffect::Close(key, _) => gone.push(key),
+                    ShardEffect::More => process.woken = true,
+                    ShardEffect::Pause(_) | ShardEffect::Resume(_) => {}
+                    ShardEffect::FourLetterWord { .. } => {}
+                }
             }
+            effects.effects.append(&mut more.effects);
         }
-        let gone = process.clients.iter().filter(|at| self.clients[**at].closed);
-        let gone: Vec<usize> = gone.copied().collect();
-        process.clients.retain(|at| !gone.contains(at));
-        for client in gone {
-            process.shard.closed(self.clients[client].key, &mut more);
+        for key in gone {
+            if let Some(client) = process.clients.remove(&key) {
+                let output = process.shard.output(key);
+                self.clients[client].received.extend_from_slice(output);
+                self.clients[client].closed = true;
+                process.shard.closed(key, &mut more);
+                process.woken = true;
+            }
         }
         let mut replica_effects = Vec::new();
         for batch in [effects.submissions, more.submissions] {

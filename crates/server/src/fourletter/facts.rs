@@ -62,6 +62,11 @@ pub struct Facts {
     pub watches: WatchFacts,
     /// Times of expiry, wall clock in milliseconds, with the sessions that expire then.
     pub session_expiry: Vec<(i64, Vec<SessionId>)>,
+    /// The same of sessions that only this server knows of; `None` where there are none such.
+    pub local_session_expiry: Option<Vec<(i64, Vec<SessionId>)>>,
+    /// On a member that does not lead, and expires none of them: the sessions that all know of,
+    /// with their timeouts in milliseconds.
+    pub global_sessions: Option<Vec<(SessionId, i32)>>,
     /// Sessions that have ephemerals, with the paths.
     pub ephemerals: Vec<(SessionId, Vec<String>)>,
     /// Times when idle connections are closed, wall clock in milliseconds, with the connections.
@@ -145,6 +150,8 @@ pub struct StatisticsFacts {
     pub approximate_data_size: i64,
     /// Sessions.
     pub session_count: u64,
+    /// Sessions that only this server knows of.
+    pub local_session_count: u64,
     /// Milliseconds since the start.
     pub uptime_ms: u64,
     /// Length of the last, the shortest and the longest reply, in bytes; -1 before the first.

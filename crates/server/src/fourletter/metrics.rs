@@ -327,8 +327,7 @@ fn write_gauges(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "zk_ephemerals_count\t{}", s.ephemerals_count)?;
     writeln!(out, "zk_approximate_data_size\t{}", s.approximate_data_size)?;
     writeln!(out, "zk_global_sessions\t{}", s.session_count)?;
-    // A standalone server has no local sessions.
-    writeln!(out, "zk_local_sessions\t0")?;
+    writeln!(out, "zk_local_sessions\t{}", s.local_session_count)?;
     writeln!(out, "zk_open_file_descriptor_count\t{}", s.open_file_descriptors)?;
     writeln!(out, "zk_max_file_descriptor_count\t{}", s.max_file_descriptors)?;
     let drop_probability = text::double(s.connection_drop_probability);

@@ -17,6 +17,8 @@ mod text;
 
 use std::fmt::Write;
 
+use rookeeper_jute::SessionId;
+
 use crate::config::Whitelist;
 pub use facts::{
     ConfigurationFacts, ConnectionFacts, ConnectionSession, EnsembleFacts, Facts, LeaderFacts,
@@ -300,7 +302,7 @@ fn stat(with_clients: bool, facts: &Facts, out: &mut String) -> std::fmt::Result
 /// Java: `DumpCommand`, `ExpiryQueue.dump`, `DataTree.dumpEphemerals`.
 fn dump(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "SessionTracker dump:")?;
-    expiry("Session", &facts.session_expiry, out, |out, session| write!(out, "{session}"))?;
+    sessions(facts, out)?;
     writeln!(out, "ephemeral nodes dump:")?;
     writeln!(out, "Sessions with Ephemerals ({}):", facts.ephemerals.len())?;
     for (session, paths) in &facts.ephemerals {
@@ -313,6 +315,26 @@ fn dump(facts: &Facts, out: &mut String) -> std::fmt::Result {
     expiry("Connections", &facts.connection_expiry, out, |out, (address, session)| {
         write!(out, "ip: {} sessionId: {session}", text::socket_address(*address))
     })
+}
+
+/// Java: `SessionTrackerImpl`, `LeaderSessionTracker` and `LearnerSessionTracker.dumpSessions`.
+fn sessions(facts: &Facts, out: &mut String) -> std::fmt::Result {
+    let line = |out: &mut String, session: &SessionId| write!(out, "{session}");
+    let local = facts.local_session_expiry.as_ref();
+    if let Some(local) = local {
+        expiry("Local Session", local, out, line)?;
+    }
+    match &facts.global_sessions {
+        Some(sessions) => {
+            writeln!(out, "Global Sessions({}):", sessions.len())?;
+            for (session, timeout_ms) in sessions {
+                writeln!(out, "{session}\t{timeout_ms}ms")?;
+            }
+            Ok(())
+        }
+        None if local.is_some() => expiry("Global Session", &facts.session_expiry, out, line),
+        None => expiry("Session", &facts.session_expiry, out, line),
+    }
 }
 
 fn expiry<T>(

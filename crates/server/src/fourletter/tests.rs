@@ -155,6 +155,27 @@ fn dump() {
 }
 
 #[test]
+fn dump_of_sessions_that_one_server_knows_of() {
+    let mut facts = facts();
+    facts.session_expiry = vec![(1_795_371_438_000, vec![FIRST])];
+    facts.local_session_expiry = Some(vec![(1_795_371_438_000, vec![SECOND])]);
+    let line = "1 expire at Sun Nov 22 18:17:18 UTC 2026:\n\t";
+    let sessions = |facts: &Facts| {
+        let text = render(Word::Dump, facts);
+        let text = text.strip_prefix("SessionTracker dump:\n").unwrap();
+        text.split_once("ephemeral nodes dump:").unwrap().0.to_owned()
+    };
+    let local = format!("Local Session Sets (1)/(1):\n{line}0x10000162ed00001\n");
+    let global = format!("Global Session Sets (1)/(1):\n{line}0x10000162ed00000\n");
+    assert_eq!(sessions(&facts), format!("{local}{global}"));
+    facts.global_sessions = Some(vec![(FIRST, 30_000)]);
+    let learner = "Global Sessions(1):\n0x10000162ed00000\t30000ms\n";
+    assert_eq!(sessions(&facts), format!("{local}{learner}"));
+    facts.local_session_expiry = None;
+    assert_eq!(sessions(&facts), learner);
+}
+
+#[test]
 fn watches() {
     let mut facts = facts();
     let paths = |paths: &[&str]| paths.iter().map(|path| path.to_string()).collect::<Vec<_>>();
