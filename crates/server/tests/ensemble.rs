@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use common::{Client, four_letter_word, read_file, wait_until};
-use rookeeper_jute::OpCode;
 use rookeeper_jute::proto::ReconfigRequest;
+use rookeeper_jute::{ErrorCode, OpCode, SessionId};
 use rookeeper_replica::ServerState;
 use rookeeper_server::config::{Invocation, load};
 use rookeeper_server::{Server, ServerHandle};
@@ -35,6 +35,8 @@ struct Ensemble {
     /// The file of the first start is the server's from then on, and client addresses stand in
     /// the servers' lines.
     keeps_config: bool,
+    /// System properties, as the environment gives them.
+    flags: &'static str,
 }
 
 /// Ports that nobody has now, all different, and below those that outgoing connections take: a
@@ -71,6 +73,7 @@ impl Ensemble {
             servers: (0..members).map(|_| None).collect(),
             observers: BTreeSet::new(),
             keeps_config: false,
+            flags: "",
         }
     }
 
@@ -121,7 +124,8 @@ impl Ensemble {
 
     fn launch(&mut self, id: usize) {
         let file = self.home(id).join("zoo.cfg");
-        let call = Invocation::new([file.display().to_string()], |_| None).unwrap();
+        let flags = |name: &str| (name == "SERVER_JVMFLAGS").then(|| self.flags.into());
+        let call = Invocation::new([file.display().to_string()], flags).unwrap();
         let server = Server::start(load(&call, &read_file).unwrap()).unwrap();
         self.servers[id - 1] = Some(server);
     }
@@ -472,4 +476,51 @@ fn two_of_three_stop_and_the_third_serves_nobody() {
     wait_until("the end of the leader's part", || ensemble.state(leader).0 == ServerState::Looking);
     let mut client = Client::connect_later(ensemble.address(leader));
     assert_eq!(client.read_frame(), None);
+}
+
+#[test]
+fn who_has_no_leader_can_be_read_by_who_asks_for_that() {
+    let mut ensemble = Ensemble::new(3, "localSessionsEnabled=true");
+    ensemble.flags = "-Dreadonlymode.enabled=true";
+    for id in 1..=3 {
+        ensemble.start(id);
+    }
+    let leader = ensemble.wait_for_leader();
+    let mut client = Client::connect(ensemble.address(leader));
+    assert_eq!(client.create("/a", b"x", 0).header.err, 0);
+    assert_eq!(client.create("/e", b"", 1).header.err, ErrorCode::EphemeralOnLocalSession.to_i32());
+    ensemble.wait_for_equal_trees();
+    for id in 1..=3 {
+        let dump = four_letter_word(ensemble.address(id), "dump");
+        let local =
+            format!("Local Session Sets ({})/({})", u8::from(id == leader), u8::from(id == leader));
+        assert!(dump.contains(&local), "{dump}");
+        assert_eq!(dump.contains("\nGlobal Sessions(0):\n"), id != leader, "{dump}");
+    }
+    let stays = leader % 3 + 1;
+    for id in ensemble.running().into_iter().filter(|id| *id != stays) {
+        ensemble.stop(id);
+    }
+    let address = ensemble.address(stays);
+    wait_until("read-only", || four_letter_word(address, "isro") == "ro");
+    let srvr = four_letter_word(address, "srvr");
+    assert!(srvr.contains("\nREAD-ONLY mode; serving only read-only clients\n"), "{srvr}");
+    assert!(srvr.contains("\nMode: read-only\n"), "{srvr}");
+    assert_eq!(Client::connect_later(address).read_frame(), None, "not this one");
+    let mut reader = Client::connect_read_only_later(address);
+    reader.connected();
+    assert!(reader.read_only && reader.session != SessionId(0));
+    assert_eq!(reader.get("/a", true).data().unwrap(), b"x");
+    let refused = ErrorCode::NotReadOnly.to_i32();
+    assert_eq!(reader.set("/a", b"y").header.err, refused);
+    assert_eq!(reader.create("/b", b"", 0).header.err, refused);
+    assert_eq!(reader.get("/a", false).data().unwrap(), b"x");
+    ensemble.start(leader);
+    ensemble.wait_for_leader();
+    assert_eq!(reader.read_frame(), None, "its server has a leader now");
+    let mut client = Client::connect_read_only_later(address);
+    client.connected();
+    assert!(!client.read_only);
+    assert_eq!(client.set("/a", b"y").header.err, 0);
+    assert_eq!(four_letter_word(address, "isro"), "rw");
 }

@@ -121,6 +121,8 @@ pub struct Client {
     pub session: SessionId,
     pub password: Vec<u8>,
     pub timeout_ms: i32,
+    /// Whether the server says that it can only be read.
+    pub read_only: bool,
     xid: i32,
 }
 
@@ -132,36 +134,53 @@ impl Client {
 
     /// Connects with a session that exists.
     pub fn resume(address: SocketAddr, session: SessionId, password: &[u8]) -> Client {
-        let mut client = Self::ask(address, session, password, 30_000);
+        let mut client = Self::ask(address, session, password, 30_000, false);
         client.connected();
         client
     }
 
     /// Connects with a new session of this timeout.
     pub fn connect_for(address: SocketAddr, timeout_ms: i32) -> Client {
-        let mut client = Self::ask(address, SessionId(0), &[0; 16], timeout_ms);
+        let mut client = Self::ask(address, SessionId(0), &[0; 16], timeout_ms, false);
         client.connected();
         client
     }
 
     /// Asks for a new session without waiting for the answer.
     pub fn connect_later(address: SocketAddr) -> Client {
-        Self::ask(address, SessionId(0), &[0; 16], 30_000)
+        Self::ask(address, SessionId(0), &[0; 16], 30_000, false)
     }
 
-    fn ask(address: SocketAddr, session: SessionId, password: &[u8], timeout_ms: i32) -> Client {
+    /// The same of a client that can be read-only.
+    pub fn connect_read_only_later(address: SocketAddr) -> Client {
+        Self::ask(address, SessionId(0), &[0; 16], 30_000, true)
+    }
+
+    fn ask(
+        address: SocketAddr,
+        session: SessionId,
+        password: &[u8],
+        timeout_ms: i32,
+        read_only: bool,
+    ) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut client =
-            Client { stream, session, password: password.to_vec(), timeout_ms: 0, xid: 0 };
+        let mut client = Client {
+            stream,
+            session,
+            password: password.to_vec(),
+            timeout_ms: 0,
+            read_only: false,
+            xid: 0,
+        };
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid::ZERO,
             timeout_ms,
             session_id: session,
             password: Some(password),
-            read_only: Some(false),
+            read_only: Some(read_only),
         };
         client.send_frame(&request.to_bytes());
         client
@@ -175,6 +194,7 @@ impl Client {
         self.session = response.session_id;
         self.password = response.password.unwrap().to_vec();
         self.timeout_ms = response.timeout_ms;
+        self.read_only = response.read_only == Some(true);
     }
 
     /// The next frame, if it comes in time.
