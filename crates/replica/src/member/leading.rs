@@ -8,6 +8,7 @@ use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::observer_master::ObserverMasterInput;
 
 use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
+use super::ending::Next;
 use super::replica::{Context, Leading, Part, Replica, Work};
 use crate::core::{CoreEffect, CoreInput, CoreRole, EnsembleView};
 
@@ -114,8 +115,22 @@ impl Replica {
             LeaderEffect::Activate { zxid, membership, designated } => {
                 self.activate(zxid, membership, Some(designated), context);
             }
-            LeaderEffect::Stopped => self.abandon("the leader was told to stop", context),
+            LeaderEffect::Stopped => self.leader_stopped(context),
             LeaderEffect::Abandon(end) => self.abandon(&end.to_string(), context),
+        }
+    }
+
+    /// Its followers have all that it proposed. Whoever waits here for an answer gets it first:
+    /// at the end of an epoch this server's own disk may be the last one.
+    fn leader_stopped(&mut self, context: &mut Context<'_>) {
+        let last_zxid = self.core.last_logged();
+        if let Part::Leading(leading) = &mut self.part
+            && self.stop_by_ms.is_none()
+            && context.shared.tree.last_processed_zxid() < last_zxid
+        {
+            leading.leave = Some((last_zxid, Next::Look));
+        } else {
+            self.abandon("the leader was told to stop", context);
         }
     }
 
