@@ -115,7 +115,7 @@ pub(crate) fn prepare_config(config: &ServerConfig) -> PrepareConfig {
     PrepareConfig {
         enforce_quota: config.tree.enforce_quota,
         close_session_txn_enabled: config.tree.close_session_txn_enabled,
-        reconfig_enabled: config.ensemble.as_ref().is_some_and(|e| e.reconfig_enabled),
+        reconfig_enabled: config.reconfig_enabled,
         txn_len_max: config.limits.jute_maxbuffer + config.limits.jute_maxbuffer_extra,
     }
 }

@@ -524,3 +524,15 @@ fn who_has_no_leader_can_be_read_by_who_asks_for_that() {
     assert_eq!(client.set("/a", b"y").header.err, 0);
     assert_eq!(four_letter_word(address, "isro"), "rw");
 }
+
+#[test]
+fn a_leader_that_takes_no_clients_leads_those_who_do() {
+    let ensemble = Ensemble::started(3, "leaderServes=no");
+    let leader = ensemble.wait_for_leader();
+    let srvr = four_letter_word(ensemble.address(leader), "srvr");
+    assert_eq!(srvr, "This ZooKeeper instance is not currently serving requests\n");
+    assert_eq!(Client::connect_later(ensemble.address(leader)).read_frame(), None);
+    let mut client = Client::connect(ensemble.address(leader % 3 + 1));
+    assert_eq!(client.create("/a", b"", 0).header.err, 0);
+    ensemble.wait_for_equal_trees();
+}

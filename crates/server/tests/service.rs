@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use common::{Client, Home, address, create, four_letter_word, get, homes, set, wait_until};
+use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId, Xid};
 use rookeeper_server::StartError;
 use rookeeper_store::StoreError;
@@ -436,5 +437,25 @@ fn a_path_that_several_threads_watch_is_one_path() {
         let by_session = four_letter_word(address(&server), "wchc");
         assert_eq!(by_session.lines().filter(|line| line.starts_with("0x")).count(), 8);
         assert_eq!(by_session.matches("\t/a").count(), 8);
+    }
+}
+
+#[test]
+fn who_stands_alone_has_no_ensemble_to_change() {
+    let request = ReconfigRequest {
+        joining_servers: None,
+        leaving_servers: Some("3".into()),
+        new_members: None,
+        cur_config_id: -1,
+    };
+    for (settings, expected) in [
+        ("", ErrorCode::ReconfigDisabled),
+        ("reconfigEnabled=true\nskipACL=yes", ErrorCode::Unimplemented),
+    ] {
+        let home = Home::new(settings);
+        let server = home.start();
+        let mut client = Client::connect(address(&server));
+        assert_eq!(client.call(OpCode::Reconfig, &request).header.err, expected.to_i32());
+        assert_eq!(client.create("/after", b"", 0).header.err, 0, "it goes on");
     }
 }

@@ -157,6 +157,7 @@ fn build(
     } else {
         None
     };
+    let reconfig = settings.file("reconfigEnabled").map(Setting::strict_boolean).transpose()?;
     let auth = parts::auth(&mut settings)?;
     let limits = parts::limits(&settings)?;
     let request_throttle = parts::request_throttle(&mut settings)?;
@@ -174,6 +175,7 @@ fn build(
         my_id,
         session_server_id,
         ensemble,
+        reconfig_enabled: reconfig.unwrap_or(false),
         listen,
         sessions,
         storage,

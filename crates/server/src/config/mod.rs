@@ -57,6 +57,8 @@ pub struct ServerConfig {
     pub session_server_id: ServerId,
     /// The ensemble that this server is a member of; `None` stands alone.
     pub ensemble: Option<EnsembleConfig>,
+    /// `reconfigEnabled`. A server that stands alone says that it cannot, or that it may not.
+    pub reconfig_enabled: bool,
     /// Ports and sockets of clients.
     pub listen: ListenConfig,
     /// Ticks and session timeouts.
