@@ -82,6 +82,7 @@ impl Answers {
         if let Some(report) = report {
             facts.statistics.local_session_count = report.local_sessions as u64;
             facts.statistics.connection_drop_probability = report.connection_drop_chance;
+            facts.statistics.local_session_count = report.local_sessions as u64;
             facts.metrics.counter("digest_mismatches_count", report.digest_mismatches);
             facts.metrics.counter("stale_sessions_expired", report.sessions_expired);
             facts.metrics.counter("throttled_ops", report.throttled_ops);
@@ -195,9 +196,10 @@ impl Answers {
         let committed = &report.committed;
         let me = committed.member(config.me).or_else(|| config.committed.member(config.me))?;
         let learners = report.leading.as_ref().map(|leading| &leading.learners[..]);
-        let synced_observers = learners.map(|learners| {
-            learners.iter().filter(|learner| learner.observer && learner.up).count()
-        });
+        let synced_observers = match learners {
+            Some(all) => Some(all.iter().filter(|learner| learner.observer && learner.up).count()),
+            None => report.observers,
+        };
         Some(EnsembleFacts {
             init_limit: config.init_limit,
             sync_limit: config.sync_limit,

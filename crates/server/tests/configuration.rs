@@ -262,13 +262,13 @@ fn three_server_lines_are_an_ensemble_with_javas_defaults() {
         "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant\n\
          server.3=c:2888:3888:participant\nversion=0"
     );
-    assert!(ensemble.leader_serves && ensemble.observer_keeps_log && !ensemble.reconfig_enabled);
+    assert!(ensemble.leader_serves && !ensemble.reconfig_enabled);
     assert_eq!(
         (ensemble.links.connect_timeout_ms, ensemble.links.handshake_timeout_ms),
         (5000, 6000)
     );
     assert_eq!((ensemble.links.bind_retries, ensemble.observer_master_port), (Some(3), None));
-    assert_eq!((ensemble.snapshot_size_factor, ensemble.commit_log_count), (0.33, 500));
+    assert_eq!(ensemble.snapshot_size_factor, 0.33);
     assert!(ensemble.servers_in_config_file);
 }
 
@@ -283,18 +283,24 @@ fn a_member_takes_its_keys() {
     );
     let ensemble = home.load(&["-Dfollower.nodelay=false"]).unwrap().ensemble.unwrap();
     assert_eq!(ensemble.connect_limit, 3);
-    assert!(!ensemble.leader_serves && !ensemble.observer_keeps_log);
+    assert!(!ensemble.leader_serves);
     assert_eq!((ensemble.links.connect_timeout_ms, ensemble.links.handshake_timeout_ms), (77, 88));
     assert_eq!((ensemble.links.bind_retries, ensemble.observer_master_port), (None, Some(2191)));
     assert!(ensemble.local_sessions_enabled && ensemble.local_sessions_upgrading_enabled);
     assert!(ensemble.links.tcp_keep_alive && ensemble.links.listen_on_all_ips);
     assert!(!ensemble.links.tcp_nodelay);
-    assert_eq!((ensemble.snapshot_size_factor, ensemble.commit_log_count), (-1.0, 700));
+    assert_eq!(ensemble.snapshot_size_factor, -1.0);
     assert_eq!(ensemble.links.notification_interval_ms_max, 500);
     assert_eq!(ensemble.oracle_path.as_deref(), Some(Path::new("/o")));
     assert_eq!(ensemble.max_time_to_wait_for_epoch_ms, Some(9));
-    let warnings = home.notices(NoticeLevel::Warn);
-    assert!(warnings[0].contains("localSessionsEnabled: local sessions are not there yet"));
+    assert_eq!(home.notices(NoticeLevel::Warn), [] as [&str; 0]);
+    let notices = home.notices(NoticeLevel::Info);
+    for idle in [
+        "an observer without log and snapshots is not there yet: syncEnabled",
+        "for a Java server only: commitLogCount",
+    ] {
+        assert!(notices.contains(&format!("accepted without effect, {idle}")), "{notices:?}");
+    }
 }
 
 #[test]

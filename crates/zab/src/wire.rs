@@ -89,6 +89,11 @@ impl PacketReader {
         }
     }
 
+    /// Takes longer packets from now on, or only shorter ones.
+    pub fn set_len_max(&mut self, len_max: usize) {
+        self.len_max = len_max;
+    }
+
     /// Takes the bytes that follow.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start == self.buffer.len() {

@@ -70,6 +70,9 @@ pub struct MemberConfig {
     /// An observer that has lost its leader looks again after up to this long, in milliseconds
     /// (`zookeeper.observer.election.DelayMs`, 200).
     pub observer_election_delay_ms: u64,
+    /// It waits up to this much longer, in milliseconds, so that not all observers come to the
+    /// leader at once (`zookeeper.observer.reconnectDelayMs`, 0).
+    pub observer_reconnect_delay_ms: u64,
     /// After so many milliseconds without a leader, clients that can be read-only may read; `None`
     /// for never (`readonlymode.enabled`; Java waits a tick, but 2 s at least).
     pub read_only_after_ms: Option<u64>,
@@ -112,6 +115,7 @@ impl MemberConfig {
             packet_len_max: 2 * limits::JUTE_MAXBUFFER_DEFAULT,
             observer_master: None,
             observer_election_delay_ms: 200,
+            observer_reconnect_delay_ms: 0,
             read_only_after_ms: None,
             leaves_on_divergence: true,
             seed: 0,

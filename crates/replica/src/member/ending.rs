@@ -34,7 +34,8 @@ impl Ending {
 pub(super) enum Next {
     /// An election.
     Look,
-    /// An election, after a while drawn by lot (Java: `Observer.waitForObserverElectionDelay`).
+    /// An election, after a while drawn by lot (Java: `Observer.waitForObserverElectionDelay` and
+    /// `waitForReconnectDelay`).
     Pause,
     /// A reconfiguration has named the leader.
     Designated { leader: ServerId, zxid: Zxid },
@@ -117,7 +118,9 @@ impl Replica {
         match next {
             Next::Look => self.look(context),
             Next::Pause => {
-                let delay_ms = self.lot.below(self.config.member.observer_election_delay_ms);
+                let member = &self.config.member;
+                let delay_ms = self.lot.below(member.observer_election_delay_ms)
+                    + self.lot.below(member.observer_reconnect_delay_ms);
                 self.part = Part::Pausing { until_ms: context.now_ms() + delay_ms };
             }
             Next::Designated { .. } if self.barred.is_some() => self.look(context),

@@ -36,8 +36,6 @@ pub struct EnsembleConfig {
     pub leader_serves: bool,
     /// `reconfigEnabled`.
     pub reconfig_enabled: bool,
-    /// `syncEnabled`, `observer.syncEnabled`: whether an observer keeps log and snapshots.
-    pub observer_keeps_log: bool,
     /// `localSessionsEnabled`.
     pub local_sessions_enabled: bool,
     /// `localSessionsUpgradingEnabled`.
@@ -61,12 +59,8 @@ pub struct EnsembleConfig {
     pub snap_syncs_max: u32,
     /// `leader.maxConcurrentDiffSyncs`.
     pub diff_syncs_max: u32,
-    /// `leaderConnectDelayDuringRetryMs`: a learner's pause before it dials the leader again.
-    pub connect_retry_delay_ms: u64,
     /// `forceSnapshotSync`: learners get a snapshot even where a DIFF would do.
     pub force_snapshot_sync: bool,
-    /// `commitLogCount`: committed transactions that are kept for learners, at least.
-    pub commit_log_count: u32,
     /// `snapshotSizeFactor`: how much log, compared with a snapshot, is sent instead of it;
     /// negative is none.
     pub snapshot_size_factor: f64,
@@ -127,7 +121,6 @@ pub fn read(
         .ok_or_else(|| missing(place, &format!("My id {me} not in the peer list")))?
         .role;
     warn_of_peer_type(settings, role);
-    warn_of_local_sessions(settings)?;
     warn_of_number(settings, servers.membership.voters().count());
     let connect_limit = match limit(settings, "connectToLearnerMasterLimit")? {
         0 => init_limit,
@@ -142,7 +135,6 @@ pub fn read(
     Ok(EnsembleConfig {
         links: links(settings, tick_time_ms, sync_limit)?,
         leader_serves: settings.property("leaderServes").is_none_or(|s| s.value != "no"),
-        observer_keeps_log: observer_keeps_log(settings)?,
         local_sessions_enabled: strict(settings, "localSessionsEnabled", false)?,
         local_sessions_upgrading_enabled: strict(settings, "localSessionsUpgradingEnabled", false)?,
         observer_master_port: observer_master_port(settings)?,
@@ -153,9 +145,7 @@ pub fn read(
         max_time_to_wait_for_epoch_ms: max_time_to_wait_for_epoch_ms(settings)?,
         snap_syncs_max: count(settings, "leader.maxConcurrentSnapSyncs", 10)?,
         diff_syncs_max: count(settings, "leader.maxConcurrentDiffSyncs", 100)?,
-        connect_retry_delay_ms: number(settings, "leaderConnectDelayDuringRetryMs", 100)?,
         force_snapshot_sync: settings.flag("forceSnapshotSync", false)?,
-        commit_log_count: count(settings, "commitLogCount", 500)?.max(500),
         snapshot_size_factor: snapshot_size_factor(settings)?,
         me,
         committed,
@@ -224,19 +214,6 @@ fn warn_of_peer_type(settings: &mut Settings, role: Role) {
     }
 }
 
-fn warn_of_local_sessions(settings: &mut Settings) -> Result<(), ConfigError> {
-    if let Some(setting) = settings.file("localSessionsEnabled").cloned()
-        && setting.strict_boolean()?
-    {
-        settings.warn(format!(
-            "{}: localSessionsEnabled: local sessions are not there yet; every session is global, \
-             which costs a transaction each",
-            setting.origin
-        ));
-    }
-    Ok(())
-}
-
 fn warn_of_number(settings: &mut Settings, voters: usize) {
     if voters <= 2 {
         settings.warn("No server failure will be tolerated. You need at least 3 servers.".into());
@@ -293,12 +270,6 @@ fn links(
         )?
         .max(1),
     })
-}
-
-/// The property speaks over the key of the file (Java: `QuorumPeer.getSyncEnabled`).
-fn observer_keeps_log(settings: &mut Settings) -> Result<bool, ConfigError> {
-    let of_file = strict(settings, "syncEnabled", true)?;
-    settings.flag("observer.syncEnabled", of_file)
 }
 
 fn observer_master_port(settings: &Settings) -> Result<Option<u16>, ConfigError> {

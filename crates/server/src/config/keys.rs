@@ -35,6 +35,7 @@ const ADMIN: KeyKind = Absent("the admin server");
 const METRICS: KeyKind = Absent("the metrics provider");
 const AUDIT: KeyKind = Absent("the audit log");
 const PATH_STATS: KeyKind = Absent("the statistics by path");
+const NO_LOG: KeyKind = Absent("an observer without log and snapshots");
 const SASL: KeyKind = Absent("SASL");
 
 /// Key and kind, `zookeeper.` left out of the names of properties.
@@ -119,8 +120,8 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("cnxTimeout", EnsembleProperty),
     ("quorumCnxnTimeoutMs", EnsembleProperty),
     ("quorumListenOnAllIPs", Ensemble),
-    ("syncEnabled", Ensemble),
-    ("observer.syncEnabled", EnsembleProperty),
+    ("syncEnabled", NO_LOG),
+    ("observer.syncEnabled", NO_LOG),
     ("observerMasterPort", Ensemble),
     ("observer.reconnectDelayMs", EnsembleProperty),
     ("observer.election.DelayMs", EnsembleProperty),
@@ -137,7 +138,7 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("leader.maxTimeToWaitForEpoch", EnsembleProperty),
     ("leader.maxConcurrentSnapSyncs", EnsembleProperty),
     ("leader.maxConcurrentDiffSyncs", EnsembleProperty),
-    ("leaderConnectDelayDuringRetryMs", EnsembleProperty),
+    ("leaderConnectDelayDuringRetryMs", Jvm),
     ("leader.closeSocketAsync", Jvm),
     ("learner.closeSocketAsync", Jvm),
     ("learner.asyncSending", Jvm),
@@ -147,7 +148,7 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("forceSnapshotSync", EnsembleProperty),
     ("forward_learner_requests_to_commit_processor_disabled", Jvm),
     ("follower.skipLearnerRequestToNextProcessor", Jvm),
-    ("commitLogCount", EnsembleProperty),
+    ("commitLogCount", Jvm),
     ("snapshotSizeFactor", EnsembleProperty),
     ("quorum.cnxn.threads.size", Jvm),
     ("messageTracker.Enabled", Jvm),

@@ -261,6 +261,7 @@ fn replica_config(
             recent_len_max: ensemble.observer_master_bytes_max as usize,
         }),
         observer_election_delay_ms: ensemble.observer_election_delay_ms,
+        observer_reconnect_delay_ms: ensemble.observer_reconnect_delay_ms,
         read_only_after_ms: config.read_only_mode_enabled.then_some(tick_time_ms.max(2000)),
         seed: assemble::random_seed(),
         ..MemberConfig::new(ensemble.me)

@@ -148,7 +148,7 @@ pub struct StatisticsFacts {
     pub ephemerals_count: u64,
     /// Bytes of paths and data.
     pub approximate_data_size: i64,
-    /// Sessions.
+    /// Sessions that the whole service knows of.
     pub session_count: u64,
     /// Sessions that only this server knows of.
     pub local_session_count: u64,

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::facts::{EnsembleFacts, Facts};
+use super::facts::{EnsembleFacts, Facts, Mode};
 use super::text;
 
 /// Counters.
@@ -260,11 +260,13 @@ impl Metrics {
 pub(super) fn write_monitor(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "zk_version\t{}", facts.version)?;
     writeln!(out, "zk_server_state\t{}", facts.mode.name())?;
-    if let Some(ensemble) = &facts.ensemble {
+    // A server that is cut off tells nothing of the others (Java: `ReadOnlyZooKeeperServer`).
+    let ensemble = facts.ensemble.as_ref().filter(|_| facts.mode != Mode::ReadOnly);
+    if let Some(ensemble) = ensemble {
         writeln!(out, "zk_peer_state\t{}", ensemble.peer_state)?;
     }
     write_gauges(facts, out)?;
-    if let Some(ensemble) = &facts.ensemble {
+    if let Some(ensemble) = ensemble {
         write_ensemble(ensemble, out)?;
     }
     let metrics = &facts.metrics;

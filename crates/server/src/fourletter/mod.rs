@@ -236,7 +236,14 @@ fn conf(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "maxSessionTimeout={}", configuration.session_timeout_ms_max)?;
     writeln!(out, "clientPortListenBacklog={}", configuration.listen_backlog)?;
     writeln!(out, "serverId={}", configuration.server_id)?;
-    facts.ensemble.as_ref().map_or(Ok(()), |ensemble| ensemble_conf(ensemble, out))
+    let Some(ensemble) = &facts.ensemble else { return Ok(()) };
+    ensemble_conf(ensemble, out)?;
+    // Java: `ReadOnlyZooKeeperServer.dumpConf` tells no members.
+    if facts.mode == Mode::ReadOnly {
+        return Ok(());
+    }
+    writeln!(out, "membership: ")?;
+    out.write_str(&ensemble.membership)
 }
 
 /// Java: `QuorumZooKeeperServer.dumpConf`; the configuration ends without a line end.
@@ -250,9 +257,7 @@ fn ensemble_conf(ensemble: &EnsembleFacts, out: &mut String) -> std::fmt::Result
     writeln!(out, "electionAlg=3")?;
     writeln!(out, "electionPort={}", ports(&ensemble.election_ports))?;
     writeln!(out, "quorumPort={}", ports(&ensemble.quorum_ports))?;
-    writeln!(out, "peerType={}", i32::from(ensemble.observer))?;
-    writeln!(out, "membership: ")?;
-    out.write_str(&ensemble.membership)
+    writeln!(out, "peerType={}", i32::from(ensemble.observer))
 }
 
 fn environment(facts: &Facts, out: &mut String) -> std::fmt::Result {

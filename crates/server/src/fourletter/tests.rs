@@ -313,3 +313,46 @@ fn summaries_of_parts_are_the_summary_of_the_whole() {
     assert_eq!(Summary::from_parts(0, 0, u64::MAX, 0), Summary::default());
     assert_eq!(summary(&[1, 1, 2]).average(), 1.3333);
 }
+
+fn ensemble() -> EnsembleFacts {
+    EnsembleFacts {
+        init_limit: 10,
+        sync_limit: 5,
+        election_ports: vec![3888, 3889],
+        quorum_ports: vec![2888],
+        observer: false,
+        membership: "server.1=a:2888:3888:participant\nversion=0".into(),
+        peer_state: "following - broadcast",
+        voters: 3,
+        synced_observers: Some(2),
+        leader: None,
+    }
+}
+
+#[test]
+fn a_member_tells_of_its_ensemble_and_one_that_is_cut_off_of_itself() {
+    let mut member = Facts { mode: Mode::Follower, ensemble: Some(ensemble()), ..facts() };
+    member.statistics.session_count = 7;
+    member.statistics.local_session_count = 4;
+    let limits = "serverId=0\ninitLimit=10\nsyncLimit=5\nelectionAlg=3\nelectionPort=3888|3889\n\
+                  quorumPort=2888\npeerType=0\n";
+    let members = "membership: \nserver.1=a:2888:3888:participant\nversion=0";
+    let conf = render(Word::Conf, &member);
+    assert!(conf.ends_with(&format!("{limits}{members}")), "{conf}");
+    let monitor = render(Word::Mntr, &member);
+    let lines: Vec<&str> = monitor.lines().collect();
+    for line in ["zk_global_sessions\t7", "zk_local_sessions\t4"] {
+        assert!(lines.contains(&line), "{line}");
+    }
+    let of_ensemble =
+        ["zk_peer_state\tfollowing - broadcast", "zk_quorum_size\t3", "zk_synced_observers\t2"];
+    assert!(of_ensemble.iter().all(|line| lines.contains(line)), "{monitor}");
+
+    let alone = Facts { mode: Mode::ReadOnly, ..member };
+    let conf = render(Word::Conf, &alone);
+    assert!(conf.ends_with(limits), "{conf}");
+    let monitor = render(Word::Mntr, &alone);
+    assert!(monitor.lines().any(|line| line == "zk_server_state\tread-only"), "{monitor}");
+    let names = ["zk_peer_state", "zk_quorum_size", "zk_synced_observers"];
+    assert!(!names.iter().any(|name| monitor.contains(name)), "{monitor}");
+}

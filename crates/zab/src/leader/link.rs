@@ -12,6 +12,15 @@ use crate::outgoing::Outgoing;
 use crate::sync::SyncStep;
 use crate::wire::{self, PacketReader};
 
+/// Connections that have not said who they are; beyond them the oldest is closed.
+pub(crate) const STRANGERS_MAX: usize = 64;
+
+/// Connections of all learners; beyond them a new one is closed.
+pub(crate) const LEARNERS_MAX: usize = 4096;
+
+/// The longest buffer of a packet that says who somebody is, in bytes.
+pub(crate) const INTRODUCTION_LEN_MAX: usize = 4096;
+
 /// How far a learner has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkPhase {
@@ -75,9 +84,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(packet_len_max: usize, heard_until_ms: u64, silent_at_ms: u64) -> Link {
+    pub(super) fn new(heard_until_ms: u64, silent_at_ms: u64) -> Link {
         Link {
-            reader: Some(PacketReader::new(packet_len_max)),
+            reader: Some(PacketReader::new(INTRODUCTION_LEN_MAX)),
             phase: LinkPhase::Info,
             server: ServerId(0),
             observer: false,

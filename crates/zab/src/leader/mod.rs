@@ -45,7 +45,7 @@ use crate::quorum::{Ensemble, Oracle, Tally};
 use crate::sync::LogIndex;
 use crate::wire;
 
-pub(crate) use link::introduction;
+pub(crate) use link::{INTRODUCTION_LEN_MAX, LEARNERS_MAX, STRANGERS_MAX, introduction};
 use link::{Link, LinkPhase};
 use proposals::Proposals;
 use tenure::{Stopping, Sync};
@@ -184,7 +184,7 @@ impl Leader {
         }
         match input {
             LeaderInput::Start => self.start(now_ms, effects),
-            LeaderInput::Accepted(connection) => self.accepted(now_ms, connection),
+            LeaderInput::Accepted(connection) => self.accepted(now_ms, connection, effects),
             LeaderInput::Received { connection, bytes } => {
                 self.received(now_ms, connection, bytes, effects);
             }
@@ -286,10 +286,20 @@ impl Leader {
         wire::epoch_zxid(self.epoch)
     }
 
-    fn accepted(&mut self, now_ms: u64, connection: ConnectionId) {
+    /// Nobody has shown who it is yet: what strangers can hold is little.
+    fn accepted(&mut self, now_ms: u64, connection: ConnectionId, effects: &mut Vec<LeaderEffect>) {
+        if self.links.len() >= link::LEARNERS_MAX {
+            let reason = LinkEnd::TooMany;
+            return effects.push(LeaderEffect::Close { connection, reason });
+        }
+        let strangers = self.links.iter().filter(|(_, link)| link.phase == LinkPhase::Info);
+        let strangers: Vec<ConnectionId> = strangers.map(|(stranger, _)| *stranger).collect();
+        if strangers.len() >= link::STRANGERS_MAX {
+            self.close(strangers[0], LinkEnd::TooMany, effects);
+        }
         let silent_at_ms = now_ms.saturating_add(self.init_limit_ms());
         let heard_until_ms = silent_at_ms.saturating_add(self.sync_limit_ms());
-        let link = Link::new(self.config.packet_len_max, heard_until_ms, silent_at_ms);
+        let link = Link::new(heard_until_ms, silent_at_ms);
         self.links.insert(connection, link);
     }
 
@@ -323,8 +333,9 @@ impl Leader {
             if let Err(reason) = handled {
                 self.close(connection, reason, effects);
             }
-            if !self.links.contains_key(&connection) {
-                break;
+            let Some(link) = self.links.get(&connection) else { break };
+            if link.phase != LinkPhase::Info {
+                reader.set_len_max(self.config.packet_len_max);
             }
         }
         if let Some(link) = self.links.get_mut(&connection) {

@@ -243,6 +243,9 @@ pub enum LinkEnd {
     /// Too many observers synchronise at one time.
     #[error("too many concurrent syncs")]
     TooManySyncs,
+    /// Too many connections did not say who they are, or there are too many learners.
+    #[error("too many connections")]
+    TooMany,
     /// The same server has connected anew.
     #[error("the learner has connected anew")]
     Replaced,

@@ -5,7 +5,7 @@ use rookeeper_jute::{OpCode, Reader, ServerId, SessionId, Zxid};
 
 use super::ObserverMaster;
 use super::types::ObserverMasterEffect;
-use crate::leader::{LinkEnd, introduction};
+use crate::leader::{INTRODUCTION_LEN_MAX, LEARNERS_MAX, LinkEnd, STRANGERS_MAX, introduction};
 use crate::links::ConnectionId;
 use crate::outgoing::{Outgoing, RecordsKind};
 use crate::sync::{SyncRules, SyncStep, choose};
@@ -64,7 +64,16 @@ impl ObserverMaster {
             effects.push(ObserverMasterEffect::Close { connection, reason });
             return;
         }
-        let reader = Some(PacketReader::new(self.config.packet_len_max));
+        if self.links.len() >= LEARNERS_MAX {
+            let reason = LinkEnd::TooMany;
+            return effects.push(ObserverMasterEffect::Close { connection, reason });
+        }
+        let strangers = self.links.iter().filter(|(_, link)| link.phase == Phase::Info);
+        let strangers: Vec<ConnectionId> = strangers.map(|(stranger, _)| *stranger).collect();
+        if strangers.len() >= STRANGERS_MAX {
+            self.close(strangers[0], LinkEnd::TooMany, effects);
+        }
+        let reader = Some(PacketReader::new(INTRODUCTION_LEN_MAX));
         let silent_at_ms = self.ticks_from(now_ms, self.config.init_limit);
         let link = Link { reader, phase: Phase::Info, server: ServerId(0), silent_at_ms };
         self.links.insert(connection, link);
@@ -132,6 +141,9 @@ impl ObserverMaster {
             };
             if let Err(reason) = handled {
                 self.close(connection, reason, effects);
+            }
+            if self.links.get(&connection).is_some_and(|link| link.phase != Phase::Info) {
+                reader.set_len_max(self.config.packet_len_max);
             }
         }
         if let Some(link) = self.links.get_mut(&connection) {

@@ -293,3 +293,16 @@ fn the_silent_are_closed_and_the_others_pinged() {
     let silent = master.step(Input::Tick);
     assert_eq!(silent, ["gone 1", "close 1: the learner was silent for too long"]);
 }
+
+#[test]
+fn strangers_hold_little() {
+    let mut master = Master::new();
+    for connection in 1..=64 {
+        assert!(master.step(Input::Accepted(ConnectionId(connection))).is_empty());
+    }
+    let closed = master.step(Input::Accepted(ConnectionId(65)));
+    assert_eq!(closed, ["close 1: too many connections"], "the oldest makes room");
+    let mut long = Vec::new();
+    wire::packet(PacketType::ObserverInfo, Zxid::ZERO, Some(&[0; 4097]), &mut long);
+    assert_eq!(master.receive(65, &long)[0], "close 65: unreasonable length 4097 in a packet");
+}

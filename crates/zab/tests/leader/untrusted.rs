@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rookeeper_jute::quorum::{LearnerInfo, PacketType};
 use rookeeper_jute::{Encode, ServerId, SessionId, Zxid};
-use rookeeper_zab::leader::{Leader, LeaderEffect, LeaderInput};
+use rookeeper_zab::leader::{Leader, LeaderEffect, LeaderInput, LinkEnd};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::quorum::Ensemble;
 use rookeeper_zab::sync::LogIndex;
@@ -516,4 +516,49 @@ fn anything_includes_commits() {
         commits += usize::from(world.established && world.committed.counter() > 0);
     }
     assert!(established >= 40 && commits >= 20, "{established} established, {commits} committed");
+}
+
+#[test]
+fn strangers_hold_little() {
+    let membership = Arc::new(membership(&["voters", "1", "2", "3"]));
+    let mut leader =
+        Leader::new(config(1, Ensemble::new(membership), Zxid::ZERO), LogIndex::new(Zxid::ZERO), 0);
+    let mut step = |input: LeaderInput<'_>| {
+        let mut effects = Vec::new();
+        leader.step(0, input, &mut effects);
+        let closed = effects.iter().filter_map(|effect| match effect {
+            LeaderEffect::Close { connection, reason } => Some((connection.0, *reason)),
+            _ => None,
+        });
+        closed.collect::<Vec<_>>()
+    };
+    let info = |server: i64, len: usize| {
+        let info = LearnerInfo {
+            server_id: ServerId(server),
+            protocol_version: wire::PROTOCOL_VERSION,
+            config_version: 0,
+        };
+        let mut data = info.to_bytes();
+        data.resize(len, 0);
+        let mut bytes = Vec::new();
+        wire::packet(PacketType::FollowerInfo, Zxid::ZERO, Some(&data), &mut bytes);
+        bytes
+    };
+    step(LeaderInput::Start);
+    for connection in 1..=64 {
+        assert_eq!(step(LeaderInput::Accepted(ConnectionId(connection))), []);
+    }
+    let accepted = step(LeaderInput::Accepted(ConnectionId(65)));
+    assert_eq!(accepted, [(1, LinkEnd::TooMany)], "the oldest makes room");
+    let long = info(2, 4097);
+    let received = step(LeaderInput::Received { connection: ConnectionId(65), bytes: &long });
+    assert_eq!(received, [(65, LinkEnd::BadPacket(wire::PacketError::UnreasonableLength(4097)))]);
+    // Whoever has said who it is, is no stranger.
+    let known = info(2, 20);
+    let received = step(LeaderInput::Received { connection: ConnectionId(2), bytes: &known });
+    assert_eq!(received, []);
+    for connection in 66..=67 {
+        assert_eq!(step(LeaderInput::Accepted(ConnectionId(connection))), []);
+    }
+    assert_eq!(step(LeaderInput::Accepted(ConnectionId(68))), [(3, LinkEnd::TooMany)]);
 }
