@@ -82,7 +82,6 @@ impl Answers {
         if let Some(report) = report {
             facts.statistics.local_session_count = report.local_sessions as u64;
             facts.statistics.connection_drop_probability = report.connection_drop_chance;
-            facts.statistics.local_session_count = report.local_sessions as u64;
             facts.metrics.counter("digest_mismatches_count", report.digest_mismatches);
             facts.metrics.counter("stale_sessions_expired", report.sessions_expired);
             facts.metrics.counter("throttled_ops", report.throttled_ops);

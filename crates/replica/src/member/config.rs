@@ -56,8 +56,12 @@ pub struct MemberConfig {
     /// another one ends its leadership; `None` for never
     /// (`zookeeper.leader.maxTimeToWaitForEpoch`, -1).
     pub epoch_wait_ms_max: Option<u64>,
-    /// What bounds a leader's choice between log and snapshot.
+    /// What bounds a leader's choice between log and snapshot: where there is a bound, it is the
+    /// least.
     pub sync: SyncRules,
+    /// By how much of the tree's data that bound is higher in a large tree
+    /// (`zookeeper.snapshotSizeFactor`).
+    pub diff_len_per_tree: f64,
     /// Observers' snapshots at one time (`zookeeper.leader.maxConcurrentSnapSyncs`).
     pub snap_syncs_max: usize,
     /// Observers' DIFFs and TRUNCs at one time (`zookeeper.leader.maxConcurrentDiffSyncs`).
@@ -110,6 +114,7 @@ impl MemberConfig {
             notification_interval_ms_max: 60_000,
             epoch_wait_ms_max: None,
             sync: SyncRules::default(),
+            diff_len_per_tree: 0.0,
             snap_syncs_max: 10,
             diff_syncs_max: 100,
             packet_len_max: 2 * limits::JUTE_MAXBUFFER_DEFAULT,
@@ -124,6 +129,13 @@ impl MemberConfig {
 }
 
 impl MemberConfig {
+    /// What bounds the choice while the tree has so many bytes of paths and data.
+    pub(super) fn sync_rules(&self, tree_len: i64) -> SyncRules {
+        let by_tree = (tree_len as f64 * self.diff_len_per_tree) as u64;
+        let diff_len_max = self.sync.diff_len_max.map(|least| least.max(by_tree));
+        SyncRules { diff_len_max, ..self.sync }
+    }
+
     pub(super) fn election(&self) -> ElectionConfig {
         ElectionConfig {
             me: self.me,
@@ -187,4 +199,22 @@ pub enum ReplicaStartError {
         /// The file `currentEpoch`.
         current_epoch: i64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_tree_lets_more_of_the_log_be_sent() {
+        let mut config = MemberConfig::new(ServerId(1));
+        assert_eq!(config.sync_rules(1 << 30).diff_len_max, None, "no bound at all");
+        config.sync.diff_len_max = Some(1 << 20);
+        config.diff_len_per_tree = 0.5;
+        for (tree_len, len_max) in [(0, 1 << 20), (2 << 20, 1 << 20), (1 << 30, 1 << 29)] {
+            assert_eq!(config.sync_rules(tree_len).diff_len_max, Some(len_max), "{tree_len}");
+        }
+        config.diff_len_per_tree = 0.0;
+        assert_eq!(config.sync_rules(1 << 30).diff_len_max, Some(1 << 20));
+    }
 }

@@ -6,6 +6,7 @@ use rookeeper_zab::election::{ElectionInput, Outcome};
 use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::observer_master::ObserverMasterInput;
+use rookeeper_zab::sync::SyncRules;
 
 use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
 use super::ending::Next;
@@ -28,7 +29,7 @@ impl Replica {
             accepted_epoch: self.accepted_epoch,
             current_epoch: self.current_epoch,
             last_zxid: self.last_zxid.max(epoch_start),
-            sync: member.sync,
+            sync: self.sync_rules(context),
             oracle: self.oracle,
             epoch_wait_ms_max: member.epoch_wait_ms_max,
             supporters: outcome.supporters.clone(),
@@ -41,6 +42,24 @@ impl Replica {
         self.part = Part::Leading(Box::new(Leading { machine, established: false, leave: None }));
         self.announce(ServerState::Leading, context);
         self.step_leader(LeaderInput::Start, context);
+    }
+
+    pub(super) fn sync_rules(&self, context: &Context<'_>) -> SyncRules {
+        self.config.member.sync_rules(context.shared.tree.approximate_data_size())
+    }
+
+    /// The tree has grown or shrunk since the part began, and a snapshot costs accordingly.
+    pub(super) fn tell_sync_rules(&mut self, context: &Context<'_>) {
+        let rules = self.sync_rules(context);
+        match &mut self.part {
+            Part::Leading(leading) => leading.machine.set_sync_rules(rules),
+            Part::Learning(learning) => {
+                if let Some(master) = &mut learning.master {
+                    master.set_sync_rules(rules);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Somebody connected to the quorum port: who leads has something to say, and to observers

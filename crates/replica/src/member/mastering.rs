@@ -25,7 +25,7 @@ impl Replica {
             tick_time_ms: member.tick_time_ms,
             init_limit: member.init_limit,
             sync_limit: member.sync_limit,
-            sync: member.sync,
+            sync: self.sync_rules(context),
             recent_len_max: rules.recent_len_max,
             snap_syncs_max: member.snap_syncs_max,
             diff_syncs_max: member.diff_syncs_max,

@@ -267,6 +267,7 @@ impl Replica {
             ReplicaInput::Core(input) => {
                 if matches!(input, CoreInput::SnapshotEnded) {
                     self.snapshot_running = false;
+                    self.tell_sync_rules(context);
                 }
                 self.step_core(input, context);
             }

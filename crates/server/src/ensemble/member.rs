@@ -148,7 +148,7 @@ impl MemberParts {
         let mut effects = Vec::new();
         let replica = Replica::new(
             self.clock.now(),
-            replica_config(&config, ensemble, &self.store, self.access),
+            replica_config(&config, ensemble, self.access),
             self.start.recovered(ensemble),
             &mut self.shared.write(),
             &mut effects,
@@ -235,7 +235,6 @@ fn dial_timeouts(config: &ServerConfig, ensemble: &EnsembleConfig) -> DialTimeou
 fn replica_config(
     config: &ServerConfig,
     ensemble: &EnsembleConfig,
-    store: &Store,
     access: Arc<AccessControl>,
 ) -> ReplicaConfig {
     let member = ensemble.committed.member(ensemble.me);
@@ -252,7 +251,8 @@ fn replica_config(
         notification_interval_ms_min: ensemble.links.notification_interval_ms_min,
         notification_interval_ms_max: ensemble.links.notification_interval_ms_max,
         epoch_wait_ms_max: ensemble.max_time_to_wait_for_epoch_ms,
-        sync: sync_rules(ensemble, store),
+        sync: sync_rules(ensemble.snapshot_size_factor, ensemble.force_snapshot_sync),
+        diff_len_per_tree: ensemble.snapshot_size_factor.max(0.0),
         snap_syncs_max: ensemble.snap_syncs_max as usize,
         diff_syncs_max: ensemble.diff_syncs_max as usize,
         packet_len_max: config.limits.jute_maxbuffer + config.limits.jute_maxbuffer_extra,
@@ -274,14 +274,15 @@ fn replica_config(
     }
 }
 
-/// A factor of the newest snapshot's length bounds how much log is sent instead of it.
-fn sync_rules(ensemble: &EnsembleConfig, store: &Store) -> SyncRules {
+/// How much log is sent at least, where a snapshot would do as well.
+fn sync_rules(snapshot_size_factor: f64, force_snapshot: bool) -> SyncRules {
     /// Small trees are not worth the difference.
-    const LEN_MIN: f64 = 16.0 * 1024.0 * 1024.0;
-    let len = store.last_snapshot().map_or(0, |snapshot| snapshot.len) as f64;
-    let bound = (len * ensemble.snapshot_size_factor).max(LEN_MIN);
-    let diff_len_max = (ensemble.snapshot_size_factor >= 0.0).then_some(bound as u64);
-    SyncRules { force_snapshot: ensemble.force_snapshot_sync, diff_len_max }
+    const LEN_MIN: u64 = 16 << 20;
+    /// Where the log is not to be read, Java still sends the 500 transactions that it remembers.
+    const LEN_WITHOUT_LOG: u64 = 512 << 10;
+    let reads_log = snapshot_size_factor >= 0.0;
+    let diff_len_max = Some(if reads_log { LEN_MIN } else { LEN_WITHOUT_LOG });
+    SyncRules { force_snapshot, diff_len_max }
 }
 
 /// What the oracle's file says: it grants where it begins with `1` (Java: `QuorumOracleMaj`).
@@ -291,4 +292,16 @@ fn oracle(disk: Arc<dyn Disk>, path: std::path::PathBuf) -> OracleReader {
         let read = disk.open(&path).and_then(|file| file.read_at(0, &mut first));
         if matches!(read, Ok(1)) && first == *b"1" { Oracle::Grants } else { Oracle::Refuses }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_factor_leaves_the_log_unread_but_for_its_end() {
+        for (factor, len_max) in [(0.33, 16 << 20), (0.0, 16 << 20), (-1.0, 512 << 10)] {
+            assert_eq!(sync_rules(factor, false).diff_len_max, Some(len_max), "{factor}");
+        }
+    }
 }

@@ -238,7 +238,8 @@ fn conf(facts: &Facts, out: &mut String) -> std::fmt::Result {
     writeln!(out, "serverId={}", configuration.server_id)?;
     let Some(ensemble) = &facts.ensemble else { return Ok(()) };
     ensemble_conf(ensemble, out)?;
-    // Java: `ReadOnlyZooKeeperServer.dumpConf` tells no members.
+    // Java: `ReadOnlyZooKeeperServer.dumpConf` tells no members; those of
+    // `QuorumZooKeeperServer.dumpConf` end without a line end.
     if facts.mode == Mode::ReadOnly {
         return Ok(());
     }
@@ -246,7 +247,6 @@ fn conf(facts: &Facts, out: &mut String) -> std::fmt::Result {
     out.write_str(&ensemble.membership)
 }
 
-/// Java: `QuorumZooKeeperServer.dumpConf`; the configuration ends without a line end.
 fn ensemble_conf(ensemble: &EnsembleFacts, out: &mut String) -> std::fmt::Result {
     let ports = |ports: &[u16]| {
         let ports: Vec<String> = ports.iter().map(u16::to_string).collect();

@@ -42,7 +42,7 @@ use rookeeper_jute::{Reader, ServerId, SessionId, Zxid};
 use crate::links::ConnectionId;
 use crate::membership::Membership;
 use crate::quorum::{Ensemble, Oracle, Tally};
-use crate::sync::LogIndex;
+use crate::sync::{LogIndex, SyncRules};
 use crate::wire;
 
 pub(crate) use link::{INTRODUCTION_LEN_MAX, LEARNERS_MAX, STRANGERS_MAX, introduction};
@@ -232,6 +232,11 @@ impl Leader {
         (!matches!(self.phase, Phase::Idle | Phase::Over)).then_some(self.half_tick_at_ms)
     }
 
+    /// Changes what bounds the choice between log and snapshot, for learners that come from now on.
+    pub fn set_sync_rules(&mut self, rules: SyncRules) {
+        self.config.sync = rules;
+    }
+
     /// Everything in this server's log or on its way there: its history once it leads no longer.
     pub fn history(&self) -> &LogIndex {
         &self.history
@@ -240,17 +245,6 @@ impl Leader {
     /// The configurations that decide.
     pub fn ensemble(&self) -> &Ensemble {
         &self.ensemble
-    }
-
-    /// Whether a quorum of a configuration, this server included where it votes there, follows
-    /// and was heard of in time (Java: `Leader.isQuorumSynced`, asked before a reconfiguration).
-    pub fn is_quorum_synced(&self, now_ms: u64, membership: &Membership) -> bool {
-        let followers = self
-            .links
-            .values()
-            .filter(|link| link.phase.forwards() && link.counts() && now_ms <= link.heard_until_ms);
-        let servers = followers.map(|link| link.server);
-        membership.contains_quorum(servers.chain([self.config.me]))
     }
 
     /// What operators see.

@@ -31,7 +31,7 @@ use crate::links::ConnectionId;
 use crate::outgoing::{Outgoing, RecordsKind};
 use crate::quorum::Ensemble;
 use crate::segment::Segment;
-use crate::sync::LogIndex;
+use crate::sync::{LogIndex, SyncRules};
 use crate::wire;
 
 use observers::Link;
@@ -167,6 +167,11 @@ impl ObserverMaster {
                 }
             }
         }
+    }
+
+    /// Changes what bounds the choice between log and snapshot, for observers that come later.
+    pub fn set_sync_rules(&mut self, rules: SyncRules) {
+        self.config.sync = rules;
     }
 
     /// When [`ObserverMasterInput::Tick`] is due, in monotonic milliseconds.

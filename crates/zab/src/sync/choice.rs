@@ -11,8 +11,8 @@ use super::index::LogIndex;
 pub struct SyncRules {
     /// Always a snapshot (`zookeeper.forceSnapshotSync`).
     pub force_snapshot: bool,
-    /// Beyond how many bytes a snapshot is cheaper: `snapshotSizeFactor` times the newest
-    /// snapshot's length. `None`: no bound.
+    /// Beyond how many bytes a snapshot is cheaper: by `snapshotSizeFactor` and
+    /// the size of the tree. `None`: no bound.
     pub diff_len_max: Option<u64>,
 }
 
