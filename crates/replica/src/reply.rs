@@ -5,7 +5,7 @@ use rookeeper_jute::proto::ReplyHeader;
 use rookeeper_jute::{ErrorCode, Xid, Zxid, wire};
 
 /// Length prefix (4 bytes) and reply header (16 bytes).
-const PREFIX_LEN: usize = 20;
+pub(crate) const PREFIX_LEN: usize = 20;
 
 /// Starts a reply; its body is appended next.
 #[inline]

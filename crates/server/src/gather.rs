@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
 use rookeeper_replica::{
-    ConnectionReport, Core, Latency, MemberReport, Replica, ServerState, ShardCounters,
+    ConnectionReport, Core, Latency, MemberReport, Replica, ServerState, Shard, ShardCounters,
     Summary as Tally,
 };
 use rookeeper_store::Store;
+use rookeeper_tree::NamespaceTally;
 use rookeeper_zab::leader::LeaderReport;
 use rookeeper_zab::membership::Role;
 
@@ -22,6 +23,12 @@ use crate::inspect::Inspector;
 
 /// Connections that one question to a shard reports on, so that no turn takes long.
 const CONNECTIONS_A_QUESTION: usize = 256;
+
+/// Watches that one question to a shard lists.
+const WATCHES_A_QUESTION: usize = 2048;
+
+/// Part of a shard's list: from where, of how many places; and where to go on.
+type Slice<T> = fn(&Shard, u32, usize) -> (Vec<T>, Option<u32>);
 
 /// Answers words of one server.
 pub(crate) struct Answers {
@@ -104,7 +111,14 @@ impl Answers {
                 self.sessions(&mut facts);
             }
             Word::Mntr => {
-                facts.statistics.quota_gauges = quota::gauges(&self.inspector.shared().tree);
+                let shared = self.inspector.shared();
+                facts.statistics.quota_gauges = quota::gauges(&shared.tree);
+                for (name, tally) in counters.read_namespaces.iter() {
+                    facts.metrics.namespace_read(name, of_namespace(tally));
+                }
+                for (name, tally) in shared.tree.written_by_namespace().iter() {
+                    facts.metrics.namespace_write(name, of_namespace(tally));
+                }
             }
             Word::Hash => facts.digest_log = self.inspector.shared().digests.iter().collect(),
             _ => {}
@@ -283,26 +297,48 @@ impl Answers {
             facts.connections_len += summary.connections;
             facts.watches_len += summary.watches;
         }
-        if word == Word::Wchc {
-            for sessions in self.inspector.shards(|shard| shard.watches_by_session()) {
-                facts.by_session.extend(sessions);
+        match word {
+            Word::Wchc => {
+                let mut sessions = BTreeMap::<SessionId, Vec<String>>::new();
+                self.in_slices(Shard::watchers, |session| {
+                    sessions.entry(session).or_default();
+                });
+                self.in_slices(Shard::watches, |(session, path)| {
+                    sessions.entry(session).or_default().push(path);
+                });
+                facts.by_session = sessions.into_iter().collect();
             }
-            return facts;
+            Word::Wchs => facts.paths_len = self.watched_paths_len(),
+            _ => {
+                // Two shards may watch the same path.
+                let mut paths = BTreeMap::<String, BTreeSet<SessionId>>::new();
+                self.in_slices(Shard::watches, |(session, path)| {
+                    paths.entry(path).or_default().insert(session);
+                });
+                let list = |(path, sessions): (String, BTreeSet<_>)| {
+                    (path, sessions.into_iter().collect())
+                };
+                facts.by_path = paths.into_iter().map(list).collect();
+            }
         }
-        if word == Word::Wchs {
-            facts.paths_len = self.watched_paths_len();
-            return facts;
-        }
-        // Two shards may watch the same path.
-        let mut paths = BTreeMap::<String, BTreeSet<SessionId>>::new();
-        for (path, sessions) in
-            self.inspector.shards(|shard| shard.watches_by_path()).into_iter().flatten()
-        {
-            paths.entry(path).or_default().extend(sessions);
-        }
-        let list = |(path, sessions): (String, BTreeSet<_>)| (path, sessions.into_iter().collect());
-        facts.by_path = paths.into_iter().map(list).collect();
         facts
+    }
+
+    /// Asks all shards for a list, a slice at a time, so that no turn of theirs takes long.
+    fn in_slices<T: Send + 'static>(&self, slice: Slice<T>, mut take: impl FnMut(T)) {
+        let mut from = 0;
+        loop {
+            let slices = self.inspector.shards(move |shard| slice(shard, from, WATCHES_A_QUESTION));
+            let mut more = false;
+            for (items, next) in slices {
+                items.into_iter().for_each(&mut take);
+                more |= next.is_some();
+            }
+            if !more {
+                return;
+            }
+            from += WATCHES_A_QUESTION as u32;
+        }
     }
 
     /// Paths with data watches. Shards are asked for hashes only: a list of all paths would keep
@@ -349,6 +385,10 @@ fn peer_state(report: &MemberReport) -> &'static str {
         (ServerState::Observing, false) => "observing - synchronization",
         (ServerState::Looking | ServerState::ReadOnly | ServerState::Apart, _) => "looking",
     }
+}
+
+fn of_namespace(tally: &NamespaceTally) -> Summary {
+    Summary::from_parts(tally.count, tally.sum, tally.min, tally.max)
 }
 
 fn summary(tally: &Tally) -> Summary {

@@ -7,7 +7,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use common::{Client, Home, address, create, four_letter_word, get, homes, set, wait_until};
+use common::{
+    Client, Home, address, create, exists, four_letter_word, get, homes, set, wait_until,
+};
 use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId, Xid};
 use rookeeper_server::StartError;
@@ -457,5 +459,54 @@ fn who_stands_alone_has_no_ensemble_to_change() {
         let mut client = Client::connect(address(&server));
         assert_eq!(client.call(OpCode::Reconfig, &request).header.err, expected.to_i32());
         assert_eq!(client.create("/after", b"", 0).header.err, 0, "it goes on");
+    }
+}
+
+#[test]
+fn mntr_tells_the_bytes_read_and_written_by_the_first_name_of_a_path() {
+    for home in homes("4lw.commands.whitelist=*") {
+        let server = home.start();
+        let mut client = Client::connect(address(&server));
+        assert_eq!(client.create("/app", b"12345", 0).header.err, 0);
+        assert_eq!(client.create("/app/child", b"", 0).header.err, 0);
+        assert_eq!(client.set("/app", b"123").header.err, 0);
+        assert_eq!(client.get("/app", false).data().unwrap(), b"123");
+        assert!(client.exists("/app/child") && !client.exists("/app/none"));
+        let mntr = four_letter_word(address(&server), "mntr");
+        for line in [
+            // "/app" and 5 bytes, "/app/child", "/app" and 3 bytes.
+            "zk_cnt_app_write_per_namespace\t3",
+            "zk_sum_app_write_per_namespace\t26",
+            "zk_min_app_write_per_namespace\t7",
+            // Each with 68 bytes for the Stat.
+            "zk_cnt_app_read_per_namespace\t2",
+            "zk_sum_app_read_per_namespace\t153",
+            "zk_max_app_read_per_namespace\t78",
+        ] {
+            assert!(mntr.contains(&format!("\n{line}\n")), "{line}: {mntr}");
+        }
+    }
+}
+
+#[test]
+fn watches_are_listed_by_path_and_by_session_in_slices() {
+    const WATCHES: usize = 5000;
+    for home in homes("4lw.commands.whitelist=*") {
+        let server = home.start();
+        let mut clients = [(); 3].map(|()| Client::connect(address(&server)));
+        for index in 0..WATCHES {
+            let client = &mut clients[index % 3];
+            client.call(OpCode::Exists, &exists(&format!("/none{index:04}"), true));
+        }
+        clients[0].call(OpCode::Exists, &exists("/none0001", true));
+        let wchp = four_letter_word(address(&server), "wchp");
+        assert_eq!(wchp.lines().filter(|line| line.starts_with('/')).count(), WATCHES);
+        assert_eq!(wchp.lines().filter(|line| line.starts_with('\t')).count(), WATCHES + 1);
+        let both = format!("\n/none0001\n\t{}\n\t{}\n", clients[0].session, clients[1].session);
+        let other = format!("\n/none0001\n\t{}\n\t{}\n", clients[1].session, clients[0].session);
+        assert!(wchp.contains(&both) || wchp.contains(&other));
+        let wchc = four_letter_word(address(&server), "wchc");
+        assert_eq!(wchc.lines().filter(|line| line.starts_with("0x")).count(), 3);
+        assert_eq!(wchc.lines().filter(|line| line.starts_with('\t')).count(), WATCHES + 1);
     }
 }

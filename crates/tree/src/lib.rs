@@ -15,6 +15,7 @@
 //! - [`changes`]: what changed, for those who tell watchers
 //! - [`snapshot`]: a snapshot's bytes at exactly one zxid, while changes go on
 //! - [`loader`]: a tree from a snapshot's records
+//! - [`namespaces`]: bytes read and written by the first name of their path
 //! - [`paths`]: which paths are legal, special, whose parent is what
 //! - [`auth`]: identities, schemes, access control
 //! - [`quota`]: quotas and their statistics
@@ -29,6 +30,7 @@ pub mod auth;
 pub mod changes;
 pub mod digest;
 pub mod loader;
+pub mod namespaces;
 pub mod owners;
 pub mod paths;
 pub mod prepare;
@@ -45,6 +47,7 @@ pub use apply::{Applied, AppliedPart, ApplyError};
 pub use auth::{AccessControl, AuthFailure, AuthProvider, ConnectionInfo, Identity};
 pub use changes::{Change, ChangeKind, ChangeLog};
 pub use loader::{LoadError, TreeLoader};
+pub use namespaces::{NamespaceTally, Namespaces};
 pub use owners::OwnerKind;
 pub use prepare::reconfig::DecideReconfig;
 pub use prepare::{Outstanding, PrepareConfig, Prepared, WriteRequest};

@@ -7,6 +7,7 @@ use rookeeper_jute::{SessionId, Stat, StatPersisted, Zxid};
 
 use crate::acls::{AclList, AclTable};
 use crate::apply::ExpectedDigest;
+use crate::namespaces::Namespaces;
 use crate::owners::{OwnerKind, OwnerRules};
 use crate::quota::QuotaRoots;
 use crate::sessions::SessionTable;
@@ -50,6 +51,8 @@ pub struct Tree {
     pub(crate) expected_digest: Option<ExpectedDigest>,
     /// See [`Tree::begin_overlap`].
     pub(crate) overlap: bool,
+    /// Bytes written by namespace since the tree was made.
+    pub(crate) written: Namespaces,
 }
 
 impl Tree {
@@ -78,8 +81,14 @@ impl Tree {
             quota_roots: QuotaRoots::new(),
             ephemeral_lists: BTreeMap::new(),
             expected_digest: None,
+            written: Namespaces::default(),
             overlap: false,
         }
+    }
+
+    /// Bytes written since the tree was made, by the first name of their path.
+    pub fn written_by_namespace(&self) -> &Namespaces {
+        &self.written
     }
 
     /// What the tree was told when it was made.

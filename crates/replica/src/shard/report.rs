@@ -1,6 +1,5 @@
 //! What four-letter words, admin and metrics ask a shard.
 
-use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 use rookeeper_jute::SessionId;
@@ -95,20 +94,17 @@ impl Shard {
         self.watches.by_path().map(|(path, _)| hasher.hash_one(path)).collect()
     }
 
-    /// Watched paths by session (four-letter word `wchc`).
-    pub fn watches_by_session(&self) -> BTreeMap<SessionId, Vec<String>> {
-        let mut sessions = BTreeMap::<SessionId, Vec<String>>::new();
-        for (key, paths) in self.watches.by_connection() {
-            let Some(session) = self.session(key) else { continue };
-            sessions.entry(session).or_default().extend(paths.map(str::to_owned));
-        }
-        sessions
+    /// Data watches from a place on, session and path, out of at most `len` places; and where to
+    /// go on (four-letter words `wchc` and `wchp`). Asked in slices, since clients wait meanwhile.
+    pub fn watches(&self, from: u32, len: usize) -> (Vec<(SessionId, String)>, Option<u32>) {
+        let (watches, next) = self.watches.slice(from, len);
+        let pair = |(key, path): (_, &str)| Some((self.session(key)?, path.to_owned()));
+        (watches.filter_map(pair).collect(), next)
     }
 
-    /// Watching sessions by path (four-letter word `wchp`), in no order: sorting is left to who
-    /// asks, since clients wait meanwhile.
-    pub fn watches_by_path(&self) -> Vec<(String, Vec<SessionId>)> {
-        let sessions = |keys| Iterator::filter_map(keys, |key| self.session(key)).collect();
-        self.watches.by_path().map(|(path, keys)| (path.to_owned(), sessions(keys))).collect()
+    /// Sessions of connections that have, or had, data watches, in slices as [`Shard::watches`].
+    pub fn watchers(&self, from: u32, len: usize) -> (Vec<SessionId>, Option<u32>) {
+        let (connections, next) = self.watches.connections_slice(from, len);
+        (connections.filter_map(|key| self.session(key)).collect(), next)
     }
 }

@@ -10,7 +10,7 @@ use rookeeper_jute::proto::{
 use rookeeper_jute::wire::{Buffer, Decode};
 use rookeeper_jute::{Encode, ErrorCode, OpCode, Reader, Xid, Zxid};
 use rookeeper_tree::auth::{ConnectionInfo, Identity};
-use rookeeper_tree::{AccessControl, ReadRequest, WatchWanted};
+use rookeeper_tree::{AccessControl, ReadRequest, WatchWanted, namespaces};
 
 use super::gate::Request;
 use super::{Shard, ShardEffects, Turn};
@@ -72,10 +72,45 @@ impl Shard {
         };
         let out = &mut connection.output;
         let watch = read_into(turn.shared, &self.access, request.xid, &read, out);
-        if let Some(watch) = watch.map(LeftWatch::from) {
+        let watch = watch.map(LeftWatch::from);
+        self.count_read(index, start, op, request.body);
+        if let Some(watch) = watch {
             self.leave_watch(index, &watch, turn.shared);
         }
         self.answered(index, start, request, turn);
+    }
+
+    /// Counts what a read of a znode has read, as Java does: its path, its data or its children's
+    /// names, and a Stat (`DataTree.updateReadStat`).
+    #[inline]
+    fn count_read(&mut self, index: usize, start: usize, op: OpCode, body: &[u8]) {
+        let overhead = match op {
+            OpCode::Exists => 0,
+            OpCode::GetData | OpCode::GetChildren2 => namespaces::READ_OVERHEAD,
+            OpCode::GetChildren => 0,
+            _ => return,
+        };
+        let reply = self.connections[index].output[start..].get(reply::PREFIX_LEN..);
+        let Some(reply) = reply.filter(|reply| !reply.is_empty()) else { return };
+        // The path comes first; it was decoded before, or there would be no answer.
+        let Some(path) = body.get(4..).and_then(|rest| {
+            let len = i32::from_be_bytes(body[..4].try_into().ok()?);
+            std::str::from_utf8(rest.get(..usize::try_from(len).ok()?)?).ok()
+        }) else {
+            return;
+        };
+        let content = match op {
+            OpCode::Exists => 0,
+            OpCode::GetData => (reply.len() as u64).saturating_sub(4 + overhead),
+            _ => {
+                // Each name has its length before it.
+                let count = reply.get(..4).and_then(|count| count.try_into().ok());
+                let count = count.map_or(0, i32::from_be_bytes).max(0) as u64;
+                (reply.len() as u64).saturating_sub(4 + overhead + 4 * count)
+            }
+        };
+        let read = path.len() as u64 + content + namespaces::READ_OVERHEAD;
+        self.counters.read_namespaces.add(path, read);
     }
 
     /// Registers the watch that a read leaves.

@@ -2,6 +2,7 @@
 //! `ServerCnxn`, `ServerStats`).
 
 use rookeeper_jute::{SessionId, Xid, Zxid};
+use rookeeper_tree::Namespaces;
 
 use super::Peer;
 use super::latency::Latency;
@@ -220,6 +221,8 @@ pub struct ShardCounters {
     pub node_changed_watchers: Summary,
     /// Watchers told an event of changed children (`node_children_watch_count`).
     pub node_children_watchers: Summary,
+    /// Bytes read by namespace (`read_per_namespace`).
+    pub read_namespaces: Namespaces,
     /// Handshakes that ask for a session (`connection_request_count`).
     pub connection_requests: u64,
     /// Connections that the client ended without closing its session (`connection_drop_count`).
@@ -254,6 +257,7 @@ impl ShardCounters {
         self.node_deleted_watchers.merge(&other.node_deleted_watchers);
         self.node_changed_watchers.merge(&other.node_changed_watchers);
         self.node_children_watchers.merge(&other.node_children_watchers);
+        self.read_namespaces.merge(&other.read_namespaces);
         self.connection_requests += other.connection_requests;
         self.connection_drops += other.connection_drops;
         self.connections_rejected += other.connections_rejected;

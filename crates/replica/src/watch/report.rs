@@ -43,6 +43,21 @@ impl<K: Copy + Eq + Hash> WatchTable<K> {
         self.store.data_by_connection()
     }
 
+    /// Data watches from a place on, each with its connection, out of at most `len` places; and
+    /// where to go on. What changes between two slices may be missed or stand twice.
+    pub fn slice(&self, from: u32, len: usize) -> (impl Iterator<Item = (K, &str)>, Option<u32>) {
+        self.store.data_slice(from, len)
+    }
+
+    /// Connections that have, or had, data watches, in slices as those of [`WatchTable::slice`].
+    pub fn connections_slice(
+        &self,
+        from: u32,
+        len: usize,
+    ) -> (impl Iterator<Item = K>, Option<u32>) {
+        self.store.listed_slice(from, len)
+    }
+
     /// Watched paths with their connections, for wchp.
     pub fn by_path(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = K>)> {
         self.store.data_by_path()

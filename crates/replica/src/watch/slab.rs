@@ -31,6 +31,14 @@ impl<T> Slab<T> {
         index
     }
 
+    /// Entries and vacant places from an index on, at most `len`, and where the next ones begin.
+    pub(super) fn slice(&self, from: u32, len: usize) -> (&[T], Option<u32>) {
+        let start = (from as usize).min(self.entries.len());
+        let end = start.saturating_add(len).min(self.entries.len());
+        let next = (end < self.entries.len()).then(|| u32::try_from(end).expect("an index"));
+        (&self.entries[start..end], next)
+    }
+
     /// Frees a place; `vacant` stays there until the place is used again.
     pub(super) fn remove(&mut self, index: u32, vacant: T) {
         self.entries[index as usize] = vacant;

@@ -265,6 +265,31 @@ impl<K: Copy + Eq + Hash> Store<K> {
         })
     }
 
+    /// Data watches from a place on, of at most `len` places, and the next place.
+    pub(super) fn data_slice(
+        &self,
+        from: u32,
+        len: usize,
+    ) -> (impl Iterator<Item = (K, &str)>, Option<u32>) {
+        let (watches, next) = self.watches.slice(from, len);
+        let pair = |watch: &Watch| {
+            let stands = watch.connection != NIL && watch.table == Table::Data;
+            let key = stands.then(|| self.connections[watch.connection].key)??;
+            Some((key, &*self.paths[watch.path].path))
+        };
+        (watches.iter().filter_map(pair), next)
+    }
+
+    /// Listed connections from a place on, of at most `len` places, and the next place.
+    pub(super) fn listed_slice(
+        &self,
+        from: u32,
+        len: usize,
+    ) -> (impl Iterator<Item = K>, Option<u32>) {
+        let (connections, next) = self.connections.slice(from, len);
+        (connections.iter().filter_map(|entry| entry.key.filter(|_| entry.listed)), next)
+    }
+
     fn data_paths_from(&self, first: u32) -> impl Iterator<Item = &str> {
         let watches = chain(first, |watch| self.watches[watch].connection_next);
         watches

@@ -292,6 +292,10 @@ pub fn get(path: &str, watch: bool) -> GetDataRequest<'_> {
     GetDataRequest { path: Some(path.into()), watch }
 }
 
+pub fn exists(path: &str, watch: bool) -> ExistsRequest<'_> {
+    ExistsRequest { path: Some(path.into()), watch }
+}
+
 pub fn set<'a>(path: &'a str, data: &'a [u8]) -> SetDataRequest<'a> {
     SetDataRequest { path: Some(path.into()), data: Some(data), version: -1 }
 }

@@ -115,6 +115,7 @@ impl Tree {
         self.charge_quota(path, create.data.map_or(0, |data| data.len() as i64), 1);
         let acl = self.acls.get(acl).cloned();
         let parent_acl = self.acls.get(self.znodes.acl(parent)).cloned();
+        self.written.add(path, (path.len() + create.data.map_or(0, <[u8]>::len)) as u64);
         changes.push(ChangeKind::Created, path, header.zxid, acl, parent_acl);
         Ok(id)
     }
@@ -159,6 +160,7 @@ impl Tree {
         let acl = self.acls.get(self.znodes.acl(id)).cloned();
         let parent_acl = self.acls.get(self.znodes.acl(parent)).cloned();
         self.remove_leaf(id, path);
+        self.written.add(path, path.len() as u64);
         changes.push(ChangeKind::Deleted, path, zxid, acl, parent_acl);
         Ok(())
     }
@@ -217,6 +219,7 @@ impl Tree {
         let change = i64::from(stat.data_length) - i64::from(before.stat.data_length);
         self.znodes.set_data(id, data, header.zxid, header.time_ms, version);
         self.charge_quota(path, change, 0);
+        self.written.add(path, (path.len() + data.map_or(0, <[u8]>::len)) as u64);
         changes.push(ChangeKind::DataChanged, path, header.zxid, acl, None);
         Ok(stat)
     }
