@@ -180,6 +180,13 @@ impl Lane {
         }
     }
 
+    /// Shows that the session lives.
+    pub fn ping(&mut self, shared: &Shared) {
+        if !self.client.ping() {
+            self.connect(shared);
+        }
+    }
+
     /// Closes the session for good.
     pub fn close(&mut self, shared: &Shared) {
         for _ in 0..10 {

@@ -10,7 +10,7 @@ use crate::request::{self, open_acl, text};
 use crate::wire::opcode;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -141,7 +141,7 @@ impl Load {
         assert!(errors.is_empty(), "{:?}", &errors[..errors.len().min(5)]);
         let alive: Vec<Option<i64>> =
             lanes.iter().map(|lane| lane.client.session.as_ref().map(|s| s.id)).collect();
-        let tree = equal_trees(ensemble);
+        let tree = kept_alive(&mut lanes, &self.shared, || equal_trees(ensemble));
         judge(&self.root, &lanes, &alive, &tree);
         for lane in &mut lanes {
             lane.close(&self.shared);
@@ -191,6 +191,28 @@ fn judge(root: &str, lanes: &[Lane], alive: &[Option<i64>], tree: &Tree) {
     let registers: Vec<String> = (0..REGISTERS).map(|number| register(root, number)).collect();
     let sequential = format!("{root}/seq/");
     judge_shared(&histories, tree, &sequential, &registers).unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// Pings all sessions while something takes its time.
+fn kept_alive<T>(lanes: &mut [Lane], shared: &Shared, work: impl FnOnce() -> T) -> T {
+    /// Ends the pings also where the work panics.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                lanes.iter_mut().for_each(|lane| lane.ping(shared));
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+        let _done = Done(&done);
+        work()
+    })
 }
 
 /// The tree that all members that run show.
