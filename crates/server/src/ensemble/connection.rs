@@ -9,6 +9,7 @@ use std::rc::Rc;
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::{Outgoing, wire};
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -132,12 +133,20 @@ impl Connection {
         self.paused.get()
     }
 
-    /// Reads what is there.
+    /// Reads what is there; says whether that may not have been all.
     ///
     /// # Errors
     /// `WouldBlock` where nothing is; the operating system's.
-    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(buffer)
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+        let len = self.stream.try_read(buffer)?;
+        if len == buffer.len() {
+            return Ok((len, true));
+        }
+        // A short read has emptied the socket. The event loop is told so, and need not find out by
+        // another read; what comes from now on is a new event, and so is the other side's end.
+        let emptied = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = self.stream.try_io(Interest::READABLE, emptied);
+        Ok((len, false))
     }
 
     /// Waits for something to write and puts as much of it as one write takes into the empty

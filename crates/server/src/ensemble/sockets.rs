@@ -38,6 +38,16 @@ pub(crate) struct SocketRules {
     pub(crate) queue_bytes_max: usize,
 }
 
+/// How a read went.
+enum ReadOutcome {
+    /// There is nothing more for now.
+    Emptied,
+    /// There may be more.
+    Full,
+    /// The connection has ended.
+    Ended,
+}
+
 /// All connections to other servers.
 pub(crate) struct Sockets {
     rules: SocketRules,
@@ -153,27 +163,30 @@ impl Sockets {
                 tokio::time::sleep(CONGESTION_PAUSE).await;
                 continue;
             }
-            if !self.read_once(connection, driver) {
-                return self.lost(connection, driver);
+            match self.read_once(connection, driver) {
+                ReadOutcome::Emptied => {}
+                // What a read leads to goes out before the next one.
+                ReadOutcome::Full => tokio::task::yield_now().await,
+                ReadOutcome::Ended => return self.lost(connection, driver),
             }
-            // What a read leads to goes out before the next one.
-            tokio::task::yield_now().await;
         }
     }
 
-    /// Hands in what is there; `false` at the connection's end.
-    fn read_once(&self, connection: &Connection, driver: &Rc<Driver>) -> bool {
+    /// Hands in what is there.
+    fn read_once(&self, connection: &Connection, driver: &Rc<Driver>) -> ReadOutcome {
         let mut scratch = self.scratch.borrow_mut();
         match connection.try_read(&mut scratch) {
-            Ok(0) => return false,
-            Ok(len) => driver.received(connection.port, connection.id, &scratch[..len]),
-            Err(error) if is_transient(&error) => {}
+            Ok((0, _)) => ReadOutcome::Ended,
+            Ok((len, full)) => {
+                driver.received(connection.port, connection.id, &scratch[..len]);
+                if full { ReadOutcome::Full } else { ReadOutcome::Emptied }
+            }
+            Err(error) if is_transient(&error) => ReadOutcome::Emptied,
             Err(error) => {
                 tracing::debug!(%error, connection = connection.id.0, "connection lost");
-                return false;
+                ReadOutcome::Ended
             }
         }
-        true
     }
 
     async fn write(&self, connection: &Rc<Connection>, driver: &Rc<Driver>) {
