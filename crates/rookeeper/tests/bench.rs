@@ -28,6 +28,7 @@ fn a_mixed_load_has_every_reply_right() {
     let mut server = server("bench-load");
     let options = LoadOptions {
         address: server.address,
+        others: Vec::new(),
         pids: server.pids(),
         connections: 8,
         depth: 8,
@@ -56,7 +57,8 @@ fn watchers_sessions_and_znodes_are_counted() {
     let path = "/watched".to_owned();
     let options = WatchOptions { address, pids: pids.clone(), watchers: 40, rounds: 3, path };
     assert_eq!(watch::run(&options).expect("all are told").told_all.len(), 3);
-    let options = StormOptions { address, pids: pids.clone(), sessions: 60, at_once: 10 };
+    let options =
+        StormOptions { address, others: Vec::new(), pids: pids.clone(), sessions: 60, at_once: 10 };
     let result = storm::run(&options).expect("all sessions open and close");
     assert_eq!((result.sessions, result.latency.len()), (60, 60));
     let hold = Duration::from_millis(10);
