@@ -16,6 +16,7 @@
 //! - [`proto`]: the client protocol
 //! - [`multi`]: the framing of multi and multiRead
 //! - [`txn`]: transactions as they stand in log, proposal and inform
+//! - [`mutation`]: known bugs that the simulator's tests put back
 //! - [`quorum`]: election and learner ports
 //! - [`persistence`]: file headers of log and snapshot
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod multi;
+pub mod mutation;
 pub mod op;
 pub mod persistence;
 pub mod proto;

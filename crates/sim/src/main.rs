@@ -15,20 +15,30 @@ struct Options {
     is_loud: bool,
     keeps_going: bool,
     jobs: u64,
+    mutation: Option<String>,
 }
 
 const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5] [--loud]
   --seeds N     how many seeds; 0 runs until stopped (default 100)
   --first S     the first seed (default 1)
   --members L   numbers of servers, in turn (default 3,5)
+  --mutation M  puts a known bug back (with the feature `mutations`); `all` tries each in turn
+                and says in how many seeds it is found
   --jobs N      threads, each with seeds of its own (default 1)
   --loud        print each event
   --keep-going  count what is found and go on";
 
 fn options(args: &[String]) -> Result<Options, String> {
     let members = vec![3, 5];
-    let mut options =
-        Options { seeds: 100, first: 1, members, is_loud: false, keeps_going: false, jobs: 1 };
+    let mut options = Options {
+        seeds: 100,
+        first: 1,
+        members,
+        is_loud: false,
+        keeps_going: false,
+        jobs: 1,
+        mutation: None,
+    };
     let mut args = args.iter();
     if args.next().map(String::as_str) != Some("run") {
         return Err(USAGE.to_owned());
@@ -49,6 +59,7 @@ fn options(args: &[String]) -> Result<Options, String> {
         match flag.as_str() {
             "--seeds" => options.seeds = number(value)?,
             "--first" => options.first = number(value)?,
+            "--mutation" => options.mutation = Some(value.clone()),
             "--jobs" => options.jobs = number(value)?.max(1),
             "--members" => {
                 let list = value.split(',').map(|text| number(text).map(|count| count as usize));
@@ -69,6 +80,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(name) = &options.mutation {
+        return mutations(&options, name);
+    }
     let begun = Instant::now();
     let next = AtomicU64::new(options.first);
     let state = Mutex::new((Sum::default(), 0u64));
@@ -112,4 +126,40 @@ fn run_some(options: &Options, next: &AtomicU64, state: &Mutex<(Sum, u64)>) {
             println!("{done} seeds, {failed} failed");
         }
     }
+}
+
+/// Puts known bugs back, one at a time, and says in how many seeds each is found.
+#[cfg(feature = "mutations")]
+fn mutations(options: &Options, name: &str) -> ExitCode {
+    use rookeeper_jute::mutation::{Mutation, turn_on};
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut missed = 0;
+    let wanted = |mutation: &&Mutation| name == "all" || mutation.name() == name;
+    for mutation in Mutation::ALL.iter().filter(wanted) {
+        turn_on(Some(*mutation));
+        let found = (0..options.seeds).find_map(|at| {
+            let seed = options.first + at;
+            let members = options.members[seed as usize % options.members.len()];
+            let fault = run(Setup::new(seed, members)).fault?;
+            Some((at + 1, seed, fault))
+        });
+        match found {
+            Some((tried, seed, fault)) => {
+                let (check, what) = (fault.check, fault.what.replace('\n', " "));
+                let what: String = what.chars().take(120).collect();
+                println!("| {} | {tried} | {seed} | {check} | {what} |", mutation.name());
+            }
+            None => {
+                missed += 1;
+                println!("| {} | not in {} | | | |", mutation.name(), options.seeds);
+            }
+        }
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(not(feature = "mutations"))]
+fn mutations(_options: &Options, _name: &str) -> ExitCode {
+    eprintln!("this binary was built without the feature `mutations`");
+    ExitCode::from(2)
 }

@@ -84,6 +84,15 @@ pub struct Outcome {
 
 /// Runs one seed.
 pub fn run(setup: Setup) -> Outcome {
-    let (report, fault) = World::new(setup).run();
-    Outcome { report, fault }
+    // An assertion of the production code is a fault like any other, where it unwinds.
+    let ran = std::panic::catch_unwind(|| World::new(setup).run());
+    match ran {
+        Ok((report, fault)) => Outcome { report, fault },
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
+            let what = text.unwrap_or_else(|| "a panic".to_owned());
+            Outcome { report: Report::default(), fault: Some(Fault::new("assertion", what)) }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::election::ElectionInput;
 use rookeeper_zab::leader::LeaderInput;
@@ -266,6 +267,9 @@ impl Replica {
         context.push(ReplicaEffect::Event(MemberEvent::Synchronises(start)));
         match start {
             SyncStart::Diff => self.start_learning(context),
+            SyncStart::Trunc(_) if mutation::is_on(Mutation::TruncIgnored) => {
+                self.start_learning(context);
+            }
             SyncStart::Trunc(zxid) => self.store(StorageCommand::Truncate(zxid), context),
             SyncStart::Snap(zxid) => {
                 self.staged = true;

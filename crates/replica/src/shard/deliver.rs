@@ -1,6 +1,7 @@
 //! What the core says, in order: each reply after the events of all changes before it, and before
 //! the events of any change after it.
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::{OpCode, SessionId, Xid, Zxid};
 
 use super::connection::Phase;
@@ -33,7 +34,9 @@ impl Shard {
         effects.submissions.shard = self.id;
         let entries = std::mem::take(&mut batch.entries);
         for delivery in entries {
-            self.catch_up_events_to(delivery.position, shared, effects);
+            if !mutation::is_on(Mutation::EventsLate) {
+                self.catch_up_events_to(delivery.position, shared, effects);
+            }
             if let DeliveryKind::CloseAll { reason, for_good } = delivery.kind {
                 self.serving &= !for_good;
                 self.close_all(reason, effects);

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::proto::RequestHeader;
 use rookeeper_jute::{OpCode, Xid};
 use rookeeper_tree::Identity;
@@ -97,7 +98,11 @@ impl Shard {
                     self.submit(index, request, op, turn.shared, turn.effects);
                 }
             }
-            Class::Read(op) if connection.gate_is_open() => self.read(index, request, op, turn),
+            Class::Read(op)
+                if connection.gate_is_open() || mutation::is_on(Mutation::ReadsOvertake) =>
+            {
+                self.read(index, request, op, turn)
+            }
             Class::Local(op) if connection.gate_is_open() => self.local(index, request, op, turn),
             Class::Read(_) | Class::Local(_) => self.wait(index, request),
         }

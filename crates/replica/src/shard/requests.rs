@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::proto::{
     AddWatchRequest, AuthPacket, CheckWatchesRequest, GetSaslRequest, RemoveWatchesRequest,
     SetWatches, SetWatches2,
@@ -208,6 +209,9 @@ impl Shard {
     ) -> Result<(), ErrorCode> {
         let SetWatches { relative_zxid, data_watches, exist_watches, child_watches } =
             decode(body)?;
+        if mutation::is_on(Mutation::WatchesLost) {
+            return Ok(());
+        }
         self.restore(index, Restore::Data, relative_zxid, data_watches, turn)?;
         self.restore(index, Restore::Exist, relative_zxid, exist_watches, turn)?;
         self.restore(index, Restore::Child, relative_zxid, child_watches, turn)
@@ -221,6 +225,9 @@ impl Shard {
     ) -> Result<(), ErrorCode> {
         let request: SetWatches2<'_> = decode(body)?;
         let zxid = request.relative_zxid;
+        if mutation::is_on(Mutation::WatchesLost) {
+            return Ok(());
+        }
         self.restore(index, Restore::Data, zxid, request.data_watches, turn)?;
         self.restore(index, Restore::Exist, zxid, request.exist_watches, turn)?;
         self.restore(index, Restore::Child, zxid, request.child_watches, turn)?;

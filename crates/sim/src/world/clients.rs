@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use rookeeper_jute::{CreateMode, ErrorCode, SessionId, Zxid};
 use rookeeper_session::{
-    Config, ConnectionId, Effect, Input, Operation, Reply, Session, State, Token, WatchToken,
+    Config, ConnectionId, Effect, Input, Leaving, Operation, Reply, Session, State, Token,
+    WatchToken,
 };
 
 use super::{End, Event, Who, World};
@@ -275,7 +276,16 @@ impl World {
                 let arrival = self.network.send(now_us, *net, 0, Packet::Bytes(bytes));
                 self.schedule_arrival(arrival);
             }
-            Effect::Disconnect { connection, .. } => {
+            Effect::Disconnect { connection, reason } => {
+                if matches!(
+                    reason,
+                    Leaving::OutOfOrder { .. }
+                        | Leaving::UnexpectedReply { .. }
+                        | Leaving::Malformed(_)
+                        | Leaving::FrameLength(_)
+                ) {
+                    self.fail("protocol", format!("client {client} leaves a server: {reason}"));
+                }
                 let Some(net) = self.clients[client].nets.remove(&connection) else { return };
                 let arrival = self.network.close(now_us, net, 0, Packet::End);
                 self.schedule_arrival(arrival);

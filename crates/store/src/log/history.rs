@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 
 use super::cursor::LogCursor;
 use super::follows;
@@ -48,7 +49,9 @@ impl History {
             return Err(StoreError::HistoryEnds { directory, reached, through });
         };
         let is_certain = zxid == reached.next() || std::mem::replace(&mut self.has_begun, true);
-        if !follows(reached, zxid) || !(is_certain || self.cursor.first_follows(reached)?) {
+        let is_next =
+            follows(reached, zxid) && (is_certain || self.cursor.first_follows(reached)?);
+        if !is_next && !mutation::is_on(Mutation::DiffOverGap) {
             let (path, offset) = self.cursor.place();
             return Err(StoreError::LogGap { path, offset, last: reached, found: zxid });
         }

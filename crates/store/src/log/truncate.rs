@@ -10,6 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 
 use super::cursor::logs_after;
 use super::follows;
@@ -85,7 +86,7 @@ fn goes_through(shared: &Shared, snapshot: Zxid, zxid: Zxid) -> Result<bool, Sto
 /// repeated, but at each step what is there can be read.
 pub(crate) fn cut_after(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
     for (snapshot, name) in snapshots(&shared.list(&shared.snapshot_dir)?) {
-        if snapshot > zxid {
+        if snapshot > zxid && !mutation::is_on(Mutation::TruncKeepsSnapshots) {
             set_aside(shared, &shared.snapshot_dir, &name)?;
         }
     }

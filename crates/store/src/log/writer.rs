@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard};
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC, VERSION};
 use rookeeper_jute::{Encode, Zxid};
 
@@ -317,8 +318,13 @@ impl LogWriter {
                 .map_err(StoreError::io("write", &open.path))?;
         }
         if force_sync {
-            open.file.sync_data().map_err(StoreError::io("sync", &open.path))?;
-            if !open.named {
+            if !mutation::is_on(Mutation::LogUnsynced) {
+                let synced = open.file.sync_data().map_err(StoreError::io("sync", &open.path));
+                if synced.is_err() && !mutation::is_on(Mutation::FailedSyncIgnored) {
+                    return synced;
+                }
+            }
+            if !open.named && !mutation::is_on(Mutation::LogNameUnsynced) {
                 self.shared.sync_dir(&self.shared.log_dir)?;
             }
         }

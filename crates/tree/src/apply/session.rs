@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::{SessionId, Zxid};
 
 use crate::changes::ChangeLog;
@@ -33,6 +34,9 @@ impl Tree {
         changes: &mut ChangeLog,
     ) {
         self.sessions.remove(session);
+        if mutation::is_on(Mutation::EphemeralsStay) && zxid.0 % 16 == 0 {
+            return;
+        }
         for path in paths {
             // Missing in a replay over a snapshot that has seen it go.
             let _ = self.delete_node(path, zxid, changes);

@@ -1,5 +1,6 @@
 //! Votes, and how they compare (Java: `Vote`, `FastLeaderElection.totalOrderPredicate`).
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::quorum::PeerState;
 use rookeeper_jute::{ServerId, Zxid};
 
@@ -34,7 +35,8 @@ impl Vote {
     /// Whether this vote wins over `other`: by epoch, then zxid, then id. A server whose vote
     /// weighs nothing never wins.
     pub fn is_better_than(&self, other: &Vote, ensemble: &Ensemble) -> bool {
-        let rank = |vote: &Vote| (vote.peer_epoch, vote.zxid, vote.leader);
+        let looks = !mutation::is_on(Mutation::VoteIgnoresZxid);
+        let rank = |vote: &Vote| (vote.peer_epoch, vote.zxid.0 * i64::from(looks), vote.leader);
         has_weight(self.leader, ensemble) && rank(self) > rank(other)
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::{ServerId, Zxid};
 
 use crate::membership::Membership;
@@ -171,7 +172,12 @@ impl Proposals {
         let others = self.acks.iter().filter(|(id, _)| **id != self.me);
         let mut marks: Vec<(ServerId, Zxid)> =
             others.map(|(id, acks)| (*id, acks.through)).collect();
-        marks.push((self.me, self.durable));
+        let alone = mutation::is_on(Mutation::CommitWithoutQuorum);
+        if alone {
+            return self.durable.min(end).max(self.committed);
+        }
+        let undurable = mutation::is_on(Mutation::LeaderCountsUndurable);
+        marks.push((self.me, if undurable { self.proposed } else { self.durable }));
         let mark = agreed(&self.rules[at].configurations, oracle, self.me, &marks);
         mark.map_or(self.committed, |mark| mark.min(end).max(self.committed))
     }

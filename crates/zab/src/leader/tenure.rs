@@ -1,6 +1,7 @@
 //! Staying the leader: pings and their answers, who is silent, syncs, which wait for proof that
 //! this server still led after they came, and the end (Java: `Leader.lead`).
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::{ServerId, Zxid};
 use std::sync::Arc;
@@ -140,7 +141,8 @@ impl Leader {
             let confirmed = self.confirmed_round();
             let committed = self.proposals.committed();
             while let Some(sync) = self.syncs.front() {
-                if sync.after > committed || sync.round > confirmed {
+                let asks = !mutation::is_on(Mutation::SyncWithoutTenure);
+                if sync.after > committed || asks && sync.round > confirmed {
                     break;
                 }
                 let (ticket, connection) = (sync.ticket, sync.connection);

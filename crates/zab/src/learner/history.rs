@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 
 use super::types::{LearnerEffect, LearnerEnd};
 use crate::membership::Membership;
@@ -172,6 +173,9 @@ impl History {
 
     /// Takes out what may be acknowledged by now.
     pub(super) fn acknowledgeable(&mut self) -> Option<Zxid> {
+        if mutation::is_on(Mutation::AckBeforeDurable) {
+            return self.unacknowledged.pop_front();
+        }
         let zxid = *self.unacknowledged.front().filter(|zxid| **zxid <= self.durable)?;
         self.unacknowledged.pop_front();
         assert!(zxid <= self.durable, "nothing is acknowledged that is not durable");

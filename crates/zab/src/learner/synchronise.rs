@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::quorum::PacketType;
 
 use super::types::{LearnerEffect, LearnerEnd, SyncStart};
@@ -130,7 +131,15 @@ impl State {
         }
         self.history.new_leader();
         self.phase = Phase::Settling { through: self.history.last() };
+        let epoch = self.epoch;
+        if mutation::is_on(Mutation::EpochBeforeHistory) {
+            effects.push(LearnerEffect::WriteEpoch { kind: EpochKind::Current, epoch });
+        }
         effects.push(LearnerEffect::Settle);
+        if mutation::is_on(Mutation::AckNewLeaderEarly) {
+            self.config.current_epoch = epoch;
+            self.send(PacketType::Ack, epoch_zxid(epoch), None, effects);
+        }
         Ok(())
     }
 
@@ -145,6 +154,10 @@ impl State {
         self.history.durable(through);
         self.phase = Phase::Settled;
         let epoch = self.epoch;
+        if mutation::is_on(Mutation::EpochBeforeHistory) {
+            self.epoch_recorded(effects);
+            return;
+        }
         effects.push(LearnerEffect::WriteEpoch { kind: EpochKind::Current, epoch });
     }
 

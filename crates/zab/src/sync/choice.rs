@@ -3,6 +3,7 @@
 //! epoch, and everything else is a snapshot.
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 
 use super::index::LogIndex;
 
@@ -68,7 +69,9 @@ pub fn choose(peer: Zxid, index: &LogIndex, last_processed: Zxid, rules: &SyncRu
     if peer == last_processed {
         return SyncPlan { step: SyncStep::Diff, zxid: peer, after: peer };
     }
-    let plan = if peer < index.base() {
+    let plan = if peer < index.base() && mutation::is_on(Mutation::DiffOverGap) {
+        SyncPlan::diff(index, peer)
+    } else if peer < index.base() {
         // What it may have beyond its last common transaction cannot be seen from here.
         snap
     } else if peer == index.base() || index.contains(peer) || peer.counter() == 0 {
