@@ -24,7 +24,9 @@ const MONOTONIC_START_US: u64 = 5_000_000_000;
 impl Clock {
     /// A clock that is a little off.
     pub fn draw(dice: &mut Dice) -> Self {
-        Clock { rate: dice.between(980_000, 1_020_000), ahead_ms: dice.between(0, 2000) as i64 }
+        let off = if dice.one_in(3) { 400_000 } else { 20_000 };
+        let rate = dice.between(1_000_000 - off, 1_000_000 + off);
+        Clock { rate, ahead_ms: dice.between(0, 2000) as i64 }
     }
 
     /// The time here.
@@ -61,6 +63,8 @@ pub struct Machine {
     pub sync_us: u64,
     /// The accepted and the current epoch that the disk said were durable.
     pub epochs: [i64; 2],
+    /// Whether the power goes out when the disk is next told to do something else than append.
+    pub power_loss_in_change: bool,
     /// Whether the next recovery is cut short by a loss of power, after so many operations.
     pub power_loss_in_recovery: Option<u64>,
 }

@@ -16,6 +16,8 @@ pub enum Trouble {
     CrashInStep,
     /// The power goes out again while the server recovers.
     CrashInRecovery,
+    /// The power goes out while an epoch is written, or the history changes.
+    CrashInChange,
     /// A process stands still for a while.
     Pause,
     /// Connections are reset.
@@ -42,12 +44,13 @@ pub enum Trouble {
 
 impl Trouble {
     /// All kinds.
-    pub const ALL: [Trouble; 16] = [
+    pub const ALL: [Trouble; 17] = [
         Trouble::Kill,
         Trouble::PowerLoss,
         Trouble::PowerLossOfAll,
         Trouble::CrashInStep,
         Trouble::CrashInRecovery,
+        Trouble::CrashInChange,
         Trouble::Pause,
         Trouble::Reset,
         Trouble::HalfOpen,
@@ -69,6 +72,7 @@ impl Trouble {
             Trouble::PowerLossOfAll => "power loss of all",
             Trouble::CrashInStep => "crash in step",
             Trouble::CrashInRecovery => "crash in recovery",
+            Trouble::CrashInChange => "crash in change",
             Trouble::Pause => "pause",
             Trouble::Reset => "reset",
             Trouble::HalfOpen => "half-open",
@@ -147,7 +151,7 @@ impl Plan {
             pause_us: dice.between(60_000, 250_000),
             session_timeout_ms: *dice.pick(&[2000, 4000, 8000]),
             tick_ms: *dice.pick(&[200, 500, 1000]),
-            snap_count: *dice.pick(&[40, 200, 1000]),
+            snap_count: *dice.pick(&[8, 40, 200, 1000]),
             snapshot_slice: *dice.pick(&[300, 2000, 64 << 10]),
             sync_us: *dice.pick(&[200, 2000, 10_000]),
             troubles,

@@ -74,6 +74,14 @@ impl Storage {
         !self.batch.is_empty()
     }
 
+    /// Whether the batch does more than append.
+    pub fn changes(&self) -> bool {
+        let plain = |command: &StorageCommand| {
+            matches!(command, StorageCommand::Append(_) | StorageCommand::Roll)
+        };
+        !self.batch.iter().all(plain)
+    }
+
     /// Whether there is room for the batch; while there is not, it waits.
     pub fn has_room(&self) -> bool {
         let len = |command: &StorageCommand| match command {

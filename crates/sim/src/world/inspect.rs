@@ -168,8 +168,12 @@ impl World {
             EpochKind::Current => EpochFile::Current,
         };
         let epoch = process.storage.store.epoch(which).ok().flatten().unwrap_or(-1);
+        let is_staged = process.before_install.is_some();
         let place = usize::from(kind == EpochKind::Current);
         let before = std::mem::replace(&mut self.machines[server].epochs[place], epoch);
+        if is_staged && kind == EpochKind::Current {
+            self.fail("epochs", format!("server {server} is in {epoch}, its history is staged"));
+        }
         if epoch < before {
             self.fail("epochs", format!("server {server}: {kind:?} goes from {before} to {epoch}"));
         }

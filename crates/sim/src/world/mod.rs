@@ -224,6 +224,7 @@ impl World {
                 paused: None,
                 sync_us: plan.sync_us,
                 epochs: [-1, -1],
+                power_loss_in_change: false,
                 power_loss_in_recovery: None,
             })
             .collect();

@@ -378,7 +378,13 @@ impl World {
     }
 
     pub(super) fn disk_turn(&mut self, who: Who) {
+        let armed = self.machines[who.server].power_loss_in_change;
         let Some(process) = self.process(who) else { return };
+        if armed && process.storage.changes() {
+            self.machines[who.server].power_loss_in_change = false;
+            self.crash(who.server, true);
+            return;
+        }
         let has_room = process.storage.has_room();
         let said_full = std::mem::replace(&mut process.storage.said_full, !has_room);
         if said_full == has_room {

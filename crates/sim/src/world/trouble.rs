@@ -35,6 +35,11 @@ impl World {
                 self.machines[server].power_loss_in_recovery = Some(after);
                 self.crash(server, true);
             }
+            Trouble::CrashInChange => {
+                self.machines[server].power_loss_in_change = true;
+                // Something makes it look for a leader.
+                self.reset_some();
+            }
             Trouble::Pause => self.pause(server),
             Trouble::Reset => self.reset_some(),
             Trouble::HalfOpen => self.half_open(),
@@ -245,8 +250,10 @@ impl World {
         let now_us = self.queue.now_us();
         match mending {
             Mending::Resume(server) => {
+                let spread_us = *self.dice.pick(&[50, 2000, 30_000]);
                 for event in self.machines[server].paused.take().unwrap_or_default() {
-                    self.queue.push(self.dice.below(50), event);
+                    let after_us = self.dice.below(spread_us);
+                    self.queue.push(after_us, event);
                 }
             }
             Mending::Links(pairs) => {
@@ -289,6 +296,7 @@ impl World {
             self.mend(Mending::Room(server));
             self.machines[server].disk.forget_faults();
             self.machines[server].power_loss_in_recovery = None;
+            self.machines[server].power_loss_in_change = false;
             if let Some(process) = &mut self.machines[server].process {
                 process.dies_after = None;
             } else {
