@@ -144,11 +144,18 @@ impl Plan {
         if troubles.is_empty() {
             troubles.push(*dice.pick(&Trouble::ALL));
         }
+        let depth = *dice.pick(&[1, 4, 16, 40]);
+        // Who has few requests in flight asks more often.
+        let hurry = match depth {
+            1 => 12,
+            4 => 4,
+            _ => 1,
+        };
         Plan {
             shards: *dice.pick(&[1, 2, 3]),
             clients: dice.between(3, 7) as usize,
-            depth: *dice.pick(&[1, 4, 16, 40]),
-            pause_us: dice.between(60_000, 250_000),
+            depth,
+            pause_us: dice.between(60_000, 250_000) / hurry,
             session_timeout_ms: *dice.pick(&[2000, 4000, 8000]),
             tick_ms: *dice.pick(&[200, 500, 1000]),
             snap_count: *dice.pick(&[8, 40, 200, 1000]),

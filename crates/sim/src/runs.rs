@@ -9,6 +9,8 @@ use crate::world::{Report, World};
 pub struct Sum {
     /// How many seeds.
     pub seeds: u64,
+    /// Fewest operations of a seed.
+    pub operations_min: u64,
     /// Their reports, added up.
     pub total: Report,
 }
@@ -16,6 +18,8 @@ pub struct Sum {
 impl Sum {
     /// Adds a run.
     pub fn add(&mut self, report: &Report) {
+        let fewest = if self.seeds == 0 { u64::MAX } else { self.operations_min };
+        self.operations_min = fewest.min(report.operations);
         self.seeds += 1;
         let total = &mut self.total;
         total.virtual_us += report.virtual_us;
@@ -46,12 +50,13 @@ impl Sum {
         let troubles: u64 = total.troubles.values().sum();
         let mut text = format!(
             "{} seeds, {virtual_s} virtual seconds ({rate} a second), {} events\n\
-             {} operations ({} answered), {} committed, {} watch events, {} locks held, \
+             {} operations (at least {} a seed, {} answered), {} committed, {} watch events, {} locks held, \
              {} sessions expired, {} looks at all disks\n\
              {} epochs, {} truncations, {} snapshots from leaders\n{troubles} troubles:",
             self.seeds,
             total.events,
             total.operations,
+            self.operations_min,
             total.answered,
             total.committed,
             total.fired,
