@@ -1,7 +1,7 @@
 //! What clients send, through two shards and the core, in an order that the input's first byte
 //! draws: each part is bytes of one client, or time that passes.
 
-use rookeeper_replica::{CoreConfig, ShardConfig};
+use rookeeper_replica::{CoreConfig, CoreRole, ShardConfig};
 use rookeeper_tree::{ChangeLog, Tree};
 
 use crate::parts::parts;
@@ -14,8 +14,14 @@ pub fn run(input: &[u8]) {
     let Some((seed, rest)) = input.split_first() else { return };
     let core = CoreConfig { snap_count: 8, ..CoreConfig::default() };
     let shard = ShardConfig { jute_maxbuffer: 4096, ..ShardConfig::default() };
-    let mut world =
-        World::new(Setup { shards: 2, seed: u64::from(*seed), core, shard, tree: Some(tree()) });
+    let mut world = World::new(Setup {
+        shards: 2,
+        seed: u64::from(*seed),
+        core,
+        shard,
+        tree: Some(tree()),
+        role: CoreRole::Alone,
+    });
     let clients: Vec<usize> = (0..CLIENTS).map(|number| world.accept(number % 2)).collect();
     for (tag, bytes) in parts(rest).take(64) {
         match usize::from(tag) % (CLIENTS + 3) {

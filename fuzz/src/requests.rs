@@ -39,6 +39,7 @@ pub fn run(input: &[u8]) {
             zxid: Zxid(number as i64 + 1),
             time_ms: 1_700_000_000_000 + number as i64,
             session_check: Ok(()),
+            ephemeral_check: Ok(()),
         };
         let mut txn = Vec::new();
         let prepared = outstanding.prepare(&tree, &access, &request, &mut txn);
