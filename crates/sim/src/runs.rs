@@ -50,8 +50,8 @@ impl Sum {
         let troubles: u64 = total.troubles.values().sum();
         let mut text = format!(
             "{} seeds, {virtual_s} virtual seconds ({rate} a second), {} events\n\
-             {} operations (at least {} a seed, {} answered), {} committed, {} watch events, {} locks held, \
-             {} sessions expired, {} looks at all disks\n\
+             {} operations (at least {} a seed, {} answered), {} committed, {} watch events, \
+             {} locks held, {} sessions expired, {} looks at all disks\n\
              {} epochs, {} truncations, {} snapshots from leaders\n{troubles} troubles:",
             self.seeds,
             total.events,

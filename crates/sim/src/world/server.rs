@@ -352,6 +352,8 @@ impl World {
                 self.report.installs += 1;
             }
             StorageCommand::Settle => process.settles.push_back(process.last_appended),
+            // A switch that was asked for before is carried out before: nothing is left to abort.
+            StorageCommand::AbortInstall if !process.settles.is_empty() => {}
             StorageCommand::AbortInstall => {
                 let before = process.before_install.take();
                 process.last_appended = before.unwrap_or(process.last_appended);
