@@ -4,8 +4,10 @@
 //! cargo run --release -p rookeeper-interop -- oracle --seeds 50 --operations 2000 --io-threads 1,4
 //! cargo run --release -p rookeeper-interop -- faults --members RRR --seconds 1800 --namespaces
 //! ```
+//!
+//! `proxy` is started by `faults` itself: it delays what passes between two members.
 
-use rookeeper_interop::ensemble::faults;
+use rookeeper_interop::ensemble::{delay, faults};
 use rookeeper_interop::oracle::{self, Run};
 use rookeeper_interop::server::Kind;
 use rookeeper_interop::step::Step;
@@ -16,7 +18,7 @@ const USAGE: &str = "oracle [--first SEED] [--seeds N] [--operations N] [--io-th
     [--java-java] [--minimise TRIALS] [--keep-going] [--show] [--alternate]";
 
 const FAULTS_USAGE: &str = "faults [--members RRR] [--seconds N] [--round SECONDS] [--seed N] \
-    [--lanes N] [--namespaces]";
+    [--lanes N] [--namespaces] [--delays] [--small-disks]";
 
 fn fault_run(arguments: &[String]) -> Option<faults::Run> {
     let mut run = faults::Run {
@@ -25,6 +27,8 @@ fn fault_run(arguments: &[String]) -> Option<faults::Run> {
         round: Duration::from_secs(60),
         seed: 1,
         namespaces: false,
+        delays: false,
+        small_disks: false,
         lanes: 8,
     };
     let mut rest = arguments.iter();
@@ -36,6 +40,8 @@ fn fault_run(arguments: &[String]) -> Option<faults::Run> {
             "--seed" => run.seed = rest.next()?.parse().ok()?,
             "--lanes" => run.lanes = rest.next()?.parse().ok()?,
             "--namespaces" => run.namespaces = true,
+            "--delays" => run.delays = true,
+            "--small-disks" => run.small_disks = true,
             _ => return None,
         }
     }
@@ -93,6 +99,15 @@ fn options(arguments: &[String]) -> Option<Options> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().map(String::as_str) == Some("proxy") {
+        return match delay::serve(&arguments[1..]) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("proxy: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     if arguments.first().map(String::as_str) == Some("faults") {
         let Some(run) = fault_run(&arguments[1..]) else {
             eprintln!("usage: {FAULTS_USAGE}");

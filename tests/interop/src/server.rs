@@ -278,6 +278,17 @@ pub fn java_wanted() -> bool {
     })
 }
 
+/// The program of this crate, which cargo builds beside its tests: the one that runs, where it is
+/// that.
+pub fn own_program() -> PathBuf {
+    let own = std::env::current_exe().expect("the running program has a path");
+    let profile = own.ancestors().find(|p| p.ends_with("debug") || p.ends_with("release"));
+    match profile.map(|profile| profile.join("rookeeper-interop")) {
+        Some(program) if own.parent().is_some_and(|folder| folder.ends_with("deps")) => program,
+        _ => own,
+    }
+}
+
 /// Our binary: `ROOKEEPER_BIN`, else built by cargo in the profile of this test.
 pub fn rookeeper_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();

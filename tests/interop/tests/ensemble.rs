@@ -2,6 +2,7 @@
 //! leader. All mixes under all faults: `scripts/test.sh matrix`; long runs:
 //! `cargo run --release -p rookeeper-interop -- faults --members RRR --seconds 1800 --namespaces`.
 
+use rookeeper_interop::ensemble::disk::SmallDisk;
 use rookeeper_interop::ensemble::faults::{self, Run};
 use rookeeper_interop::ensemble::harness::{Ensemble, Plan};
 use rookeeper_interop::ensemble::load::{Amount, Load};
@@ -9,7 +10,7 @@ use rookeeper_interop::ensemble::member::Mode;
 use rookeeper_interop::ensemble::network::Network;
 use rookeeper_interop::ensemble::program::{JAVA, Program};
 use rookeeper_interop::ensemble::scenario::{self, plan};
-use rookeeper_interop::server::java_wanted;
+use rookeeper_interop::server::{java_wanted, scratch};
 use std::time::Duration;
 
 /// A harness and a judge that a known server does not pass would be worth nothing.
@@ -62,17 +63,32 @@ fn all_members_of_a_java_ensemble_are_replaced_under_load_and_back() {
     }
 }
 
-fn faults(letters: &str, seconds: u64) {
+fn can_mount() -> bool {
+    let folder = scratch("mount");
+    let disk = SmallDisk::make(&folder, 1);
+    if let Err(why) = &disk {
+        eprintln!("SKIPPED full disks: a small file system is needed ({why})");
+    }
+    let can = disk.is_ok();
+    drop(disk);
+    let _ = std::fs::remove_dir_all(folder);
+    can
+}
+
+fn faults(letters: &str, seconds: u64, small_disks: bool) {
     let namespaces = Network::namespaces(1);
     if let Err(why) = &namespaces {
         eprintln!("SKIPPED partitions: network namespaces are needed ({why})");
     }
+    let small_disks = small_disks && can_mount();
     let run = Run {
         letters: letters.to_owned(),
         duration: Duration::from_secs(seconds),
         round: Duration::from_secs(seconds),
         seed: 2,
         namespaces: namespaces.is_ok(),
+        delays: namespaces.is_ok(),
+        small_disks,
         lanes: 5,
     };
     let report = faults::run(&run);
@@ -83,10 +99,10 @@ fn faults(letters: &str, seconds: u64) {
 
 #[test]
 fn three_members_survive_random_faults() {
-    faults("RRR", 20);
+    faults("RRR", 20, false);
 }
 
 #[test]
 fn five_members_survive_random_faults() {
-    faults("RRRRR", 20);
+    faults("RRRRR", 20, true);
 }

@@ -1,6 +1,8 @@
-//! A run of random faults under load: kills, pauses, clean stops, lost disks, cut and slow links,
-//! each healed after a while, some at the same time. Judged every so often with everything healed.
+//! A run of random faults under load: kills, pauses, clean stops, lost and full disks, links that
+//! are cut, slow or late, each healed after a while, some at the same time. Judged every so often
+//! with everything healed.
 
+use super::disk::SmallDisk;
 use super::harness::Ensemble;
 use super::load::{Amount, Load, Summary};
 use super::network::Network;
@@ -8,6 +10,8 @@ use super::scenario::plan;
 use crate::random::Random;
 use crate::server::scratch;
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What to run.
@@ -23,6 +27,10 @@ pub struct Run {
     pub seed: u64,
     /// Whether members live in network namespaces, whose links can be cut.
     pub namespaces: bool,
+    /// Whether some of these links can be delayed as well.
+    pub delays: bool,
+    /// Whether every other member's disk is a small one in memory, which can be full.
+    pub small_disks: bool,
     /// Sessions that write.
     pub lanes: usize,
 }
@@ -55,6 +63,8 @@ enum Cure {
     GoOn(usize),
     Join { from: usize, to: usize },
     Quick(usize),
+    Early { one: usize, other: usize },
+    Room(usize),
 }
 
 struct Faults {
@@ -63,7 +73,46 @@ struct Faults {
     cures: Vec<(Instant, Cure)>,
     report: Report,
     namespaces: bool,
+    delays: bool,
     has_tc: bool,
+    /// By member; dropped after the ensemble.
+    disks: BTreeMap<usize, SmallDisk>,
+    _folder: Folder,
+}
+
+/// Removed at the end, when nothing is mounted in it any more.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("INTEROP_KEEP").is_some() {
+            eprintln!("files are kept in {}", self.0.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// Megabytes of a small disk: room for a run of half an hour of a member that purges.
+const SMALL_DISK: u64 = 512;
+
+/// The members' folders; those of every other one, the first among them, on small disks.
+fn folders(
+    folder: &Path,
+    count: usize,
+    small_disks: bool,
+) -> (Vec<PathBuf>, BTreeMap<usize, SmallDisk>) {
+    let mut disks = BTreeMap::new();
+    let mut folders = Vec::new();
+    for index in 0..count {
+        let mount = folder.join(format!("member{}", index + 1));
+        if small_disks && index % 2 == 0 && index + 1 < count {
+            let disk = SmallDisk::make(&mount, SMALL_DISK);
+            disks.insert(index, disk.unwrap_or_else(|why| panic!("no small disk: {why}")));
+        }
+        folders.push(mount.join("files"));
+    }
+    (folders, disks)
 }
 
 /// Runs it.
@@ -73,11 +122,18 @@ struct Faults {
 pub fn run(run: &Run) -> Report {
     let plan = plan(&run.letters).config("syncLimit=6").config("snapCount=3000");
     let count = plan.programs.len();
-    let network = match run.namespaces {
-        true => Network::namespaces(count).expect("the caller asked for namespaces"),
-        false => Network::loopback(count),
+    let network = match (run.namespaces, run.delays) {
+        (true, true) => Network::delayed_namespaces(count).expect("the caller asked for them"),
+        (true, false) => Network::namespaces(count).expect("the caller asked for namespaces"),
+        (false, _) => Network::loopback(count),
     };
-    let mut ensemble = Ensemble::prepare_on("faults", plan, network, scratch("faults"));
+    let folder = Folder(scratch("faults"));
+    let (folders, disks) = folders(&folder.0, count, run.small_disks);
+    let mut ensemble = Ensemble::prepare_in(folders, plan, network);
+    for index in disks.keys() {
+        // Members start often here, and purge when they start.
+        ensemble.members[*index].config.push("autopurge.purgeInterval=1".to_owned());
+    }
     ensemble.launch_all();
     ensemble.wait_serving();
     let has_tc = run.namespaces
@@ -88,7 +144,10 @@ pub fn run(run: &Run) -> Report {
         cures: Vec::new(),
         report: Report::default(),
         namespaces: run.namespaces,
+        delays: run.namespaces && run.delays,
         has_tc,
+        disks,
+        _folder: folder,
     };
     let end = Instant::now() + run.duration;
     while Instant::now() < end {
@@ -156,12 +215,22 @@ impl Faults {
         let due: Vec<(Instant, Cure)> = due;
         for (_, cure) in due {
             match cure {
-                Cure::Launch(index) => self.ensemble.launch(index),
+                Cure::Launch(index) => {
+                    // A server that starts needs room.
+                    if let Some(disk) = self.disks.get(&index) {
+                        disk.fill(false);
+                    }
+                    self.ensemble.launch(index);
+                }
                 Cure::GoOn(index) => self.ensemble.members[index].go_on(),
                 Cure::Join { from, to } => self.ensemble.network.cut(from, to, false),
                 Cure::Quick(index) => {
                     self.ensemble.network.slow(index, false).expect("it was made slow before");
                 }
+                Cure::Early { one, other } => {
+                    self.ensemble.network.delay(one, other, 0);
+                }
+                Cure::Room(index) => self.disks[&index].fill(false),
             }
         }
     }
@@ -203,14 +272,18 @@ impl Faults {
     fn fault(&mut self) {
         let links = if self.namespaces { 25 } else { 0 };
         let slow = if self.has_tc { 8 } else { 0 };
-        match self.random.weighted(&[30, 20, 10, 4, 4, links, slow]) {
+        let late = if self.delays { 15 } else { 0 };
+        let full = if self.disks.is_empty() { 0 } else { 8 };
+        match self.random.weighted(&[30, 20, 10, 4, 4, links, slow, late, full]) {
             0 => self.kill(),
             1 => self.pause(),
             2 => self.stop(),
             3 => self.kill_all(),
             4 => self.wipe(),
             5 => self.cut(),
-            _ => self.slow(),
+            6 => self.slow(),
+            7 => self.delay(),
+            _ => self.fill(),
         }
     }
 
@@ -292,5 +365,43 @@ impl Faults {
             self.count("slow link");
             self.later(6000, Cure::Quick(index));
         }
+    }
+
+    /// One link, or all of a member, become late by up to 200 ms a way.
+    fn delay(&mut self) {
+        let count = self.ensemble.members.len();
+        let Some(one) = self.pick() else { return };
+        let delay_ms = 10 + u32::try_from(self.random.below(190)).expect("below 190");
+        let only = self.random.chance(50).then(|| self.random.below(count));
+        let others = (0..count).filter(|other| *other != one && only.is_none_or(|o| o == *other));
+        let mut late = Vec::new();
+        for other in others {
+            let known = self.cured_later(|cure| match cure {
+                Cure::Early { one: a, other: b } => [(*a, *b), (*b, *a)].contains(&(one, other)),
+                _ => false,
+            });
+            if !known && self.ensemble.network.delay(one, other, delay_ms) {
+                late.push(other);
+            }
+        }
+        if late.is_empty() {
+            return;
+        }
+        self.count("late link");
+        let at = Instant::now() + Duration::from_millis(500 + self.random.below(8000) as u64);
+        self.cures.extend(late.into_iter().map(|other| (at, Cure::Early { one, other })));
+    }
+
+    /// The disk of a member that runs has no room left.
+    fn fill(&mut self) {
+        let members = &self.ensemble.members;
+        let able: Vec<usize> = self.disks.keys().copied().collect();
+        let index = self.random.pick(&able);
+        if members[index].pid().is_none() || self.cured_later(|cure| *cure == Cure::Room(index)) {
+            return;
+        }
+        self.disks[&index].fill(true);
+        self.count("full disk");
+        self.later(5000, Cure::Room(index));
     }
 }

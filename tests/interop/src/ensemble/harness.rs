@@ -132,7 +132,7 @@ impl Ensemble {
             text.push_str("peerType=observer\n");
         }
         for other in 0..self.members.len() {
-            let (host, ports) = (self.network.host(other), self.network.ports(other));
+            let (host, ports) = self.network.seen_from(index, other);
             let role = if other >= voters { ":observer" } else { "" };
             let (id, quorum, election) = (other + 1, ports.quorum, ports.election);
             text.push_str(&format!("server.{id}={host}:{quorum}:{election}{role}\n"));
@@ -226,6 +226,14 @@ impl Ensemble {
     /// The member that says that it leads.
     pub fn leader(&self) -> Option<usize> {
         self.modes().iter().position(|mode| *mode == Some(Mode::Leader))
+    }
+
+    /// Waits until so many followers are in step with the leader, as that says itself.
+    pub fn wait_followers(&mut self, leader: usize, count: usize) {
+        let count = i64::try_from(count).expect("few members");
+        self.wait("the leader to count its followers", |ensemble| {
+            ensemble.members[leader].measure("zk_synced_followers") == Some(count)
+        });
     }
 
     /// Waits until all that serve have applied the same last transaction.

@@ -13,6 +13,8 @@
 //!
 //! - [`program`]: what a member runs: Java of some version, or our binary
 //! - [`network`]: addresses of members: the loopback address, or a network namespace each
+//! - [`delay`]: a proxy that delays what passes between members
+//! - [`disk`]: small file systems that can be made full
 //! - [`member`]: one member: files, process, what it says of itself
 //! - [`harness`]: [`harness::Ensemble`]: all members, roles, faults
 //! - [`client`]: a session that moves between members
@@ -25,7 +27,9 @@
 //! - [`scenario`]: what every mix of members passes
 
 pub mod client;
+pub mod delay;
 pub mod digests;
+pub mod disk;
 pub mod faults;
 pub mod harness;
 pub mod history;

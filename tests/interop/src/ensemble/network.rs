@@ -1,6 +1,7 @@
 //! Where members live: on the loopback address with free ports, or each in a network namespace of
 //! its own, so that single paths between members can be cut.
 
+use super::delay::Proxy;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,6 +32,20 @@ pub struct Namespaces {
     tag: String,
     subnet: u8,
     count: usize,
+    /// A proxy a member, where links can be delayed.
+    proxies: Vec<Proxy>,
+}
+
+/// The ports of a namespace at which a member's proxy stands for this peer.
+fn proxy_ports(peer: usize) -> Ports {
+    let first = 20_000 + 10 * u16::try_from(peer).expect("few members");
+    Ports { client: first, quorum: first + 1, election: first + 2 }
+}
+
+/// Every other link has proxies at both ends, so that both ways of losing a peer are seen: a
+/// refused connection, and one that is taken and then ends.
+fn has_proxies(one: usize, other: usize) -> bool {
+    (one + other) % 2 == 1
 }
 
 /// Ports that no system gives to outgoing connections by default (Linux starts at 32768), so that
@@ -78,9 +93,56 @@ impl Network {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let tag = format!("rk{}x{number}", std::process::id() % 100_000);
         let subnet = u8::try_from((std::process::id() + number * 37) % 250).expect("below 250");
-        let namespaces = Namespaces { tag, subnet, count };
+        let namespaces = Namespaces { tag, subnet, count, proxies: Vec::new() };
         namespaces.make()?;
         Ok(Network::Namespaces(namespaces))
+    }
+
+    /// The same, where every other link can be delayed ([`Network::delay`]).
+    ///
+    /// # Errors
+    /// As above.
+    pub fn delayed_namespaces(count: usize) -> Result<Network, String> {
+        let mut network = Network::namespaces(count)?;
+        let mut proxies = Vec::new();
+        for index in 0..count {
+            let mut routes = Vec::new();
+            for peer in (0..count).filter(|peer| has_proxies(index, *peer)) {
+                let (here, there) = (proxy_ports(peer), network.ports(peer));
+                let host = network.host(peer);
+                routes.push((here.quorum, peer, SocketAddr::new(host, there.quorum)));
+                routes.push((here.election, peer, SocketAddr::new(host, there.election)));
+            }
+            proxies.push(Proxy::start(&network.prefix(index), &routes)?);
+        }
+        if let Network::Namespaces(namespaces) = &mut network {
+            namespaces.proxies = proxies;
+        }
+        Ok(network)
+    }
+
+    /// Where member `index` finds `peer`: at its address, or at a proxy.
+    pub fn seen_from(&self, index: usize, peer: usize) -> (IpAddr, Ports) {
+        match self {
+            Network::Namespaces(namespaces)
+                if !namespaces.proxies.is_empty() && has_proxies(index, peer) =>
+            {
+                (Ipv4Addr::LOCALHOST.into(), proxy_ports(peer))
+            }
+            _ => (self.host(peer), self.ports(peer)),
+        }
+    }
+
+    /// Holds back what passes between two members, both ways, by half to the whole of `delay_ms`;
+    /// false where their link has no proxies.
+    pub fn delay(&self, one: usize, other: usize, delay_ms: u32) -> bool {
+        let Network::Namespaces(namespaces) = self else { return false };
+        if namespaces.proxies.is_empty() || !has_proxies(one, other) {
+            return false;
+        }
+        namespaces.proxies[one].delay(other, delay_ms);
+        namespaces.proxies[other].delay(one, delay_ms);
+        true
     }
 
     /// The address of a member.
@@ -178,6 +240,7 @@ impl Namespaces {
 
 impl Drop for Namespaces {
     fn drop(&mut self) {
+        self.proxies.clear();
         for index in 0..self.count {
             let _ = ip(&format!("netns del {}", self.name(index)));
         }

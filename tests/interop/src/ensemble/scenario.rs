@@ -101,8 +101,9 @@ pub fn members_paused(plan: &Plan) {
     let mut ensemble = start("members-paused", plan);
     let load = Load::start(&ensemble.addresses(), &amount(plan, false));
     load.wait_writes(300);
+    let leader = ensemble.wait_leader();
     ensemble.members[0].pause();
-    std::thread::sleep(Duration::from_millis(4500));
+    ensemble.wait_followers(leader, plan.programs.len() - 2);
     load.wait_writes(100);
     ensemble.members[0].go_on();
     ensemble.wait_serving();
@@ -150,7 +151,7 @@ pub fn partitions(plan: &Plan) -> Result<(), String> {
     let leader = ensemble.wait_leader();
     let mute = (0..first_leader(plan) + 1).find(|index| *index != leader).expect("two voters");
     ensemble.network.cut(mute, leader, true);
-    std::thread::sleep(Duration::from_millis(4500));
+    ensemble.wait_followers(leader, count - 2);
     load.wait_writes(100);
     ensemble.network.cut(mute, leader, false);
     ensemble.wait_serving();
