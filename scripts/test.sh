@@ -10,7 +10,7 @@
 # Environment
 #   JAVA=no          waive the comparison with a Java server; the summary says so
 #   FUZZ_SECONDS     seconds for each fuzz target (default 5)
-#   SIM_SEEDS        seeds of three and five members in the simulator (default 200)
+#   SIM_SEEDS        seeds of three and five members in the simulator (default 300)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -30,7 +30,7 @@ run_lint() {
 # The tidy test is one of the workspace.
 run_unit() { cargo test --workspace --exclude rookeeper-interop --locked --no-fail-fast; }
 
-run_simulate() { make --silent simulate SEEDS="${SIM_SEEDS:-200}" JOBS="$(nproc)"; }
+run_simulate() { make --silent simulate SEEDS="${SIM_SEEDS:-300}" JOBS="$(nproc)"; }
 
 run_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-5}"; }
 

@@ -30,6 +30,12 @@ pub enum Packet {
     Reset,
 }
 
+impl Packet {
+    fn ends_stream(&self) -> bool {
+        matches!(self, Packet::End | Packet::Reset)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Stream {
     packets: VecDeque<(u64, Packet)>,
@@ -41,6 +47,17 @@ struct Stream {
     ended: bool,
     /// Whether packets waited for a cut to be healed.
     held: bool,
+}
+
+impl Stream {
+    /// What is on its way is lost, the end of the stream too.
+    fn lose(&mut self) {
+        if self.packets.iter().any(|(_, packet)| packet.ends_stream()) {
+            self.ended = false;
+        }
+        self.packets.clear();
+        self.in_flight = 0;
+    }
 }
 
 /// One connection: who is at each side, on which machine.
@@ -68,6 +85,17 @@ pub struct Network<E> {
     links: Vec<Vec<Link>>,
     next: u64,
     dice: Dice,
+}
+
+/// What comes of an arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrived {
+    /// A packet.
+    Packet(Packet),
+    /// A packet for a side that is gone.
+    ForNobody,
+    /// Nothing: it was lost, or is on its way still.
+    Nothing,
 }
 
 /// A packet that will arrive: to be given to [`Network::arrive`] at that time.
@@ -150,7 +178,7 @@ impl<E: Clone> Network<E> {
         if stream.ended || stream.blackhole {
             return None;
         }
-        stream.ended = matches!(packet, Packet::End | Packet::Reset);
+        stream.ended = packet.ends_stream();
         if let Packet::Bytes(bytes) = &packet {
             stream.in_flight += bytes.len();
         }
@@ -162,24 +190,33 @@ impl<E: Clone> Network<E> {
     }
 
     /// The next packet that side `from` sent, if it is due and gets through.
-    pub fn arrive(&mut self, now_us: u64, net: NetId, from: usize) -> Option<Packet> {
-        let connection = self.connections.get_mut(&net)?;
+    pub fn arrive(&mut self, now_us: u64, net: NetId, from: usize) -> Arrived {
+        let Some(connection) = self.connections.get_mut(&net) else { return Arrived::Nothing };
         let [at, to] = [connection.machines[from], connection.machines[1 - from]];
         let stream = &mut connection.streams[from];
         if self.links[at][to].is_cut {
             stream.held = true;
-            return None;
+            return Arrived::Nothing;
         }
         if stream.packets.front().is_none_or(|(at_us, _)| *at_us > now_us) {
-            return None;
+            return Arrived::Nothing;
         }
         let (_, packet) = stream.packets.pop_front().expect("looked at before");
         if let Packet::Bytes(bytes) = &packet {
             stream.in_flight -= bytes.len();
         }
-        let is_lost = connection.gone[1 - from];
+        if !connection.gone[1 - from] {
+            return Arrived::Packet(packet);
+        }
         self.forget_if_over(net);
-        (!is_lost).then_some(packet)
+        // Nobody answers a reset.
+        if packet == Packet::Reset { Arrived::Nothing } else { Arrived::ForNobody }
+    }
+
+    /// Answers side `from`, whose packet came to a side that is gone, as a system does that knows
+    /// no such connection.
+    pub fn refuse(&mut self, now_us: u64, net: NetId, from: usize) -> Option<Arrival> {
+        self.is_open(net, from).then(|| self.send(now_us, net, 1 - from, Packet::Reset)).flatten()
     }
 
     /// The process of a side is done with the connection and tells the other side.
@@ -219,8 +256,7 @@ impl<E: Clone> Network<E> {
         if let Some(connection) = self.connections.get_mut(&net) {
             let stream = &mut connection.streams[side];
             stream.blackhole = true;
-            stream.packets.clear();
-            stream.in_flight = 0;
+            stream.lose();
         }
     }
 
@@ -238,9 +274,7 @@ impl<E: Clone> Network<E> {
             if self.dice.one_in(2)
                 && let Some(connection) = self.connections.get_mut(&net)
             {
-                let stream = &mut connection.streams[side];
-                stream.packets.clear();
-                stream.in_flight = 0;
+                connection.streams[side].lose();
             }
             arrivals.extend(self.send(now_us, net, side, Packet::Reset));
         }
@@ -305,7 +339,11 @@ mod tests {
     use super::*;
 
     fn drain(network: &mut Network<char>, net: NetId, from: usize) -> Vec<Packet> {
-        std::iter::from_fn(|| network.arrive(u64::MAX, net, from)).collect()
+        let next = || match network.arrive(u64::MAX, net, from) {
+            Arrived::Packet(packet) => Some(packet),
+            Arrived::ForNobody | Arrived::Nothing => None,
+        };
+        std::iter::from_fn(next).collect()
     }
 
     #[test]
@@ -320,7 +358,7 @@ mod tests {
             last_us = at_us;
         }
         network.cut(100, 0, 1, true);
-        assert_eq!(network.arrive(u64::MAX, net, 0), None);
+        assert_eq!(network.arrive(u64::MAX, net, 0), Arrived::Nothing);
         assert_eq!(network.in_flight(net, 0), 50);
         let arrivals = network.cut(1_000_000, 0, 1, false);
         assert_eq!(arrivals.len(), 51);
@@ -340,6 +378,47 @@ mod tests {
         assert_eq!(drain(&mut network, net, 1), [Packet::End]);
         network.vanish(net, 0);
         assert!(network.all().is_empty());
+    }
+
+    /// Side 1 has closed a connection, and side 0 has not heard of it.
+    fn half_closed(network: &mut Network<char>) -> NetId {
+        let (net, _) = network.open(0, ['a', 'b'], [0, 1]);
+        assert_eq!(drain(network, net, 0), [Packet::Open]);
+        assert!(network.close(0, net, 1, Packet::End).is_some());
+        network.blackhole(net, 1);
+        network.mend(net, 1);
+        assert_eq!(drain(network, net, 1), []);
+        net
+    }
+
+    #[test]
+    fn who_missed_the_end_is_told_when_it_sends() {
+        let mut network = Network::new(2, Dice::new(1));
+        let net = half_closed(&mut network);
+        assert_eq!(network.arrive(u64::MAX, net, 0), Arrived::Nothing, "nothing was sent");
+        network.send(0, net, 0, Packet::Bytes(vec![1]));
+        network.cut(1, 0, 1, true);
+        assert_eq!(network.arrive(u64::MAX, net, 0), Arrived::Nothing, "nothing came through");
+        network.cut(2, 0, 1, false);
+        assert_eq!(network.arrive(u64::MAX, net, 0), Arrived::ForNobody);
+        assert!(network.refuse(5, net, 0).is_some());
+        assert_eq!(drain(&mut network, net, 1), [Packet::Reset]);
+    }
+
+    #[test]
+    fn nobody_answers_a_reset() {
+        let mut network = Network::new(2, Dice::new(1));
+        let net = half_closed(&mut network);
+        network.send(0, net, 0, Packet::Reset);
+        assert_eq!(network.arrive(u64::MAX, net, 0), Arrived::Nothing);
+    }
+
+    #[test]
+    fn a_reset_is_told_where_an_end_was_lost() {
+        let mut network = Network::new(2, Dice::new(1));
+        let net = half_closed(&mut network);
+        network.reset(5, net);
+        assert_eq!(drain(&mut network, net, 1), [Packet::Reset]);
     }
 
     #[test]

@@ -347,7 +347,10 @@ impl World {
             | Event::Deadline(who, _)
             | Event::DialTimeout(who, _)
             | Event::PeerWrite(who, _) => who.server,
+            // The system of a process that stands still goes on: it answers what comes for a
+            // connection that is closed.
             Event::Arrive { net, from } => match self.network.machine(*net, 1 - *from) {
+                Some(_) if !self.network.is_open(*net, 1 - *from) => return false,
                 Some(machine) if machine < self.machines.len() => machine,
                 _ => return false,
             },

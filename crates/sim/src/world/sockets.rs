@@ -7,13 +7,17 @@ use rookeeper_session::Input;
 
 use super::process::Socket;
 use super::{End, Who, World};
-use crate::network::{NetId, Packet};
+use crate::network::{Arrived, NetId, Packet};
 
 impl World {
     pub(super) fn arrive(&mut self, net: NetId, from: usize) {
         let now_us = self.queue.now_us();
         let Some(end) = self.network.end(net, 1 - from).copied() else { return };
-        let Some(packet) = self.network.arrive(now_us, net, from) else { return };
+        let packet = match self.network.arrive(now_us, net, from) {
+            Arrived::Packet(packet) => packet,
+            Arrived::ForNobody => return self.refuse(net, from),
+            Arrived::Nothing => return,
+        };
         if let Packet::Bytes(bytes) = &packet {
             self.trace.note_bytes(bytes);
         }
@@ -51,6 +55,16 @@ impl World {
             End::Peer { who, port, link } => {
                 self.peer_packet(net, 1 - from, (who, port, link), packet);
             }
+        }
+    }
+
+    /// A packet came for a connection that its side has closed: the system there answers, whatever
+    /// its processes do, unless the machine is off.
+    fn refuse(&mut self, net: NetId, from: usize) {
+        let Some(machine) = self.network.machine(net, 1 - from) else { return };
+        if self.machines.get(machine).is_none_or(|machine| machine.has_power) {
+            let arrival = self.network.refuse(self.queue.now_us(), net, from);
+            self.schedule_arrival(arrival);
         }
     }
 
