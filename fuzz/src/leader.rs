@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rookeeper_jute::{ServerId, Zxid};
-use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
+use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput, LoadLimits};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::{Membership, MembershipRules};
 use rookeeper_zab::quorum::{Ensemble, Oracle};
@@ -49,6 +49,7 @@ fn config() -> LeaderConfig {
         snap_syncs_max: 10,
         diff_syncs_max: 100,
         packet_len_max: 1 << 16,
+        load: LoadLimits::default(),
         reconfig_enabled: false,
     }
 }

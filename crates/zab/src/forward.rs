@@ -18,3 +18,15 @@ pub struct Forward {
     /// closeSession), which Java sends as a null vector.
     pub identities: Option<Vec<(Box<str>, Box<str>)>>,
 }
+
+impl Forward {
+    /// What a server that keeps the request has to hold of it, in bytes, the bookkeeping around it
+    /// included.
+    pub fn held_len(&self) -> usize {
+        /// A transaction's header, its place in queues, an acknowledgement a learner.
+        const BESIDES: usize = 256;
+        let pairs = self.identities.iter().flatten();
+        let identities: usize = pairs.map(|(scheme, id)| scheme.len() + id.len() + 32).sum();
+        BESIDES + self.body.len() + identities
+    }
+}

@@ -58,6 +58,7 @@ impl Core {
         }
         self.wake_watchers(start, shared, effects);
         self.outbox.flush(Some(shared), effects);
+        self.tell_what_is_done(effects);
         if self.state != State::Halted && self.can_go_on() {
             return ApplyProgress::More;
         }
@@ -163,6 +164,7 @@ impl Core {
                 let Connected { connection, read_only, .. } = *connected;
                 self.refuse_session(connection, position, read_only, shared);
             }
+            Reply::Learner(learner, bytes) => self.done_for(learner, bytes),
             Reply::None => {}
         }
         if applied.header.txn_type == OpCode::CloseSession.to_i32() {

@@ -63,6 +63,22 @@ impl Core {
     pub fn queue_forwarded(&mut self, learner: ConnectionId, request: Forward) {
         if self.state == State::Serving {
             self.forwarded.push_back((learner, request));
+        } else {
+            self.done_for(learner, request.held_len());
+        }
+    }
+
+    /// A learner's request leaves nothing behind any more.
+    pub(super) fn done_for(&mut self, learner: ConnectionId, bytes: usize) {
+        let (requests, all_bytes) = self.done.entry(learner).or_default();
+        *requests += 1;
+        *all_bytes += bytes;
+    }
+
+    /// Says which requests of learners are done.
+    pub(super) fn tell_what_is_done(&mut self, effects: &mut Vec<CoreEffect>) {
+        while let Some((learner, (requests, bytes))) = self.done.pop_first() {
+            effects.push(CoreEffect::Done { learner, requests, bytes });
         }
     }
 
@@ -77,15 +93,17 @@ impl Core {
         shared: &Shared,
         effects: &mut Vec<CoreEffect>,
     ) {
-        let Some(op) = OpCode::from_i32(request.op) else { return };
+        let held_len = request.held_len();
+        let op = OpCode::from_i32(request.op);
+        let Some(op) = op.filter(|op| *op == OpCode::Sync || is_forwarded(*op)) else {
+            return self.done_for(learner, held_len);
+        };
         if op == OpCode::Sync {
+            self.done_for(learner, held_len);
             self.append(effects);
             self.syncs_asked += 1;
             let ticket = self.syncs_asked;
             return effects.push(CoreEffect::SyncWanted { ticket, learner: Some(learner) });
-        }
-        if !is_forwarded(op) {
-            return;
         }
         let mut check = self.check_forwarded(now, learner, op, request);
         let mut ephemeral = Ok(());
@@ -113,7 +131,7 @@ impl Core {
                 (zxid, self.building.end_record(zxid))
             }
         };
-        self.enter_pipeline(zxid, len, Reply::None, effects);
+        self.enter_pipeline(zxid, len, Reply::Learner(learner, held_len), effects);
     }
 
     /// Whether the session may ask for this, after noting what the request does to the session

@@ -214,7 +214,7 @@ impl Core {
     fn passed(&mut self, reply: &Reply, shared: &Shared) {
         reply.release(shared);
         let connection = match reply {
-            Reply::None => return,
+            Reply::None | Reply::Learner(..) => return,
             Reply::Request(reply) => reply.connection,
             Reply::Connect(connected) => connected.connection,
         };

@@ -166,6 +166,15 @@ pub enum CoreEffect {
         /// Whether it lives, and belongs to the learner from now on.
         valid: bool,
     },
+    /// Leading: learners' requests are done, one after the other where they came together.
+    Done {
+        /// The learner's link.
+        learner: ConnectionId,
+        /// How many.
+        requests: usize,
+        /// Their bytes ([`Forward::held_len`]).
+        bytes: usize,
+    },
     /// Leading: the next [`CoreEffect::Append`] holds, as its last transaction, a change of the
     /// ensemble.
     Reconfigured {

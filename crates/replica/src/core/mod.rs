@@ -41,7 +41,7 @@ mod sessions;
 mod snapshots;
 mod throttle;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rookeeper_jute::mutation::{self, Mutation};
@@ -167,6 +167,8 @@ pub struct Core {
     reconfigured: Option<Arc<Membership>>,
     /// Learners' requests that are not taken up yet.
     forwarded: VecDeque<(ConnectionId, Forward)>,
+    /// Requests of learners that are done since it was last said, and their bytes.
+    done: BTreeMap<ConnectionId, (usize, usize)>,
     learning: Learning,
     /// How many syncs were numbered.
     syncs_asked: u64,
@@ -233,6 +235,7 @@ impl Core {
             ensemble: None,
             reconfigured: None,
             forwarded: VecDeque::new(),
+            done: BTreeMap::new(),
             learning: Learning::default(),
             syncs_asked: 0,
             syncs_done: 0,
@@ -293,6 +296,7 @@ impl Core {
         }
         self.admit(now, shared, effects);
         self.outbox.flush(None, effects);
+        self.tell_what_is_done(effects);
         self.ask_to_apply(effects);
         self.end_when_drained(effects);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rookeeper_jute::{ErrorCode, OpCode, SessionId, Xid, Zxid};
 use rookeeper_tree::Identity;
 use rookeeper_zab::Segment;
+use rookeeper_zab::links::ConnectionId;
 
 use crate::ids::{ConnectionKey, SessionKey};
 use crate::shared::Shared;
@@ -37,6 +38,8 @@ pub(super) enum Reply {
     Request(RequestReply),
     /// The handshake of a new session.
     Connect(Box<Connected>),
+    /// A learner, which hears of the transaction anyway; what the request counts for, in bytes.
+    Learner(ConnectionId, usize),
 }
 
 /// A request that waits for its transaction.
@@ -66,7 +69,7 @@ impl Reply {
     /// Nobody will be told: what waited counts no longer.
     pub(super) fn release(&self, shared: &Shared) {
         match self {
-            Reply::None => {}
+            Reply::None | Reply::Learner(..) => {}
             Reply::Request(reply) => reply.release(shared),
             Reply::Connect(_) => shared.load.remove(0, false),
         }

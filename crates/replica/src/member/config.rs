@@ -6,6 +6,7 @@ use rookeeper_jute::{ServerId, Zxid, limits};
 use rookeeper_tree::AccessControl;
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_zab::election::ElectionConfig;
+use rookeeper_zab::leader::LoadLimits;
 use rookeeper_zab::links::LinksConfig;
 use rookeeper_zab::membership::{Address, Membership, MembershipRules};
 use rookeeper_zab::sync::{LogIndex, SyncRules};
@@ -69,6 +70,8 @@ pub struct MemberConfig {
     /// The longest buffer that is taken from a peer, in bytes (`jute.maxbuffer` and its extra
     /// size).
     pub packet_len_max: usize,
+    /// When a leader does not read a learner for a while.
+    pub load: LoadLimits,
     /// Where followers serve observers; `None` where the leader alone does.
     pub observer_master: Option<ObserverMasterRules>,
     /// An observer that has lost its leader looks again after up to this long, in milliseconds
@@ -118,6 +121,7 @@ impl MemberConfig {
             snap_syncs_max: 10,
             diff_syncs_max: 100,
             packet_len_max: 2 * limits::JUTE_MAXBUFFER_DEFAULT,
+            load: LoadLimits::default(),
             observer_master: None,
             observer_election_delay_ms: 200,
             observer_reconnect_delay_ms: 0,

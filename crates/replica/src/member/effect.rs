@@ -145,6 +145,9 @@ pub enum MemberEvent {
         /// Whether it observes.
         observer: bool,
     },
+    /// A learner asks for much more than one that holds its clients back; it is not read for a
+    /// while.
+    LearnerFloods(ConnectionId),
     /// A role has ended, in words.
     RoleEnded(Box<str>),
     /// A configuration is in force.

@@ -36,6 +36,7 @@ impl Replica {
             snap_syncs_max: member.snap_syncs_max,
             diff_syncs_max: member.diff_syncs_max,
             packet_len_max: member.packet_len_max,
+            load: member.load,
             reconfig_enabled: self.config.prepare.reconfig_enabled,
         };
         let machine = Leader::new(config, self.history.clone(), context.now_ms());
@@ -90,6 +91,13 @@ impl Replica {
                 if self.connections.remove(&connection) {
                     context.push(ReplicaEffect::QuorumClose(connection));
                 }
+            }
+            LeaderEffect::PauseReading(connection) => {
+                context.push(ReplicaEffect::Event(MemberEvent::LearnerFloods(connection)));
+                context.push(ReplicaEffect::QuorumPause(connection));
+            }
+            LeaderEffect::ResumeReading(connection) => {
+                context.push(ReplicaEffect::QuorumResume(connection));
             }
             LeaderEffect::WriteEpoch { kind, epoch } => {
                 self.store(StorageCommand::WriteEpoch { kind, epoch }, context);
@@ -170,14 +178,18 @@ impl Replica {
         }
     }
 
-    /// Tells the leading core what a change of the ensemble is judged by.
+    /// Tells the leading core what a change of the ensemble is judged by: who follows, and was heard
+    /// of in time (Java: `Leader.isQuorumSynced`).
     pub(super) fn tell_ensemble(&mut self, context: &mut Context<'_>) {
         let Part::Leading(leading) = &self.part else { return };
         if !self.config.prepare.reconfig_enabled {
             return;
         }
         let learners = leading.machine.report().learners.into_iter();
-        let followers = learners.filter(|learner| learner.forwarding && !learner.observer);
+        let now_ms = context.now_ms();
+        let followers = learners.filter(|learner| {
+            learner.forwarding && !learner.observer && now_ms <= learner.heard_until_ms
+        });
         let view = EnsembleView {
             committed: self.ensemble.committed().clone(),
             last_seen: self.ensemble.last_seen().clone(),
@@ -205,6 +217,10 @@ impl Replica {
             }
             CoreEffect::Revalidated { learner, session, valid } => {
                 let input = LeaderInput::Revalidated { connection: learner, session, valid };
+                self.step_leader(input, context);
+            }
+            CoreEffect::Done { learner, requests, bytes } => {
+                let input = LeaderInput::Done { connection: learner, requests, bytes };
                 self.step_leader(input, context);
             }
             CoreEffect::Reconfigured { zxid, membership } => {

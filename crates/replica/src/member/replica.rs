@@ -365,6 +365,7 @@ impl Replica {
                 if leading.machine.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) =>
             {
                 self.step_leader(LeaderInput::Tick, context);
+                self.tell_ensemble(context);
             }
             Part::Learning(learning)
                 if learning.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) =>
@@ -492,6 +493,7 @@ impl Replica {
             }
             CoreEffect::SyncWanted { .. }
             | CoreEffect::Revalidated { .. }
+            | CoreEffect::Done { .. }
             | CoreEffect::Reconfigured { .. }
             | CoreEffect::EpochExhausted => self.core_asks_leader(effect, context),
         }

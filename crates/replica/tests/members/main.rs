@@ -4,6 +4,7 @@
 mod client;
 mod disk;
 mod faults;
+mod flood;
 mod masters;
 mod network;
 mod reconfiguration;

@@ -1,13 +1,24 @@
 //! What each role does while nothing fails.
 
 use rookeeper_jute::SessionId;
-use rookeeper_replica::{EndReason, ReplicaInput, ReplicaStartError};
+use rookeeper_replica::{EndReason, ReplicaConfig, ReplicaInput, ReplicaStartError};
 
 use crate::world::World;
 
 /// An ensemble that serves.
 pub fn serving(participants: u64, observers: u64, seed: u64) -> World {
+    serving_as(participants, observers, seed, |_| {})
+}
+
+/// An ensemble that serves, and goes by other rules.
+pub fn serving_as(
+    participants: u64,
+    observers: u64,
+    seed: u64,
+    configure: fn(&mut ReplicaConfig),
+) -> World {
     let mut world = World::new(participants, observers, seed);
+    world.configure = configure;
     world.start_all();
     world.until("all serve", 10_000, |world| world.leader().is_some() && world.all_serve());
     world

@@ -44,6 +44,10 @@ pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
         MemberEvent::LearnerUp { server, observer } => {
             tracing::info!(%server, observer, "a learner is up to date");
         }
+        MemberEvent::LearnerFloods(connection) => {
+            let connection = connection.0;
+            tracing::warn!(connection, "a learner asks for too much at a time: it has to wait");
+        }
         MemberEvent::RoleEnded(reason) => tracing::warn!(%reason, "the role has ended"),
         MemberEvent::Reconfigured { version } => {
             tracing::info!(version = format_args!("{version:x}"), "configuration in force");

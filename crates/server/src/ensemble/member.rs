@@ -14,6 +14,7 @@ use rookeeper_replica::{
 };
 use rookeeper_store::{Disk, EpochFile, Store, StoreError};
 use rookeeper_tree::{AccessControl, Tree};
+use rookeeper_zab::leader::LoadLimits;
 use rookeeper_zab::quorum::Oracle;
 use rookeeper_zab::sync::{LogIndex, SyncRules};
 
@@ -256,6 +257,7 @@ fn replica_config(
         snap_syncs_max: ensemble.snap_syncs_max as usize,
         diff_syncs_max: ensemble.diff_syncs_max as usize,
         packet_len_max: config.limits.jute_maxbuffer + config.limits.jute_maxbuffer_extra,
+        load: load_limits(config.limits.global_outstanding_limit),
         observer_master: ensemble.observer_master_port.map(|port| ObserverMasterRules {
             port,
             recent_len_max: ensemble.observer_master_bytes_max as usize,
@@ -272,6 +274,15 @@ fn replica_config(
         access,
         member,
     }
+}
+
+/// A learner with the same limit as this server, and one client more or less that waits for each of
+/// its connections, is far from these.
+fn load_limits(global_outstanding_limit: usize) -> LoadLimits {
+    let limits = LoadLimits::default();
+    let requests_max = limits.requests_max.max(global_outstanding_limit.saturating_mul(16));
+    let requests_total_max = requests_max.saturating_mul(4);
+    LoadLimits { requests_max, requests_total_max, ..limits }
 }
 
 /// How much log is sent at least, where a snapshot would do as well.

@@ -126,6 +126,14 @@ impl Link {
         }
     }
 
+    /// It could not be heard until now.
+    pub(super) fn excuse(&mut self, now_ms: u64, silent_at_ms: u64) {
+        self.silent_at_ms = self.silent_at_ms.max(Some(silent_at_ms));
+        for owed in [&mut self.owed, &mut self.owed_next].into_iter().flatten() {
+            owed.since_ms = now_ms;
+        }
+    }
+
     /// Whether one proposal is not acknowledged for so long.
     pub(super) fn owes_since(&self, now_ms: u64, age_ms_max: u64) -> bool {
         self.owed.is_some_and(|owed| now_ms.saturating_sub(owed.since_ms) >= age_ms_max)

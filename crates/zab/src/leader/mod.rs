@@ -21,12 +21,14 @@
 //! - `proposals`: acknowledgements and quorums
 //! - `broadcast`: proposals, commits, reconfigurations
 //! - `gate`: commits behind the answer to a sync
+//! - `load`: what learners' requests take of this server's memory
 //! - `tenure`: pings, silence, syncs, the end
 
 mod broadcast;
 mod discovery;
 mod gate;
 mod link;
+mod load;
 mod proposals;
 mod synchronise;
 mod tenure;
@@ -47,9 +49,10 @@ use crate::wire;
 
 pub(crate) use link::{INTRODUCTION_LEN_MAX, LEARNERS_MAX, STRANGERS_MAX, introduction};
 use link::{Link, LinkPhase};
+use load::Loads;
 use proposals::Proposals;
 use tenure::{Stopping, Sync};
-pub use types::{LeaderConfig, LeaderEffect, LeaderEnd, LeaderInput, LinkEnd};
+pub use types::{LeaderConfig, LeaderEffect, LeaderEnd, LeaderInput, LinkEnd, LoadLimits};
 
 /// How far this server has come as a leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +86,9 @@ pub struct LearnerReport {
     pub forwarding: bool,
     /// It serves clients.
     pub up: bool,
+    /// Until then, in monotonic milliseconds, it is taken for one that is there (Java:
+    /// `LearnerHandler.synced`).
+    pub heard_until_ms: u64,
 }
 
 /// What operators see of a leader.
@@ -123,6 +129,7 @@ pub struct Leader {
     new_leader_acks: Tally,
     current_written: bool,
     links: BTreeMap<ConnectionId, Link>,
+    loads: Loads,
     proposals: Proposals,
     pending: Option<(Zxid, Arc<Membership>)>,
     /// Another server leads after the last commit; this one waits for its followers to leave.
@@ -161,6 +168,7 @@ impl Leader {
             new_leader_acks: tally,
             current_written: false,
             links: BTreeMap::new(),
+            loads: Loads::new(config.load),
             proposals: Proposals::new(config.me, config.last_zxid),
             pending: None,
             successor: None,
@@ -205,6 +213,10 @@ impl Leader {
             }
             LeaderInput::Revalidated { connection, session, valid } => {
                 self.revalidated(connection, session, valid, effects);
+            }
+            LeaderInput::Done { connection, requests, bytes } => {
+                self.loads.remove(connection, requests, bytes);
+                self.resume_reading(now_ms, effects);
             }
             LeaderInput::HistoryFailed(connection) => {
                 if let Some(link) = self.links.get(&connection) {
@@ -256,6 +268,7 @@ impl Leader {
             observer: link.observer,
             forwarding: link.phase.forwards(),
             up: link.phase == LinkPhase::UpToDate,
+            heard_until_ms: link.heard_until_ms,
         };
         LeaderReport {
             epoch: certain.then_some(self.epoch),
@@ -334,6 +347,9 @@ impl Leader {
         }
         if let Some(link) = self.links.get_mut(&connection) {
             link.reader = Some(reader);
+            if self.loads.pause(connection) {
+                effects.push(LeaderEffect::PauseReading(connection));
+            }
         }
         self.advance(now_ms, effects);
     }
@@ -407,6 +423,7 @@ impl Leader {
             PacketType::Request => {
                 let request = wire::read_request(packet)?;
                 let learner = link.server;
+                self.loads.add(connection, 1, request.held_len());
                 effects.push(LeaderEffect::Forwarded { connection, learner, request });
             }
             _ => {}
@@ -439,7 +456,19 @@ impl Leader {
         effects.push(LeaderEffect::Close { connection, reason });
     }
 
+    /// Goes on with learners that were not read; what they said meanwhile is still to come.
+    fn resume_reading(&mut self, now_ms: u64, effects: &mut Vec<LeaderEffect>) {
+        let silent_at_ms = now_ms.saturating_add(self.sync_limit_ms());
+        for connection in self.loads.resume() {
+            if let Some(link) = self.links.get_mut(&connection) {
+                link.excuse(now_ms, silent_at_ms);
+                effects.push(LeaderEffect::ResumeReading(connection));
+            }
+        }
+    }
+
     fn forget(&mut self, connection: ConnectionId, effects: &mut Vec<LeaderEffect>) {
+        self.loads.ended(connection);
         if let Some(link) = self.links.remove(&connection)
             && link.phase == LinkPhase::UpToDate
         {

@@ -14,6 +14,9 @@ use crate::links::ConnectionId;
 use crate::membership::Membership;
 use crate::quorum::Tally;
 
+/// What a sync that waits is counted for, in bytes.
+const SYNC_LEN: usize = 256;
+
 /// A sync that waits.
 #[derive(Debug)]
 pub(super) struct Sync {
@@ -62,6 +65,7 @@ impl Leader {
         }
         self.begin_round(effects);
         self.confirm_syncs(effects);
+        self.resume_reading(now_ms, effects);
         self.conclude(now_ms, effects);
     }
 
@@ -74,8 +78,12 @@ impl Leader {
                 link.owes_since(now_ms, sync_limit_ms).then_some(LinkEnd::ProposalTimeout)
             }
         };
-        let late: Vec<(ConnectionId, LinkEnd)> =
-            self.links.iter().filter_map(|(id, link)| Some((*id, verdict(link)?))).collect();
+        let late: Vec<(ConnectionId, LinkEnd)> = self
+            .links
+            .iter()
+            .filter(|(id, _)| !self.loads.is_paused(**id))
+            .filter_map(|(id, link)| Some((*id, verdict(link)?)))
+            .collect();
         for (connection, reason) in late {
             self.close(connection, reason, effects);
         }
@@ -125,6 +133,9 @@ impl Leader {
         if let Some(link) = connection.and_then(|connection| self.links.get_mut(&connection)) {
             link.gate.close_after(after);
         }
+        if let Some(connection) = connection {
+            self.loads.add(connection, 1, SYNC_LEN);
+        }
         self.confirm_syncs(effects);
     }
 
@@ -149,7 +160,10 @@ impl Leader {
                 self.syncs.pop_front();
                 match connection {
                     None => effects.push(LeaderEffect::SyncConfirmed(ticket)),
-                    Some(connection) => self.answer_sync(connection, effects),
+                    Some(connection) => {
+                        self.answer_sync(connection, effects);
+                        self.loads.remove(connection, 1, SYNC_LEN);
+                    }
                 }
             }
             let waits = self.syncs.back().is_some_and(|sync| sync.round > self.round);

@@ -14,6 +14,34 @@ use crate::segment::Segment;
 use crate::sync::SyncRules;
 use crate::wire::PacketError;
 
+/// What learners' requests that are not done may take of a leader's memory. Beyond it a learner is
+/// not read, by at most what one read brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadLimits {
+    /// Requests of one learner.
+    pub requests_max: usize,
+    /// Their bytes ([`Forward::held_len`]).
+    pub bytes_max: usize,
+    /// Requests of all learners. Beyond it each may have a sixteenth of its own limit.
+    pub requests_total_max: usize,
+    /// Their bytes.
+    pub bytes_total_max: usize,
+}
+
+impl Default for LoadLimits {
+    /// What no learner reaches that holds its clients back: 100,000 requests and 256 MiB of one,
+    /// four times that of all.
+    fn default() -> LoadLimits {
+        let (requests_max, bytes_max) = (100_000, 256 << 20);
+        LoadLimits {
+            requests_max,
+            bytes_max,
+            requests_total_max: 4 * requests_max,
+            bytes_total_max: 4 * bytes_max,
+        }
+    }
+}
+
 /// How a server leads, and what it has when it begins to.
 #[derive(Debug, Clone)]
 pub struct LeaderConfig {
@@ -52,6 +80,8 @@ pub struct LeaderConfig {
     pub diff_syncs_max: usize,
     /// The longest data of a packet, in bytes (`jute.maxbuffer` and its extra size).
     pub packet_len_max: usize,
+    /// When learners are not read for a while.
+    pub load: LoadLimits,
     /// `reconfigEnabled`: the last seen configuration becomes the committed one when this leader
     /// is established, as Java does it then only.
     pub reconfig_enabled: bool,
@@ -100,6 +130,16 @@ pub enum LeaderInput<'a> {
         /// Whether it lives.
         valid: bool,
     },
+    /// Requests of a learner ([`LeaderEffect::Forwarded`]) are done: applied, refused, or handed
+    /// back as [`LeaderInput::SyncWanted`].
+    Done {
+        /// The learner's connection; it may have ended.
+        connection: ConnectionId,
+        /// How many.
+        requests: usize,
+        /// Their bytes ([`Forward::held_len`]).
+        bytes: usize,
+    },
     /// What was to be sent to a learner from disk cannot be had: it gets a snapshot the next
     /// time. The driver has closed nothing yet.
     HistoryFailed(ConnectionId),
@@ -136,6 +176,10 @@ pub enum LeaderEffect {
         /// Why.
         reason: LinkEnd,
     },
+    /// Read nothing from a learner for now: too much of what it asked for is not done.
+    PauseReading(ConnectionId),
+    /// Read from it again.
+    ResumeReading(ConnectionId),
     /// Make an epoch durable, and tell [`LeaderInput::EpochWritten`].
     WriteEpoch {
         /// Which one.

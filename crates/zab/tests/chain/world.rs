@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rookeeper_jute::txn::{DeleteTxn, TxnHeader};
 use rookeeper_jute::{Encode, OpCode, ServerId, SessionId, Xid, Zxid};
-use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
+use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput, LoadLimits};
 use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::{Membership, MembershipRules, Role};
@@ -168,6 +168,7 @@ impl World {
             snap_syncs_max: 10,
             diff_syncs_max: 10,
             packet_len_max: 1 << 20,
+            load: LoadLimits::default(),
             reconfig_enabled: true,
         };
         let leader = Leader::new(config, leader_disk.files.index(), 0);

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use rookeeper_jute::quorum::{LearnerInfo, PacketType};
 use rookeeper_jute::{Encode, ServerId, SessionId, Xid, Zxid};
-use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
+use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput, LoadLimits};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::{Membership, MembershipRules};
 use rookeeper_zab::quorum::{Ensemble, Oracle};
@@ -108,6 +108,7 @@ pub fn config(me: i64, ensemble: Ensemble, last_zxid: Zxid) -> LeaderConfig {
         snap_syncs_max: 10,
         diff_syncs_max: 100,
         packet_len_max: 1 << 20,
+        load: LoadLimits::default(),
         reconfig_enabled: true,
     }
 }
@@ -139,6 +140,7 @@ fn leader(words: &[&str]) -> Leader {
     config.reconfig_enabled = field(limits, "reconfig") != Some(0);
     config.epoch_wait_ms_max = field(limits, "wait").map(|ms| ms as u64);
     config.supporters = vec![ServerId(1), ServerId(2)];
+    config.load.requests_max = size("requests", config.load.requests_max);
     if let Some(epoch) = field(limits, "current") {
         config.current_epoch = epoch;
     }
@@ -146,6 +148,17 @@ fn leader(words: &[&str]) -> Leader {
         config.accepted_epoch = epoch;
     }
     Leader::new(config, index, 0)
+}
+
+/// A request: session, number and operation.
+fn forward(words: &[&str]) -> Forward {
+    Forward {
+        session: SessionId(words[0].parse().expect("a session")),
+        cxid: Xid(words[1].parse().expect("a number")),
+        op: words[2].parse().expect("an operation"),
+        body: b"body".to_vec(),
+        identities: Some(vec![("ip".into(), "::1".into())]),
+    }
 }
 
 /// A learner's packet: `follower 2 accepted=1`, `ackepoch 1:5 current=1`, `ack 2:0`, ...
@@ -186,14 +199,12 @@ fn packet(words: &[&str]) -> Vec<u8> {
             wire::packet(PacketType::Revalidate, Zxid::NONE, Some(&data), &mut out);
         }
         "request" => {
-            let forward = Forward {
-                session: SessionId(words[1].parse().expect("a session")),
-                cxid: Xid(words[2].parse().expect("a number")),
-                op: words[3].parse().expect("an operation"),
-                body: b"body".to_vec(),
-                identities: Some(vec![("ip".into(), "::1".into())]),
-            };
-            wire::request(&forward, &mut out);
+            wire::request(&forward(&words[1..]), &mut out);
+        }
+        "requests" => {
+            for cxid in 1..=words[1].parse().expect("a count") {
+                wire::request(&forward(&["7", &i32::to_string(&cxid), "1"]), &mut out);
+            }
         }
         "type" => {
             let number = words[1].parse().expect("a type");
@@ -225,6 +236,11 @@ fn input(leader: &mut Leader, now_ms: u64, words: &[&str]) -> Vec<LeaderEffect> 
         "written" if connection(words[1]).is_some() => LeaderInput::Written(peer()),
         "written" => LeaderInput::EpochWritten(kind(words[1])),
         "failed" => LeaderInput::HistoryFailed(peer()),
+        "done" => {
+            let requests = words[2].parse().expect("a count");
+            let bytes = requests * forward(&["7", "1", "1"]).held_len();
+            LeaderInput::Done { connection: peer(), requests, bytes }
+        }
         "tick" => LeaderInput::Tick,
         "stop" => LeaderInput::Stop,
         "looks" => LeaderInput::VoterLooks(ServerId(words[1].parse().expect("an id"))),
@@ -312,6 +328,8 @@ pub fn show(effect: &LeaderEffect) -> Vec<String> {
         LeaderEffect::Close { connection, reason } => {
             format!("close c{}: {reason}", connection.0)
         }
+        LeaderEffect::PauseReading(connection) => format!("pause c{}", connection.0),
+        LeaderEffect::ResumeReading(connection) => format!("resume c{}", connection.0),
         LeaderEffect::WriteEpoch { kind: EpochKind::Accepted, epoch } => {
             format!("write accepted {epoch}")
         }

@@ -217,6 +217,8 @@ impl World {
             }
             LeaderEffect::SyncConfirmed(_)
             | LeaderEffect::Forwarded { .. }
+            | LeaderEffect::PauseReading(_)
+            | LeaderEffect::ResumeReading(_)
             | LeaderEffect::Touched { .. }
             | LeaderEffect::Revalidate { .. }
             | LeaderEffect::LastSeen(_)
