@@ -12,8 +12,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("session", &["jute"]),
     ("store", &["jute"]),
     ("replica", &["jute", "tree", "zab"]),
-    ("sim", &["jute", "tree", "zab", "session", "store", "replica"]),
-    ("server", &["jute", "tree", "zab", "store", "replica"]),
+    ("archive", &["jute", "tree", "zab", "store", "replica"]),
+    ("sim", &["jute", "tree", "zab", "session", "store", "replica", "archive"]),
+    ("server", &["jute", "tree", "zab", "store", "replica", "archive"]),
     ("bench", &["jute"]),
     ("rookeeper", &["jute", "tree", "store", "replica", "server", "bench"]),
 ];

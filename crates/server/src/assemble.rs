@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rookeeper_archive::Sections;
 use rookeeper_replica::{
     ConnectionThrottleConfig as CoreConnectionThrottle, CoreConfig, ShardConfig,
 };
@@ -15,7 +16,7 @@ use sha2::Digest;
 use crate::commands::FlushPolicy;
 use crate::config::{ConnectionThrottleConfig, DigestAlgorithm, ServerConfig, SnapshotCompression};
 use crate::listener::ListenOptions;
-use crate::snapshots::{Sections, SnapshotPolicy};
+use crate::snapshots::SnapshotPolicy;
 
 /// Most I/O threads where the configuration names no number: reads of more than that many cores
 /// wait for the network before they wait for the server.

@@ -8,11 +8,11 @@ use std::thread::{self, JoinHandle, Thread};
 
 use parking_lot::RwLock;
 use rookeeper_replica::{
-    ApplyProgress, Core, CoreEffect, CoreInput, Replica, Shared, StorageReport,
+    ApplyProgress, Core, CoreEffect, CoreInput, Replica, Shared, StorageCommand, StorageReport,
 };
 
 use crate::clock::Clock;
-use crate::disk::{DiskReport, DiskSender};
+use crate::disk::DiskSender;
 use crate::fate::Fate;
 use crate::io::{IoMessage, ShardPort};
 use crate::mailbox::Mailbox;
@@ -22,9 +22,7 @@ use crate::outlets::Outlets;
 pub(crate) enum CoreMessage {
     /// An input for the core.
     Input(CoreInput),
-    /// The log thread's report.
-    Disk(DiskReport),
-    /// The report of a member's storage thread.
+    /// The disk thread's report.
     Storage(StorageReport),
     /// A question to the core.
     Inspect(Box<dyn FnOnce(&Core) + Send>),
@@ -80,18 +78,29 @@ impl CoreDriver {
     pub(crate) fn message(&mut self, message: CoreMessage) -> Flow {
         match message {
             CoreMessage::Input(input) => self.input(input),
-            CoreMessage::Disk(DiskReport::Durable(zxid)) => self.input(CoreInput::Durable(zxid)),
-            CoreMessage::Disk(DiskReport::Failed(error)) => {
-                self.fate.log_failed(&error);
-                self.input(CoreInput::DiskFailed);
-            }
+            CoreMessage::Storage(report) => self.stored(report),
             CoreMessage::Inspect(question) => question(&self.core),
             // Dropped unanswered: there is no member.
             CoreMessage::InspectMember(_) => {}
-            CoreMessage::Storage(_) => unreachable!("a server that stands alone has a log"),
             CoreMessage::Stop => return Flow::Stop,
         }
         Flow::Continue
+    }
+
+    fn stored(&mut self, report: StorageReport) {
+        match report {
+            StorageReport::Durable(zxid) => self.input(CoreInput::Durable(zxid)),
+            StorageReport::Failed => self.input(CoreInput::DiskFailed),
+            // What is queued waits for room at the disk thread.
+            StorageReport::Full | StorageReport::Room => {}
+            StorageReport::EpochWritten(_)
+            | StorageReport::MembershipWritten
+            | StorageReport::Reloaded { .. }
+            | StorageReport::Refused
+            | StorageReport::Settled => {
+                unreachable!("a server that stands alone has its log written and nothing else")
+            }
+        }
     }
 
     /// Steps the core with one input.
@@ -123,8 +132,8 @@ impl CoreDriver {
     fn carry(&mut self) {
         for effect in self.effects.drain(..) {
             match effect {
-                CoreEffect::Append(segment) => self.disk.append(segment),
-                CoreEffect::Roll => self.disk.roll(),
+                CoreEffect::Append(segment) => self.disk.send(StorageCommand::Append(segment)),
+                CoreEffect::Roll => self.disk.send(StorageCommand::Roll),
                 CoreEffect::Apply => self.apply_wanted = true,
                 CoreEffect::Halted(reason) => self.fate.halted(reason),
                 other => self.outlets.carry(other),

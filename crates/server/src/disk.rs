@@ -1,6 +1,7 @@
-//! The disk thread: takes all transactions that are queued, writes them at once, syncs once and
-//! says up to which zxid they are durable. While one sync runs the next batch gathers, so that
-//! commits are grouped without a timer (`flushDelay` and `maxBatchSize` are honoured where set).
+//! The disk thread: carries out storage commands strictly in order. It takes all transactions that
+//! are queued, writes them at once, syncs once and says up to which zxid they are durable. While
+//! one sync runs the next batch gathers, so that commits are grouped without a timer (`flushDelay`
+//! and `maxBatchSize` are honoured where set).
 //!
 //! A full disk is refused before it is full: while less than a reserve is free, what is queued
 //! waits unwritten and unacknowledged, and is written once there is room. Reads and four-letter
@@ -12,50 +13,58 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rookeeper_jute::Zxid;
-use rookeeper_replica::Segment;
-use rookeeper_store::{LogWriter, StoreError};
+use parking_lot::RwLock;
+use rookeeper_archive::{CommandError, Host, Storage};
+use rookeeper_replica::{Shared, StorageCommand, StorageReport};
+use rookeeper_store::{LogWriter, Repair, Store, StoreError};
+use rookeeper_tree::{Tree, TreeConfig};
+use rookeeper_zab::membership::Membership;
 
 use crate::commands::{self, CommandQueue, FlushPolicy, bytes_len};
+use crate::ensemble::MembershipFiles;
+use crate::fate::Fate;
 use crate::measures::Measures;
+use crate::recovery::Narrator;
 use crate::room::{self, Room};
+use crate::snapshots::SnapshotSender;
 
-/// What the log thread says back.
-#[derive(Debug)]
-pub(crate) enum DiskReport {
-    /// Everything up to this zxid is durable.
-    Durable(Zxid),
-    /// A write or sync failed; nothing more will be written.
-    Failed(StoreError),
-}
-
+/// What the thread is told.
 #[derive(Debug)]
 enum Command {
-    Append(Arc<Segment>),
-    Roll,
+    Storage(StorageCommand),
+    /// Carry out what is queued and end.
     Close,
+}
+
+impl Command {
+    fn len(&self) -> usize {
+        match self {
+            Command::Storage(StorageCommand::Append(segment)) => segment.bytes_len(),
+            Command::Storage(StorageCommand::InstallBytes(bytes)) => bytes.len(),
+            Command::Storage(_) | Command::Close => 0,
+        }
+    }
 }
 
 impl commands::Command for Command {
     fn records_len(&self) -> usize {
         match self {
-            Command::Append(segment) => segment.len(),
-            Command::Roll | Command::Close => 0,
+            Command::Storage(StorageCommand::Append(segment)) => segment.len(),
+            Command::Storage(_) | Command::Close => 0,
         }
     }
 
     fn bytes_len(&self) -> u64 {
-        match self {
-            Command::Append(segment) => segment.bytes_len() as u64,
-            Command::Roll | Command::Close => 0,
-        }
+        self.len() as u64
     }
 
+    /// Only transactions, and what ends a file of them, wait for others to gather.
     fn is_urgent(&self) -> bool {
-        self.is_end()
+        !matches!(self, Command::Storage(StorageCommand::Append(_) | StorageCommand::Roll))
     }
 
     fn is_end(&self) -> bool {
@@ -63,22 +72,30 @@ impl commands::Command for Command {
     }
 }
 
-/// The sending side of the disk thread's queue. The core bounds what stands in it: it admits
+/// Bytes that may wait for the disk before no more is read from a leader: its snapshot comes faster
+/// over a network than it goes to a disk.
+const WAITING_LEN_MAX: usize = 32 << 20;
+
+/// The sending side of the thread's queue. The core bounds what clients put into it: it admits
 /// requests only within its limits on outstanding requests and bytes.
 #[derive(Debug, Clone)]
 pub(crate) struct DiskSender {
     queue: Arc<CommandQueue<Command>>,
+    /// Bytes in the queue, and in the thread's hands.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl DiskSender {
-    /// Queues transactions.
-    pub(crate) fn append(&self, segment: Arc<Segment>) {
-        self.queue.send(Command::Append(segment));
+    /// Queues a command.
+    pub(crate) fn send(&self, command: StorageCommand) {
+        let command = Command::Storage(command);
+        self.waiting.fetch_add(command.len(), Ordering::Relaxed);
+        self.queue.send(command);
     }
 
-    /// Ends the log file after what is queued.
-    pub(crate) fn roll(&self) {
-        self.queue.send(Command::Roll);
+    /// Whether so much waits that no more should be taken from a leader.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > WAITING_LEN_MAX
     }
 
     /// Ends the thread after what is queued.
@@ -87,39 +104,144 @@ impl DiskSender {
     }
 }
 
-/// Starts the disk thread. On it `free` tells how many bytes are free for the log, `rolled` is
-/// called after each end of a log file, and `report` after each flush.
+/// What the thread is made from.
+pub(crate) struct DiskParts {
+    pub(crate) store: Arc<Store>,
+    /// `None` where a leader's snapshot has to come first.
+    pub(crate) writer: Option<LogWriter>,
+    pub(crate) shared: Arc<RwLock<Shared>>,
+    pub(crate) tree: TreeConfig,
+    /// `None` where a server stands alone.
+    pub(crate) files: Option<MembershipFiles>,
+    pub(crate) snapshots: SnapshotSender,
+    pub(crate) policy: FlushPolicy,
+    pub(crate) measures: Arc<Measures>,
+}
+
+/// What the thread says; a failure with its cause, which ends the process.
+pub(crate) enum Said {
+    Report(StorageReport),
+    Failed(CommandError),
+}
+
+impl Said {
+    /// What the core is to know; a failure ends the server.
+    pub(crate) fn report(self, fate: &Fate) -> StorageReport {
+        match self {
+            Said::Report(report) => report,
+            Said::Failed(error) => {
+                fate.log_failed(&error);
+                StorageReport::Failed
+            }
+        }
+    }
+}
+
+/// Starts the thread.
 ///
 /// # Errors
 /// Where the system has no thread left.
 pub(crate) fn start(
-    writer: LogWriter,
-    policy: FlushPolicy,
-    measures: Arc<Measures>,
-    free: impl Fn() -> Option<u64> + Send + 'static,
-    rolled: impl FnMut() + Send + 'static,
-    report: impl FnMut(DiskReport) + Send + 'static,
+    parts: DiskParts,
+    say: impl FnMut(Said) + Send + 'static,
 ) -> io::Result<(DiskSender, JoinHandle<()>)> {
     let queue = Arc::new(CommandQueue::default());
-    let sender = DiskSender { queue: Arc::clone(&queue) };
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let sender = DiskSender { queue: Arc::clone(&queue), waiting: Arc::clone(&waiting) };
+    let store = Arc::downgrade(&parts.store);
+    let is_member = parts.files.is_some();
+    let free = move || {
+        let space = store.upgrade()?.free_space();
+        let space =
+            space.inspect_err(|error| tracing::warn!(%error, "the free space is not known"));
+        // Where nobody sends a snapshot, only the log has to have room.
+        let least = |dir: u64| if is_member { dir } else { u64::MAX };
+        space.ok().map(|space| space.log_dir.min(least(space.snapshot_dir)))
+    };
     let room = Room::new(free);
     let thread = thread::Builder::new().name("rookeeper-disk".into()).spawn(move || {
-        DiskThread { writer, policy, measures, queue, room, rolled, report }.run()
+        let DiskParts { store, writer, shared, tree, files, snapshots, policy, measures } = parts;
+        let storage = Storage::new(store, writer, tree);
+        let flush_begun = Instant::now();
+        let warning_threshold = policy.warning_threshold;
+        let host =
+            ThreadHost { shared, files, snapshots, measures, warning_threshold, flush_begun, say };
+        DiskThread { storage, host, policy, queue, waiting, room }.run();
     })?;
     Ok((sender, thread))
 }
 
-struct DiskThread<S, R, F> {
-    writer: LogWriter,
-    policy: FlushPolicy,
+/// What carrying out commands needs of the server.
+struct ThreadHost<F> {
+    shared: Arc<RwLock<Shared>>,
+    files: Option<MembershipFiles>,
+    snapshots: SnapshotSender,
     measures: Arc<Measures>,
-    queue: Arc<CommandQueue<Command>>,
-    room: Room<S>,
-    rolled: R,
-    report: F,
+    warning_threshold: Duration,
+    flush_begun: Instant,
+    say: F,
 }
 
-impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, F> {
+impl<F: FnMut(Said)> Host for ThreadHost<F> {
+    type Witness = Narrator;
+
+    fn witness(&self) -> Narrator {
+        Narrator::new()
+    }
+
+    fn reloaded(&mut self, repairs: &[Repair], witness: Narrator) {
+        witness.end(repairs);
+    }
+
+    fn report(&mut self, report: StorageReport) {
+        (self.say)(Said::Report(report));
+    }
+
+    fn give_up_snapshot(&mut self) {
+        self.snapshots.give_up();
+    }
+
+    fn replace_tree(&mut self, tree: Tree) {
+        self.shared.write().replace_tree(tree);
+    }
+
+    fn write_membership(&mut self, membership: &Membership, last_seen: bool) -> io::Result<()> {
+        let files = self.files.as_mut().expect("only a member has a configuration");
+        files.write(membership, last_seen)
+    }
+
+    fn rolled(&mut self) {
+        self.snapshots.prepare();
+    }
+
+    fn refused(&mut self, error: &StoreError) {
+        tracing::error!(%error, "the leader's history cannot be taken over in this way");
+    }
+
+    fn flushing(&mut self) {
+        self.flush_begun = Instant::now();
+    }
+
+    fn flushed(&mut self, txns: usize) {
+        let took = self.flush_begun.elapsed();
+        self.measures.flushed(took, txns);
+        if took > self.warning_threshold {
+            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(took_ms, "syncing the log took long, which delays every write");
+        }
+    }
+}
+
+struct DiskThread<S, F> {
+    storage: Storage,
+    host: ThreadHost<F>,
+    policy: FlushPolicy,
+    queue: Arc<CommandQueue<Command>>,
+    waiting: Arc<AtomicUsize>,
+    room: Room<S>,
+}
+
+impl<S: Fn() -> Option<u64>, F: FnMut(Said)> DiskThread<S, F> {
     fn run(mut self) {
         let mut batch = VecDeque::new();
         loop {
@@ -127,16 +249,16 @@ impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, 
             if !self.wait_for_room(&mut batch) {
                 break;
             }
-            match self.write(&mut batch) {
+            match self.carry_out(&mut batch) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    (self.report)(DiskReport::Failed(error));
+                    (self.host.say)(Said::Failed(error));
                     return;
                 }
             }
         }
-        if let Err(error) = self.writer.close() {
+        if let Err(error) = self.storage.close() {
             tracing::error!(%error, "the log's tail could not be truncated at the stop");
         }
     }
@@ -149,8 +271,9 @@ impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, 
             if !waited {
                 tracing::error!(
                     reserve = self.room.reserve(),
-                    "the disk is full: no write is acknowledged until there is room"
+                    "the disk is full: nothing is written or acknowledged until there is room"
                 );
+                self.host.report(StorageReport::Full);
             }
             waited = true;
             self.queue.take_more(batch, room::POLL_INTERVAL);
@@ -160,49 +283,42 @@ impl<S: Fn() -> Option<u64>, R: FnMut(), F: FnMut(DiskReport)> DiskThread<S, R, 
         }
         if waited {
             tracing::info!("there is room on the disk again");
+            self.host.report(StorageReport::Room);
         }
         true
     }
 
-    /// Writes and syncs a batch; `false` once the thread is to end.
-    fn write(&mut self, batch: &mut VecDeque<Command>) -> Result<bool, StoreError> {
-        let mut unsynced = None;
+    /// Carries out a batch; `false` once the thread is to end.
+    fn carry_out(&mut self, batch: &mut VecDeque<Command>) -> Result<bool, CommandError> {
+        let mut goes_on = true;
         for command in batch.drain(..) {
+            self.waiting.fetch_sub(command.len(), Ordering::Relaxed);
             match command {
-                Command::Append(segment) => {
-                    for (zxid, txn) in segment.records() {
-                        self.writer.append(zxid, txn)?;
-                    }
-                    let len = unsynced.map_or(0, |(_, len)| len) + segment.len();
-                    unsynced = Some((segment.last_zxid(), len));
-                }
-                Command::Roll => {
-                    self.flush(&mut unsynced)?;
-                    self.writer.roll()?;
-                    (self.rolled)();
+                Command::Storage(command) => {
+                    tell(&command);
+                    self.storage.carry_out(command, &mut self.host)?;
                 }
                 Command::Close => {
-                    self.flush(&mut unsynced)?;
-                    return Ok(false);
+                    goes_on = false;
+                    break;
                 }
             }
         }
-        self.flush(&mut unsynced)?;
-        Ok(true)
+        self.storage.flush(&mut self.host)?;
+        Ok(goes_on)
     }
+}
 
-    /// Makes what is written durable: up to which zxid that is, and how many transactions.
-    fn flush(&mut self, unsynced: &mut Option<(Zxid, usize)>) -> Result<(), StoreError> {
-        let Some((zxid, len)) = unsynced.take() else { return Ok(()) };
-        let start = Instant::now();
-        self.writer.flush()?;
-        let took = start.elapsed();
-        self.measures.flushed(took, len);
-        if took > self.policy.warning_threshold {
-            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(took_ms, "syncing the log took long, which delays every write");
+/// A change of history is worth a line.
+fn tell(command: &StorageCommand) {
+    match command {
+        StorageCommand::Truncate(zxid) => {
+            tracing::warn!(%zxid, "what the leader never committed is cut off");
         }
-        (self.report)(DiskReport::Durable(zxid));
-        Ok(())
+        StorageCommand::BeginInstall(zxid) => {
+            tracing::info!(%zxid, "receiving a snapshot from the leader");
+        }
+        StorageCommand::EndInstall => tracing::info!("the leader's snapshot is complete"),
+        _ => {}
     }
 }

@@ -11,11 +11,11 @@
 //! * `io`: the I/O threads: sockets around a shard
 //! * `core_driver`: drives the core, on a thread of its own or inline on the only I/O thread
 //! * `outlets`: where the core's effects go, alone and in an ensemble
-//! * `ensemble`: a member of an ensemble: its thread, its peers' sockets, its storage thread
-//! * `disk`: the log's thread: group commit
+//! * `ensemble`: a member of an ensemble: its thread, its peers' sockets
+//! * `disk`: the thread of log and history: group commit
 //! * `commands`, `room`: the queue before a thread that writes, and the free space
 //! * `snapshots`: the thread of snapshots and purging
-//! * `recovery`: the tree from what is on disk
+//! * `recovery`: what is said while the tree is rebuilt from disk
 //! * `listener`: listening sockets and limits on connections
 //! * `four_letter`: the thread that answers four-letter words
 //! * `gather`: the facts that their answers are made of

@@ -15,8 +15,8 @@ use crate::assemble;
 use crate::clock::{Clock, Ticker};
 use crate::config::ServerConfig;
 use crate::core_driver::{self, CoreDriver, CoreMessage, CorePort};
-use crate::disk::{self, DiskSender};
-use crate::ensemble::{MemberError, MemberParts, MemberStart, StorageSender};
+use crate::disk::{self, DiskParts, DiskSender};
+use crate::ensemble::{MemberError, MemberParts, MemberStart};
 use crate::fate::Fate;
 use crate::four_letter;
 use crate::gather::Answers;
@@ -34,30 +34,12 @@ pub(crate) struct Threads {
     pub(crate) four_letter: JoinHandle<()>,
     pub(crate) snapshots: SnapshotSender,
     pub(crate) snapshot_thread: JoinHandle<()>,
-    pub(crate) log: LogSide,
+    pub(crate) disk: DiskSender,
     pub(crate) disk_thread: JoinHandle<()>,
     pub(crate) io_threads: Vec<JoinHandle<()>>,
     pub(crate) core_thread: Option<JoinHandle<()>>,
     /// The data directory is locked until this is gone.
     pub(crate) store: Arc<Store>,
-}
-
-/// The thread that writes the log.
-pub(crate) enum LogSide {
-    /// Of a server that stands alone.
-    Alone(DiskSender),
-    /// Of a member of an ensemble.
-    Member(StorageSender),
-}
-
-impl LogSide {
-    /// Ends the thread after what is queued.
-    pub(crate) fn close(&self) {
-        match self {
-            LogSide::Alone(disk) => disk.close(),
-            LogSide::Member(storage) => storage.close(),
-        }
-    }
 }
 
 /// What recovery leaves behind for the core.
@@ -80,7 +62,7 @@ impl Start {
 
 /// The threads of core and log.
 struct CoreThreads {
-    log: LogSide,
+    disk: DiskSender,
     disk_thread: JoinHandle<()>,
     core_thread: Option<JoinHandle<()>>,
     /// For each I/O thread where its writes go.
@@ -193,7 +175,7 @@ impl Parts {
             four_letter: four_letter_thread,
             snapshots,
             snapshot_thread,
-            log: core.log,
+            disk: core.disk,
             disk_thread: core.disk_thread,
             io_threads: threads,
             core_thread: core.core_thread,
@@ -207,10 +189,10 @@ impl Parts {
         snapshots: &SnapshotSender,
         outlets: Outlets,
     ) -> io::Result<CoreThreads> {
-        let (disk, disk_thread) = self.start_disk(self.store.log_writer(), snapshots)?;
+        let (disk, disk_thread) = self.start_disk(snapshots)?;
         let driver = self.core_driver(start, disk.clone(), outlets);
         let (core_thread, sides) = self.place_core(driver)?;
-        Ok(CoreThreads { log: LogSide::Alone(disk), disk_thread, core_thread, sides })
+        Ok(CoreThreads { disk, disk_thread, core_thread, sides })
     }
 
     fn start_member(
@@ -239,32 +221,26 @@ impl Parts {
         let threads = member.start(outlets)?;
         let side = |_: &Arc<ShardPort>| CoreSide::Remote(self.core_port.clone());
         Ok(CoreThreads {
-            log: LogSide::Member(threads.storage),
-            disk_thread: threads.storage_thread,
+            disk: threads.disk,
+            disk_thread: threads.disk_thread,
             core_thread: Some(threads.core_thread),
             sides: self.ports.iter().map(side).collect(),
         })
     }
 
-    fn start_disk(
-        &self,
-        writer: rookeeper_store::LogWriter,
-        snapshots: &SnapshotSender,
-    ) -> io::Result<(DiskSender, JoinHandle<()>)> {
-        let (core, snapshots) = (self.core_port.clone(), snapshots.clone());
-        let store = Arc::downgrade(&self.store);
-        let free = move || {
-            let space = store.upgrade()?.free_space();
-            space.inspect_err(|error| tracing::warn!(%error, "the free space is not known")).ok()
+    fn start_disk(&self, snapshots: &SnapshotSender) -> io::Result<(DiskSender, JoinHandle<()>)> {
+        let parts = DiskParts {
+            store: Arc::clone(&self.store),
+            writer: Some(self.store.log_writer()),
+            shared: Arc::clone(&self.shared),
+            tree: assemble::tree_config(&self.config),
+            files: None,
+            snapshots: snapshots.clone(),
+            policy: assemble::flush_policy(&self.config),
+            measures: Arc::clone(&self.inspector.measures),
         };
-        disk::start(
-            writer,
-            assemble::flush_policy(&self.config),
-            Arc::clone(&self.inspector.measures),
-            move || free().map(|space| space.log_dir),
-            move || snapshots.prepare(),
-            move |report| core.send(CoreMessage::Disk(report)),
-        )
+        let (core, fate) = (self.core_port.clone(), Arc::clone(&self.fate));
+        disk::start(parts, move |said| core.send(CoreMessage::Storage(said.report(&fate))))
     }
 
     fn start_snapshots(

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rookeeper_archive::{TreeRecovery, write_at_once};
 use rookeeper_jute::Zxid;
 use rookeeper_replica::{CoreInput, CoreStart, ReplicaStartError};
 use rookeeper_store::{Disk, RealDisk, Store, StoreError};
@@ -22,9 +23,8 @@ use crate::io::IoMessage;
 use crate::listener;
 use crate::measures::Measures;
 use crate::parts::{Parts, Start, Threads};
-use crate::recovery::TreeRecovery;
+use crate::recovery::{Narrator, remove_orphans};
 use crate::signals;
-use crate::snapshots;
 
 /// How long requests in flight may take to be answered when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -127,17 +127,16 @@ fn recover(
     measures: &Measures,
 ) -> Result<(Tree, CoreStart), StartError> {
     let begun = Instant::now();
-    let mut recovery = TreeRecovery::new(assemble::tree_config(config));
+    let mut recovery = TreeRecovery::new(assemble::tree_config(config), Narrator::new());
     let recovered = store.recover(&mut recovery)?;
-    let mut tree = recovery.finish();
-    for repair in &recovered.repairs {
-        tracing::warn!("{repair}");
-    }
+    let (mut tree, _, narrator) = recovery.finish();
+    narrator.end(&recovered.repairs);
+    remove_orphans(&mut tree);
     if recovered.last_zxid == Zxid::NONE {
         return Err(StartError::DatabaseMissing { data_dir: config.storage.data_dir.clone() });
     }
     if recovered.write_initial_snapshot {
-        snapshots::write_at_once(store, &mut tree, assemble::snapshot_sections(config))?;
+        write_at_once(store, &mut tree, assemble::snapshot_sections(config))?;
     }
     loaded(&tree, recovered.txns, begun, measures);
     let start = CoreStart {
@@ -236,7 +235,7 @@ impl ServerHandle {
         drop(threads.ticker);
         threads.snapshots.stop();
         join(threads.snapshot_thread);
-        threads.log.close();
+        threads.disk.close();
         join(threads.disk_thread);
         self.inspector.core.send(CoreMessage::Stop);
         for port in &self.inspector.shards {

@@ -11,10 +11,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use rookeeper_jute::Zxid;
+use rookeeper_archive::Sections;
+use rookeeper_archive::snapshot::znodes_of;
 use rookeeper_replica::Shared;
-use rookeeper_store::{Preparer, SnapshotDigest, SnapshotWriter, Store, StoreError};
-use rookeeper_tree::{SnapshotProgress, Tree};
+use rookeeper_store::{Preparer, Store, StoreError};
+use rookeeper_tree::{SnapshotProgress, SnapshotStart};
 
 use crate::measures::Measures;
 
@@ -33,23 +34,6 @@ pub(crate) struct SnapshotPolicy {
     pub(crate) retain: usize,
     /// How often (`autopurge.purgeInterval`); `None` for never.
     pub(crate) interval: Option<Duration>,
-}
-
-/// What follows the body of a snapshot.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sections {
-    /// The tree's digest (`zookeeper.digest.enabled`).
-    pub(crate) digest: bool,
-    /// The zxid once more (`zookeeper.serializeLastProcessedZxid.enabled`).
-    pub(crate) last_zxid: bool,
-}
-
-impl Sections {
-    fn finish(self, writer: SnapshotWriter, zxid: Zxid, digest: i64) -> Result<(), StoreError> {
-        let digest = SnapshotDigest { zxid, version: 2, digest };
-        writer.finish(self.digest.then_some(digest), self.last_zxid.then_some(zxid))?;
-        Ok(())
-    }
 }
 
 enum Command {
@@ -218,9 +202,9 @@ impl<F: FnMut(Option<StoreError>)> SnapshotThread<F> {
         let begun = Instant::now();
         let (start, znodes) = {
             let mut shared = self.shared.write();
-            (shared.tree.begin_snapshot(), snapshot_len(&shared.tree))
+            (shared.tree.begin_snapshot(), znodes_of(&shared.tree))
         };
-        let result = self.write(start.zxid, start.digest, znodes);
+        let result = self.write(start, znodes);
         if !matches!(result, Err(Failure::Stopped)) {
             self.measures.snapshot(begun.elapsed(), result.is_ok());
         }
@@ -234,8 +218,8 @@ impl<F: FnMut(Option<StoreError>)> SnapshotThread<F> {
         result.map(|_| ())
     }
 
-    fn write(&mut self, zxid: Zxid, digest: i64, znodes: u64) -> Result<u64, Failure> {
-        let mut writer = self.store.snapshot_writer(zxid)?;
+    fn write(&mut self, start: SnapshotStart, znodes: u64) -> Result<u64, Failure> {
+        let mut writer = self.store.snapshot_writer(start.zxid)?;
         writer.set_znodes(znodes);
         let mut slice = Vec::with_capacity(2 * SLICE_BYTES);
         let mut len = 0;
@@ -266,7 +250,7 @@ impl<F: FnMut(Option<StoreError>)> SnapshotThread<F> {
                 }
             }
         }
-        self.policy.sections.finish(writer, zxid, digest)?;
+        self.policy.sections.finish(writer, start)?;
         Ok(len)
     }
 
@@ -288,33 +272,4 @@ impl<F: FnMut(Option<StoreError>)> SnapshotThread<F> {
 /// Whoever waited may have given up.
 fn tell_now(tell: &SyncSender<()>) {
     let _ = tell.try_send(());
-}
-
-/// How many znodes the snapshot of a tree has: the root once.
-fn snapshot_len(tree: &Tree) -> u64 {
-    tree.znode_count() as u64 - 1
-}
-
-/// Writes the snapshot of a tree that nobody uses yet.
-///
-/// # Errors
-/// The operating system's.
-pub(crate) fn write_at_once(
-    store: &Store,
-    tree: &mut Tree,
-    sections: Sections,
-) -> Result<(), StoreError> {
-    let start = tree.begin_snapshot();
-    let mut writer = store.snapshot_writer(start.zxid)?;
-    writer.set_znodes(snapshot_len(tree));
-    let mut slice = Vec::new();
-    loop {
-        let progress = tree.continue_snapshot(SLICE_BYTES, &mut slice);
-        writer.write(&slice)?;
-        slice.clear();
-        if progress == SnapshotProgress::Finished {
-            break;
-        }
-    }
-    sections.finish(writer, start.zxid, start.digest)
 }

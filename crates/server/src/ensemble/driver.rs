@@ -24,9 +24,9 @@ use super::connection::Port;
 use super::events;
 use super::ports::Ports;
 use super::sockets::{Sockets, is_unusual};
-use super::storage::StorageSender;
 use crate::clock::Clock;
 use crate::core_driver::{CoreMessage, Flow};
+use crate::disk::DiskSender;
 use crate::fate::Fate;
 use crate::measures::Measures;
 use crate::outlets::Outlets;
@@ -42,7 +42,7 @@ pub(crate) struct DriverParts {
     pub(crate) effects: Vec<ReplicaEffect>,
     pub(crate) shared: Arc<RwLock<Shared>>,
     pub(crate) clock: Clock,
-    pub(crate) storage: StorageSender,
+    pub(crate) storage: DiskSender,
     pub(crate) outlets: Outlets,
     pub(crate) fate: Arc<Fate>,
     pub(crate) measures: Arc<Measures>,
@@ -65,7 +65,7 @@ pub(crate) struct Driver {
     machine: RefCell<Machine>,
     shared: Arc<RwLock<Shared>>,
     clock: Clock,
-    storage: StorageSender,
+    storage: DiskSender,
     pub(crate) sockets: Rc<Sockets>,
     ports: Rc<Ports>,
     client_port: Rc<ClientPort>,
@@ -166,7 +166,6 @@ impl Driver {
             CoreMessage::Storage(report) => self.input(ReplicaInput::Storage(report)),
             CoreMessage::Inspect(question) => question(self.machine.borrow().replica.core()),
             CoreMessage::InspectMember(question) => question(&self.machine.borrow().replica),
-            CoreMessage::Disk(_) => unreachable!("a member's disk thread reports as storage"),
             CoreMessage::Stop => return Flow::Stop,
         }
         Flow::Continue

@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use rookeeper_archive::{TreeRecovery, write_at_once};
 use rookeeper_jute::Zxid;
 use rookeeper_replica::{
-    MemberConfig, ObserverMasterRules, Recovered, Replica, ReplicaConfig, ReplicaStartError,
-    Shared, StorageReport,
+    MemberConfig, ObserverMasterRules, Recovered, Replica, ReplicaConfig, ReplicaStartError, Shared,
 };
 use rookeeper_store::{Disk, EpochFile, Store, StoreError};
 use rookeeper_tree::{AccessControl, Tree};
@@ -22,20 +22,20 @@ use super::client_port::ClientPortParts;
 use super::driver::{DialTimeouts, DriverParts, OracleReader};
 use super::history::HistorySource;
 use super::membership_files::MembershipFiles;
-use super::recovery::MemberRecovery;
 use super::run::{self, PeerParts};
 use super::sockets::SocketRules;
-use super::storage::{self, Said, StorageParts, StorageSender};
 use crate::assemble;
 use crate::clock::Clock;
 use crate::config::{EnsembleConfig, ServerConfig};
 use crate::core_driver::CoreMessage;
+use crate::disk::{self, DiskParts, DiskSender};
 use crate::fate::Fate;
 use crate::io::ShardPort;
 use crate::mailbox::Mailbox;
 use crate::measures::Measures;
 use crate::outlets::Outlets;
-use crate::snapshots::{self, SnapshotSender};
+use crate::recovery::Narrator;
+use crate::snapshots::SnapshotSender;
 
 /// Bytes that may wait for one learner before its connection is closed: it comes back and is
 /// synchronised from disk, which costs no memory.
@@ -61,14 +61,13 @@ pub(crate) fn recover(
     config: &ServerConfig,
     store: &Store,
 ) -> Result<(Tree, MemberStart), StoreError> {
-    let mut recovery = MemberRecovery::new(assemble::tree_config(config));
+    let narrator = Narrator::new();
+    let mut recovery = TreeRecovery::new(assemble::tree_config(config), narrator).with_earlier();
     let recovered = store.recover(&mut recovery)?;
-    for repair in &recovered.repairs {
-        tracing::warn!("{repair}");
-    }
-    let (mut tree, history) = recovery.finish();
+    let (mut tree, history, narrator) = recovery.finish();
+    narrator.end(&recovered.repairs);
     if recovered.write_initial_snapshot {
-        snapshots::write_at_once(store, &mut tree, assemble::snapshot_sections(config))?;
+        write_at_once(store, &mut tree, assemble::snapshot_sections(config))?;
     }
     let start = MemberStart {
         last_zxid: recovered.last_zxid,
@@ -132,20 +131,20 @@ pub(crate) enum MemberError {
 
 /// The threads of a member, those of every server aside.
 pub(crate) struct MemberThreads {
-    pub(crate) storage: StorageSender,
-    pub(crate) storage_thread: JoinHandle<()>,
+    pub(crate) disk: DiskSender,
+    pub(crate) disk_thread: JoinHandle<()>,
     pub(crate) core_thread: JoinHandle<()>,
 }
 
 impl MemberParts {
-    /// Starts the storage thread and the core's.
+    /// Starts the disk thread and the core's.
     ///
     /// # Errors
     /// Where the system has no thread left, or what is on disk contradicts itself.
     pub(crate) fn start(self, outlets: Outlets) -> Result<MemberThreads, MemberError> {
         let config = Arc::clone(&self.config);
         let ensemble = config.ensemble.as_ref().expect("a member has an ensemble");
-        let (storage, storage_thread) = self.start_storage(ensemble)?;
+        let (storage, disk_thread) = self.start_disk(ensemble)?;
         let mut effects = Vec::new();
         let replica = Replica::new(
             self.clock.now(),
@@ -192,36 +191,24 @@ impl MemberParts {
             oracle: oracle_path.map(|path| oracle(disk, path)),
         };
         let core_thread = run::start(make, peers, self.mailbox, clock)?;
-        Ok(MemberThreads { storage, storage_thread, core_thread })
+        Ok(MemberThreads { disk: storage, disk_thread, core_thread })
     }
 
-    fn start_storage(
-        &self,
-        ensemble: &EnsembleConfig,
-    ) -> io::Result<(StorageSender, JoinHandle<()>)> {
+    fn start_disk(&self, ensemble: &EnsembleConfig) -> io::Result<(DiskSender, JoinHandle<()>)> {
         // A directory that is no database has no log before it has a leader's snapshot.
         let writer = (self.start.last_zxid >= Zxid::ZERO).then(|| self.store.log_writer());
-        let parts = StorageParts {
+        let parts = DiskParts {
             store: Arc::clone(&self.store),
             writer,
             shared: Arc::clone(&self.shared),
             tree: assemble::tree_config(&self.config),
-            files: MembershipFiles::new(Arc::clone(&self.disk), ensemble)?,
+            files: Some(MembershipFiles::new(Arc::clone(&self.disk), ensemble)?),
             snapshots: self.snapshots.clone(),
             policy: assemble::flush_policy(&self.config),
             measures: Arc::clone(&self.measures),
         };
         let (mailbox, fate) = (Arc::clone(&self.mailbox), Arc::clone(&self.fate));
-        storage::start(parts, move |said| {
-            let report = match said {
-                Said::Report(report) => report,
-                Said::Failed(error) => {
-                    fate.log_failed(&error);
-                    StorageReport::Failed
-                }
-            };
-            mailbox.send(CoreMessage::Storage(report));
-        })
+        disk::start(parts, move |said| mailbox.send(CoreMessage::Storage(said.report(&fate))))
     }
 }
 

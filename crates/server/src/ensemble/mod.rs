@@ -1,5 +1,5 @@
 //! A member of an ensemble: the thread that drives its [`rookeeper_replica::Replica`] together
-//! with the sockets of its election and quorum ports, and the thread of its storage.
+//! with the sockets of its election and quorum ports.
 //!
 //! # Layout
 //! - `member`: from the configuration and what is on disk to the threads
@@ -11,8 +11,6 @@
 //! - `dial`: connections to other servers, names looked up each time
 //! - `sockets`, `connection`: all connections; one of them, and its queue
 //! - `history`: history and snapshots for learners, read in pieces
-//! - `storage`: the thread that writes, cuts, installs and loads
-//! - `recovery`: tree and proven history from what is on disk
 //! - `membership_files`: `zoo.cfg.dynamic` and what belongs to it
 
 mod client_port;
@@ -25,10 +23,8 @@ mod listen;
 mod member;
 mod membership_files;
 mod ports;
-mod recovery;
 mod run;
 mod sockets;
-mod storage;
 
 pub(crate) use member::{MemberError, MemberParts, MemberStart, recover};
-pub(crate) use storage::StorageSender;
+pub(crate) use membership_files::MembershipFiles;

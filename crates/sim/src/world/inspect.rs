@@ -118,7 +118,7 @@ impl World {
                     return;
                 }
             };
-            if let Some(zxid) = opened.sink.mismatch {
+            if let Some(zxid) = opened.seen.mismatch {
                 self.fail("digest", format!("server {server} would differ at {zxid}"));
             }
             let epochs = self.check_epochs(server, &opened.store);
@@ -167,7 +167,7 @@ impl World {
             EpochKind::Accepted => EpochFile::Accepted,
             EpochKind::Current => EpochFile::Current,
         };
-        let epoch = process.storage.store.epoch(which).ok().flatten().unwrap_or(-1);
+        let epoch = process.storage.store().epoch(which).ok().flatten().unwrap_or(-1);
         let is_staged = process.before_install.is_some();
         let place = usize::from(kind == EpochKind::Current);
         let before = std::mem::replace(&mut self.machines[server].epochs[place], epoch);
@@ -195,10 +195,10 @@ impl World {
 
     /// What a start finds on its disk.
     pub(super) fn check_opened(&mut self, server: usize, opened: &Opened) {
-        if let Some(zxid) = opened.sink.mismatch {
+        if let Some(zxid) = opened.seen.mismatch {
             self.fail("digest", format!("server {server} recovers another digest at {zxid}"));
         }
-        let recovered = self.lineage.recovered(opened.recovered.last_zxid, &opened.sink.txns);
+        let recovered = self.lineage.recovered(opened.recovered.last_zxid, &opened.seen.txns);
         self.note(recovered);
         self.check_epochs(server, &opened.store);
     }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
+use rookeeper_archive::{Reading, ReadingError, write_at_once};
 use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::{ServerId, Zxid};
-use rookeeper_store::{History, SnapshotBody, StoreError};
 use rookeeper_zab::links::{ConnectionId, LinksEffect, LinksInput};
 use rookeeper_zab::membership::Address;
 use rookeeper_zab::wire::PacketReader;
@@ -13,7 +13,7 @@ use rookeeper_zab::{Outgoing, wire};
 use super::process::{Message, Process, machine_of};
 use super::{End, Event, Who, World};
 use crate::network::{NetId, Packet};
-use crate::recovery::write_snapshot;
+use crate::recovery::SECTIONS;
 
 /// Which of a server's ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +35,6 @@ pub enum Link {
     Knocks,
     /// It is open.
     Open(ConnectionId),
-}
-
-/// What is read from disk for a learner.
-enum Reading {
-    Body(Box<SnapshotBody>, Zxid),
-    History(Box<History>),
 }
 
 /// A connection to another server.
@@ -329,7 +323,7 @@ impl World {
         match piece {
             Ok(true) => self.tell_core(who, Message::QuorumWritten(connection)),
             Ok(false) => {}
-            Err(Failed(reason)) => {
+            Err(reason) => {
                 if self.setup.is_loud {
                     crate::say(&format!("server {}: no history: {reason}", who.server));
                 }
@@ -352,21 +346,12 @@ impl World {
     }
 }
 
-/// The disk could not give what a learner needs: why.
-struct Failed(String);
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Failed(error.to_string())
-    }
-}
-
 /// Puts what comes next into `bytes`; whether it came from the disk.
 fn next_piece(
     process: &mut Process,
     peer: &mut PeerSocket,
     bytes: &mut Vec<u8>,
-) -> Result<bool, Failed> {
+) -> Result<bool, ReadingError> {
     if let Some(reading) = peer.reading.take() {
         return read_on(process, peer, reading, bytes).map(|()| true);
     }
@@ -380,17 +365,9 @@ fn next_piece(
                 peer.queue.push_front(item);
                 break;
             }
-            Some(Outgoing::History { after, through }) => {
-                let store = &process.storage.store;
-                let history = store.history(after, through)?;
-                return read_on(process, peer, Reading::History(Box::new(history)), bytes)
-                    .map(|()| true);
-            }
-            Some(Outgoing::Snapshot { base, through }) => {
-                let body = snapshot(process, base, through)?;
-                wire::snapshot_begin(body.zxid(), bytes);
-                peer.reading = Some(Reading::Body(Box::new(body), through));
-                return Ok(true);
+            Some(item @ (Outgoing::History { .. } | Outgoing::Snapshot { .. })) => {
+                let reading = Reading::new(process.storage.store().clone(), item);
+                return read_on(process, peer, reading, bytes).map(|()| true);
             }
             None => break,
         }
@@ -398,55 +375,20 @@ fn next_piece(
     Ok(false)
 }
 
-/// A snapshot that will do; where there is none, one is taken now.
-fn snapshot(process: &mut Process, base: Zxid, through: Zxid) -> Result<SnapshotBody, Failed> {
-    for is_last in [false, true] {
-        let found = process.storage.store.exact_snapshot(base)?;
-        let will_do = |body: &SnapshotBody| body.zxid() <= through || body.zxid().counter() == 0;
-        if let Some(body) = found.filter(will_do) {
-            return Ok(body);
-        }
-        if is_last || process.snapshot.is_some() {
-            break;
-        }
-        let store = process.storage.store.clone();
-        write_snapshot(&store, &mut process.shared.tree)?;
-    }
-    Err(Failed(format!("no snapshot between {base} and {through}")))
-}
-
 fn read_on(
     process: &mut Process,
     peer: &mut PeerSocket,
-    reading: Reading,
+    mut reading: Reading,
     bytes: &mut Vec<u8>,
-) -> Result<(), Failed> {
-    match reading {
-        Reading::Body(mut body, through) => {
-            let mut piece = vec![0; PIECE_LEN];
-            let len = body.read(&mut piece)?;
-            bytes.extend_from_slice(&piece[..len]);
-            if len > 0 {
-                peer.reading = Some(Reading::Body(body, through));
-                return Ok(());
-            }
-            wire::snapshot_end(bytes);
-            if body.zxid() < through {
-                let store = &process.storage.store;
-                let history = store.history(body.zxid(), through)?;
-                peer.reading = Some(Reading::History(Box::new(history)));
-            }
-            Ok(())
-        }
-        Reading::History(mut history) => {
-            while bytes.len() < PIECE_LEN {
-                match history.advance()? {
-                    Some((zxid, txn)) => wire::history_record(zxid, txn, bytes),
-                    None => return Ok(()),
-                }
-            }
-            peer.reading = Some(Reading::History(history));
-            Ok(())
-        }
+) -> Result<(), ReadingError> {
+    let store = process.storage.store().clone();
+    let (tree, is_busy) = (&mut process.shared.tree, process.snapshot.is_some());
+    let take = || match is_busy {
+        true => Ok(()),
+        false => write_at_once(&store, tree, SECTIONS).map(drop),
+    };
+    if reading.read(PIECE_LEN, bytes, take)? {
+        peer.reading = Some(reading);
     }
+    Ok(())
 }

@@ -298,7 +298,7 @@ impl Process {
             last_zxid: opened.recovered.last_zxid,
             accepted_epoch: epoch(EpochFile::Accepted),
             current_epoch: epoch(EpochFile::Current),
-            history: opened.sink.history.clone(),
+            history: opened.history.clone(),
             committed,
             last_seen,
             txns_since_snapshot: opened.recovered.txns,

@@ -1,6 +1,7 @@
 //! What the threads of a server do when it is their turn. Between two turns anything may happen to
 //! anybody else: the turns are the holds of the lock.
 
+use rookeeper_archive::CommandError;
 use rookeeper_jute::Decode;
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_replica::{
@@ -13,7 +14,7 @@ use rookeeper_tree::SnapshotProgress;
 use super::process::{Engine, Message, Process, SnapshotJob};
 use super::{Event, Who, World};
 use crate::network::Packet;
-use crate::recovery::{self, Opened, finish_snapshot};
+use crate::recovery::{self, Opened, SECTIONS};
 use crate::storage::Done;
 
 /// Bytes to a client that are on their way at most.
@@ -417,17 +418,26 @@ impl World {
             }
             Done::Tree(tree) => {
                 let Some(process) = self.process(who) else { return };
-                let gave_up = process.snapshot.take().is_some();
                 process.shared.replace_tree(*tree);
-                if gave_up {
+            }
+            Done::GiveUpSnapshot => {
+                let Some(process) = self.process(who) else { return };
+                if process.snapshot.take().is_some() {
+                    process.shared.tree.abort_snapshot();
                     self.tell_core(who, Message::Core(CoreInput::SnapshotEnded));
                 }
+            }
+            Done::Mismatch(zxid) => {
+                self.fail(
+                    "digest",
+                    format!("server {} reads another digest at {zxid}", who.server),
+                );
             }
         }
     }
 
     /// A failed write or sync ends the process, whatever the core still wants.
-    fn disk_failed(&mut self, who: Who, error: &StoreError) {
+    fn disk_failed(&mut self, who: Who, error: &CommandError) {
         if self.setup.is_loud {
             crate::say(&format!("server {}: {error}", who.server));
         }
@@ -448,7 +458,7 @@ impl World {
             let start = tree.begin_snapshot();
             process.snapshots += 1;
             let number = process.snapshots;
-            match process.storage.store.snapshot_writer(start.zxid) {
+            match process.storage.store().snapshot_writer(start.zxid) {
                 Ok(writer) => {
                     process.snapshot = Some(SnapshotJob { writer, start, number });
                     self.queue.push(pause_us, Event::Snapshot(who, number));
@@ -466,7 +476,7 @@ impl World {
             self.queue.push(pause_us, Event::Snapshot(who, number));
             return;
         }
-        let done = written.and_then(|()| finish_snapshot(job.writer, job.start)).is_ok();
+        let done = written.and_then(|()| SECTIONS.finish(job.writer, job.start)).is_ok();
         self.snapshot_ended(who, done);
     }
 
@@ -477,7 +487,7 @@ impl World {
             process.shared.tree.abort_snapshot();
         } else if purges {
             // A disk that refuses to remove files has another turn.
-            let _ = process.storage.store.purge(3);
+            let _ = process.storage.store().purge(3);
         }
         self.tell_core(who, Message::Core(CoreInput::SnapshotEnded));
     }

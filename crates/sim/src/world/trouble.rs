@@ -7,7 +7,7 @@ use rookeeper_store::disk::{Chooser, Fault as DiskFault, FaultKind};
 use super::{Event, Mending, World};
 use crate::network::{MachineId, Packet};
 use crate::plan::Trouble;
-use crate::recovery::finish_snapshot;
+use crate::recovery::SECTIONS;
 
 impl World {
     pub(super) fn trouble(&mut self) {
@@ -87,7 +87,7 @@ impl World {
                 == rookeeper_tree::SnapshotProgress::Running
             {}
             // The power goes out in the middle of it.
-            let _ = job.writer.write(&rest).and_then(|()| finish_snapshot(job.writer, job.start));
+            let _ = job.writer.write(&rest).and_then(|()| SECTIONS.finish(job.writer, job.start));
         }
         if process.storage.is_busy() {
             let _ = process.storage.finish();
