@@ -1,6 +1,7 @@
 //! The log: plain lines on standard error, in colours on a terminal.
 
-use std::io::IsTerminal;
+use std::fmt;
+use std::io::{IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
@@ -21,8 +22,17 @@ pub fn start(level: Option<&str>) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // A line that cannot be written (a full disk, a reader that has gone) is lost. Telling of it
+        // on the same standard error would end the process.
+        .log_internal_errors(false)
         .init();
     if let Some(error) = wrong {
         tracing::warn!("{VARIABLE}={directives} is not understood, logging at info: {error}");
     }
+}
+
+/// Says something on standard error before the log has begun, or beside it; where that cannot be
+/// written, nobody is there to be told.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

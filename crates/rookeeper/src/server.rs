@@ -59,10 +59,10 @@ pub fn configuration(arguments: Vec<String>) -> Result<ServerConfig, ConfigError
 
 /// The log has not begun, since its level is part of what could not be read.
 fn refuse(error: &ConfigError) -> ExitCode {
-    eprintln!("{error}");
+    logging::say(error);
     match error {
-        ConfigError::Invocation(_) => eprintln!("Usage: {USAGE}"),
-        _ => eprintln!("Invalid config, exiting abnormally"),
+        ConfigError::Invocation(_) => logging::say(format_args!("Usage: {USAGE}")),
+        _ => logging::say("Invalid config, exiting abnormally"),
     }
     ExitCode::from(INVALID_INVOCATION)
 }
@@ -71,7 +71,7 @@ fn not_started(error: &StartError) -> ExitCode {
     tracing::error!("{error}");
     match error {
         StartError::Store(_) => {
-            eprintln!("Unable to access datadir, exiting abnormally");
+            logging::say("Unable to access datadir, exiting abnormally");
             ExitCode::from(UNABLE_TO_ACCESS_DATADIR)
         }
         _ => ExitCode::from(UNEXPECTED_ERROR),

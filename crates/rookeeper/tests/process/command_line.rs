@@ -67,6 +67,20 @@ fn a_server_in_the_foreground_stops_at_a_signal() {
     }
 }
 
+#[test]
+fn a_log_that_cannot_be_written_ends_no_server() {
+    let home = Home::new("");
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = home.binary_command(&["server", home.config().to_str().unwrap()]);
+    command.stdin(Stdio::null()).stdout(full()).stderr(full());
+    let server = Foreground { child: command.spawn().unwrap() };
+    eventually("an answer", || word(home.port, "srvr").is_some());
+    assert_eq!(server.stop("TERM"), 0);
+    let mut refused = home.binary_command(&["server", "/no/such/file"]);
+    let code = refused.stdin(Stdio::null()).stdout(full()).stderr(full()).status().unwrap().code();
+    assert_eq!(code, Some(2));
+}
+
 /// Whether this machine has IPv6 at all.
 fn has_ipv6() -> bool {
     std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
