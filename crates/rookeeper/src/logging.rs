@@ -22,8 +22,8 @@ pub fn start(level: Option<&str>) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        // A line that cannot be written (a full disk, a reader that has gone) is lost. Telling of it
-        // on the same standard error would end the process.
+        // A line that cannot be written (a full disk, a reader that has gone) is lost. Telling of
+        // it on the same standard error would end the process.
         .log_internal_errors(false)
         .init();
     if let Some(error) = wrong {

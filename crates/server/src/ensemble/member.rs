@@ -154,6 +154,7 @@ impl MemberParts {
             &mut effects,
         )?;
         let own = ensemble.committed.member(ensemble.me);
+        let timeouts = dial_timeouts(&config, ensemble);
         let client_port = ClientPortParts {
             configured: own.and_then(|member| member.client.clone()),
             options: assemble::listen_options(&config),
@@ -167,12 +168,12 @@ impl MemberParts {
             observers: ensemble.observer_master_port,
             rules: SocketRules {
                 election_keepalive: ensemble.links.tcp_keep_alive,
+                election_unacknowledged: timeouts.election,
                 quorum_nodelay: ensemble.links.tcp_nodelay,
                 queue_bytes_max: QUEUE_BYTES_MAX,
             },
             source: HistorySource::new(self.store, self.snapshots),
         };
-        let timeouts = dial_timeouts(&config, ensemble);
         let (oracle_path, disk) = (ensemble.oracle_path.clone(), self.disk);
         let (shared, clock, fate, measures) = (self.shared, self.clock, self.fate, self.measures);
         let of_driver = storage.clone();

@@ -32,6 +32,11 @@ pub(crate) struct SocketRules {
     /// `tcpKeepAlive`: whether the kernel probes idle election connections. It always does so on
     /// the quorum port.
     pub(crate) election_keepalive: bool,
+    /// How long the other side of an election connection may leave unacknowledged what was sent:
+    /// nothing is ever answered there, so that a path that has died would not be noticed, nor
+    /// another address of the peer tried, for as long as the kernel repeats itself. As long as a
+    /// dial may take.
+    pub(crate) election_unacknowledged: Duration,
     /// TCP_NODELAY on the quorum port.
     pub(crate) quorum_nodelay: bool,
     /// Bytes that may wait for one connection.
@@ -76,7 +81,12 @@ impl Sockets {
         let nodelay = port == Port::Election || self.rules.quorum_nodelay;
         stream.set_nodelay(nodelay)?;
         let keepalive = port == Port::Quorum || self.rules.election_keepalive;
-        SockRef::from(&stream).set_keepalive(keepalive)?;
+        let socket = SockRef::from(&stream);
+        socket.set_keepalive(keepalive)?;
+        #[cfg(target_os = "linux")]
+        if port == Port::Election {
+            socket.set_tcp_user_timeout(Some(self.rules.election_unacknowledged))?;
+        }
         let id = ConnectionId(self.next.replace(self.next.get() + 1));
         self.connections.borrow_mut().insert(id, Connection::new(id, port, stream));
         Ok(id)

@@ -5,7 +5,7 @@ use super::network::Network;
 use super::program::Program;
 use crate::server::scratch;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,14 @@ const USUAL: [&str; 10] = [
     "reconfigEnabled=false",
 ];
 
+/// An address as it stands before a port.
+fn bracketed(host: IpAddr) -> String {
+    match host {
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => format!("[{host}]"),
+    }
+}
+
 /// An ensemble; its processes are killed and its files removed when it is dropped.
 #[derive(Debug)]
 pub struct Ensemble {
@@ -72,6 +80,9 @@ pub struct Ensemble {
     pub members: Vec<Member>,
     /// Their addresses.
     pub network: Network,
+    /// The lines `server.N=...` of all files, in place of those that the plan gives; with none, a
+    /// member stands alone.
+    pub servers: Option<Vec<String>>,
     /// Removed at the end.
     directory: Option<PathBuf>,
     plan: Plan,
@@ -101,7 +112,7 @@ impl Ensemble {
             Member::new(index, program.clone(), directory, &network)
         });
         let members = members.collect();
-        Ensemble { members, network, directory: None, plan }
+        Ensemble { members, network, servers: None, directory: None, plan }
     }
 
     /// Starts all members at once and waits until all serve.
@@ -127,6 +138,10 @@ impl Ensemble {
         for line in given {
             text.push_str(&format!("{line}\n"));
         }
+        if let Some(lines) = &self.servers {
+            lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+            return text;
+        }
         let voters = self.members.len() - self.plan.observers;
         if index >= voters {
             text.push_str("peerType=observer\n");
@@ -135,6 +150,7 @@ impl Ensemble {
             let (host, ports) = self.network.seen_from(index, other);
             let role = if other >= voters { ":observer" } else { "" };
             let (id, quorum, election) = (other + 1, ports.quorum, ports.election);
+            let host = bracketed(host);
             text.push_str(&format!("server.{id}={host}:{quorum}:{election}{role}\n"));
         }
         text

@@ -38,6 +38,8 @@ pub struct Member {
     pub config: Vec<String>,
     /// Properties of this member alone, `name=value`.
     pub properties: Vec<String>,
+    /// Whether zoo.cfg is the server's own after its first start, as reconfigurations need it.
+    pub keeps_config: bool,
     prefix: Vec<String>,
     index: usize,
     child: Option<Child>,
@@ -57,6 +59,7 @@ impl Member {
             address: network.client_address(index),
             config: Vec::new(),
             properties: Vec::new(),
+            keeps_config: false,
             prefix: network.prefix(index),
             index,
             child: None,
@@ -87,7 +90,9 @@ impl Member {
     pub fn launch(&mut self, config: &str) {
         assert!(self.child.is_none(), "member {} runs already", self.index);
         let path = self.directory.join("zoo.cfg");
-        fs::write(&path, config).expect("a test directory is writable");
+        if !self.keeps_config || !path.exists() {
+            fs::write(&path, config).expect("a test directory is writable");
+        }
         let log = File::options().create(true).append(true).open(self.log_path());
         let log = log.expect("a test directory is writable");
         self.log_from = log.metadata().map_or(0, |m| usize::try_from(m.len()).unwrap_or(0));

@@ -2,7 +2,8 @@
 //! its own, so that single paths between members can be cut.
 
 use super::delay::Proxy;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,11 +18,19 @@ pub struct Ports {
     pub election: u16,
 }
 
+impl Ports {
+    fn free() -> Ports {
+        Ports { client: free_port(), quorum: free_port(), election: free_port() }
+    }
+}
+
 /// The addresses of an ensemble.
 #[derive(Debug)]
 pub enum Network {
     /// Everything on 127.0.0.1.
     Loopback(Vec<Ports>),
+    /// Everything on [::1].
+    Loopback6(Vec<Ports>),
     /// A namespace a member, joined by a bridge.
     Namespaces(Namespaces),
 }
@@ -34,6 +43,8 @@ pub struct Namespaces {
     count: usize,
     /// A proxy a member, where links can be delayed.
     proxies: Vec<Proxy>,
+    /// Whether each member has a second address, in another subnet on another bridge.
+    doubled: bool,
 }
 
 /// The ports of a namespace at which a member's proxy stands for this peer.
@@ -59,7 +70,10 @@ fn free_port() -> u16 {
         let start = std::process::id().wrapping_mul(7919);
         let port = FIRST + start.wrapping_add(at) % COUNT;
         let port = u16::try_from(port).expect("below 32768");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        // Where there is no IPv6, nobody has the port there either.
+        let taken6 = TcpListener::bind((Ipv6Addr::LOCALHOST, port))
+            .is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+        if !taken6 && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
@@ -80,8 +94,16 @@ fn ip(arguments: &str) -> Result<(), String> {
 impl Network {
     /// Free ports of the loopback address for `count` members.
     pub fn loopback(count: usize) -> Network {
-        let ports = || Ports { client: free_port(), quorum: free_port(), election: free_port() };
-        Network::Loopback((0..count).map(|_| ports()).collect())
+        Network::Loopback((0..count).map(|_| Ports::free()).collect())
+    }
+
+    /// Free ports of IPv6's loopback address.
+    ///
+    /// # Errors
+    /// Where the machine has none, in words.
+    pub fn loopback6(count: usize) -> Result<Network, String> {
+        TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).map_err(|error| format!("[::1]: {error}"))?;
+        Ok(Network::Loopback6((0..count).map(|_| Ports::free()).collect()))
     }
 
     /// A namespace for each of `count` members.
@@ -93,9 +115,31 @@ impl Network {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let tag = format!("rk{}x{number}", std::process::id() % 100_000);
         let subnet = u8::try_from((std::process::id() + number * 37) % 250).expect("below 250");
-        let namespaces = Namespaces { tag, subnet, count, proxies: Vec::new() };
+        let (proxies, doubled) = (Vec::new(), false);
+        let namespaces = Namespaces { tag, subnet, count, proxies, doubled };
         namespaces.make()?;
         Ok(Network::Namespaces(namespaces))
+    }
+
+    /// The same, with two addresses a member ([`Network::second_host`]), on networks of their own.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn doubled_namespaces(count: usize) -> Result<Network, String> {
+        let mut network = Network::namespaces(count)?;
+        if let Network::Namespaces(namespaces) = &mut network {
+            namespaces.doubled = true;
+            namespaces.make_second()?;
+        }
+        Ok(network)
+    }
+
+    /// A member's address in the second network; `None` where there is none.
+    pub fn second_host(&self, index: usize) -> Option<IpAddr> {
+        match self {
+            Network::Namespaces(it) if it.doubled => Some(it.second_host(index).into()),
+            _ => None,
+        }
     }
 
     /// The same, where every other link can be delayed ([`Network::delay`]).
@@ -149,6 +193,7 @@ impl Network {
     pub fn host(&self, index: usize) -> IpAddr {
         match self {
             Network::Loopback(_) => Ipv4Addr::LOCALHOST.into(),
+            Network::Loopback6(_) => Ipv6Addr::LOCALHOST.into(),
             Network::Namespaces(namespaces) => namespaces.host(index).into(),
         }
     }
@@ -156,7 +201,7 @@ impl Network {
     /// The ports of a member.
     pub fn ports(&self, index: usize) -> Ports {
         match self {
-            Network::Loopback(ports) => ports[index],
+            Network::Loopback(ports) | Network::Loopback6(ports) => ports[index],
             Network::Namespaces(_) => Ports { client: 2181, quorum: 2888, election: 3888 },
         }
     }
@@ -169,7 +214,7 @@ impl Network {
     /// Words before a member's command.
     pub fn prefix(&self, index: usize) -> Vec<String> {
         match self {
-            Network::Loopback(_) => Vec::new(),
+            Network::Loopback(_) | Network::Loopback6(_) => Vec::new(),
             Network::Namespaces(namespaces) => {
                 ["ip", "netns", "exec", &namespaces.name(index)].map(str::to_owned).to_vec()
             }
@@ -220,6 +265,25 @@ impl Namespaces {
         Ipv4Addr::new(10, 213, self.subnet, u8::try_from(index + 2).expect("few members"))
     }
 
+    fn second_host(&self, index: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, 214, self.subnet, u8::try_from(index + 2).expect("few members"))
+    }
+
+    fn make_second(&self) -> Result<(), String> {
+        let bridge = format!("{}b", self.tag);
+        ip(&format!("link add {bridge} type bridge"))?;
+        ip(&format!("link set {bridge} up"))?;
+        for index in 0..self.count {
+            let (name, host) = (self.name(index), self.second_host(index));
+            let link = format!("{}m{index}", self.tag);
+            ip(&format!("link add {link} type veth peer name eth1 netns {name}"))?;
+            ip(&format!("link set {link} master {bridge} up"))?;
+            ip(&format!("netns exec {name} ip addr add {host}/24 dev eth1"))?;
+            ip(&format!("netns exec {name} ip link set eth1 up"))?;
+        }
+        Ok(())
+    }
+
     fn make(&self) -> Result<(), String> {
         let (tag, subnet) = (&self.tag, self.subnet);
         ip(&format!("link add {tag} type bridge"))?;
@@ -245,5 +309,8 @@ impl Drop for Namespaces {
             let _ = ip(&format!("netns del {}", self.name(index)));
         }
         let _ = ip(&format!("link del {}", self.tag));
+        if self.doubled {
+            let _ = ip(&format!("link del {}b", self.tag));
+        }
     }
 }
