@@ -8,6 +8,8 @@
 //!   everything before it was on disk.
 //! * A mark behind it, of a flush that began before it: that flush was torn if a sector of it was
 //!   dropped, else this is damage.
+//! * No mark behind it, and the log ends where this record does, all of whose sectors were written:
+//!   damage, for a mark leaves a log only when it is closed, and all of it is on disk then.
 //! * No mark behind it and no valid record either: torn.
 //! * No mark and a valid record: the next flush was torn if the log is ours and was not closed, a
 //!   sector was dropped, and all of it lies within [`TORN_LEN_MAX`]; else this is damage. In a log
@@ -86,6 +88,10 @@ fn try_judge(file: &dyn DiskFile, offset: u64, last: Zxid) -> io::Result<Tail> {
         return damaged(format!("the write that holds it is complete up to offset {}", mark.end));
     }
     let Some((next_offset, next_zxid)) = next_valid_record(file, offset, file_len, last)? else {
+        let was_closed = writes == Writes::Synced && is_last_of_closed(file, offset, file_len)?;
+        if was_closed && !has_dropped_sector(file, offset, file_len)? {
+            return damaged("the log was closed behind it".to_owned());
+        }
         return torn;
     };
     let may_be_torn = match writes {
@@ -113,6 +119,23 @@ fn is_closed(file: &dyn DiskFile, offset: u64, file_len: u64) -> io::Result<bool
         position += (len + RECORD_OVERHEAD) as u64;
     }
     Ok(true)
+}
+
+/// Whether the bad record at `offset` ends where the file does: by its length, or, where that is
+/// what is wrong with it, by its checksum.
+fn is_last_of_closed(file: &dyn DiskFile, offset: u64, file_len: u64) -> io::Result<bool> {
+    let Some(len) = (file_len - offset).checked_sub(RECORD_OVERHEAD as u64) else {
+        return Ok(false);
+    };
+    if !(PAYLOAD_LEN_MIN as u64..=2 * FLUSH_LEN_MAX as u64).contains(&len) {
+        return Ok(false);
+    }
+    let mut stored = [0; 4];
+    file.read_at(offset + 8, &mut stored)?;
+    if u64::from(u32::from_be_bytes(stored)) == len {
+        return Ok(true);
+    }
+    Ok(valid_record(file, offset, len as usize, file_len, &mut 0)?.is_some())
 }
 
 /// Where the zeros at the end of the file begin, at `start` at the earliest.
