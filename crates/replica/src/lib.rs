@@ -66,7 +66,7 @@ pub mod watch;
 
 pub use self::core::{
     ApplyProgress, Core, CoreEffect, CoreInput, CoreReport, CoreRole, CoreStart, EnsembleView,
-    HaltReason, TICK_INTERVAL_MS,
+    Figures, HaltReason, TICK_INTERVAL_MS,
 };
 pub use close::CloseReason;
 pub use config::{ConnectionThrottleConfig, CoreConfig, ShardConfig};

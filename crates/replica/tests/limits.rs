@@ -154,7 +154,7 @@ fn the_request_throttle_holds_requests_back_and_answers_old_ones_unexecuted() {
     assert_eq!(errors[..5], [0; 5]);
     assert_eq!(errors[5..], [-127; 15]);
     assert!(world.shared.tree.node("/n6").is_none());
-    assert_eq!(world.core.report().throttled_ops, 15);
+    assert_eq!(world.core.report().figures.throttled_ops, 15);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_request_of_a_connection_that_is_gone_is_dropped_by_the_throttle() {
     world.run();
     assert!(world.shared.tree.node("/n1").is_some());
     assert!(world.shared.tree.node("/n2").is_none());
-    assert_eq!(world.core.report().stale_requests_dropped, 19);
+    assert_eq!(world.core.report().figures.stale_requests_dropped, 19);
     assert_eq!(world.shared.load.requests(), 0);
 }
 

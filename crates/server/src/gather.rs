@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
 use rookeeper_replica::{
-    ConnectionReport, Core, Latency, MemberReport, Replica, ServerState, Shard, ShardCounters,
-    Summary as Tally,
+    ConnectionReport, Core, CoreInput, Figures, Latency, MemberReport, Replica, ServerState, Shard,
+    ShardCounters, Summary as Tally,
 };
 use rookeeper_store::Store;
 use rookeeper_tree::NamespaceTally;
 use rookeeper_zab::leader::LeaderReport;
 use rookeeper_zab::membership::Role;
 
+use crate::core_driver::CoreMessage;
 use crate::fourletter::{
     ConfigurationFacts, ConnectionFacts, ConnectionSession, EnsembleFacts, Facts, LeaderFacts,
     Metrics, Mode, SizeFacts, StatisticsFacts, Summary, TRACE_MASK_DEFAULT, WatchFacts, Word,
@@ -55,6 +56,7 @@ impl Answers {
             (Word::Srst, _) => {
                 self.inspector.shards(|shard| shard.reset_counters());
                 self.inspector.measures.reset();
+                self.inspector.core.send(CoreMessage::Input(CoreInput::ResetFigures));
             }
             _ => {}
         }
@@ -89,10 +91,7 @@ impl Answers {
         if let Some(report) = report {
             facts.statistics.local_session_count = report.local_sessions as u64;
             facts.statistics.connection_drop_probability = report.connection_drop_chance;
-            facts.metrics.counter("digest_mismatches_count", report.digest_mismatches);
-            facts.metrics.counter("stale_sessions_expired", report.sessions_expired);
-            facts.metrics.counter("throttled_ops", report.throttled_ops);
-            facts.metrics.counter("stale_requests_dropped", report.stale_requests_dropped);
+            tell_figures(&report.figures, &mut facts.metrics);
         }
         if word.needs_sizes() {
             facts.sizes = self.inspector.store().map(|store| sizes(&store)).unwrap_or_default();
@@ -411,13 +410,42 @@ fn metrics_of(counters: &ShardCounters) -> Metrics {
     let throttled = counters.connections_rejected;
     let requests = counters.connection_requests.saturating_sub(throttled);
     metrics.counter("connection_request_count", requests);
-    let latency = |series: &Latency| metrics::Percentiles {
-        summary: summary(&series.summary),
-        at: [500, 950, 990, 999].map(|per_mille| series.at_per_mille(per_mille)),
-    };
     metrics.advanced("readlatency", latency(&counters.read_latency_ms));
     metrics.advanced("updatelatency", latency(&counters.update_latency_ms));
     metrics
+}
+
+fn latency(series: &Latency) -> metrics::Percentiles {
+    metrics::Percentiles {
+        summary: summary(&series.summary),
+        at: [500, 950, 990, 999].map(|per_mille| series.at_per_mille(per_mille)),
+    }
+}
+
+/// What the core has counted.
+fn tell_figures(figures: &Figures, metrics: &mut Metrics) {
+    for (name, count) in [
+        ("digest_mismatches_count", figures.digest_mismatches),
+        ("stale_sessions_expired", figures.sessions_expired),
+        ("throttled_ops", figures.throttled_ops),
+        ("stale_requests_dropped", figures.stale_requests_dropped),
+        ("connection_revalidate_count", figures.connections_revalidated),
+        ("revalidate_count", figures.revalidated),
+        ("commit_count", figures.commits),
+        ("learner_proposal_received_count", figures.proposals_received),
+        ("learner_commit_received_count", figures.commits_received),
+    ] {
+        metrics.counter(name, count);
+    }
+    for (name, series) in [
+        ("quorum_ack_latency", &figures.quorum_ack_latency_ms),
+        ("proposal_latency", &figures.proposal_latency_ms),
+        ("proposal_ack_creation_latency", &figures.ack_latency_ms),
+        ("commit_propagation_latency", &figures.commit_latency_ms),
+        ("propagation_latency", &figures.propagation_latency_ms),
+    ] {
+        metrics.advanced(name, latency(series));
+    }
 }
 
 fn connection_facts(report: &ConnectionReport) -> ConnectionFacts {

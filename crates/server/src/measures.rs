@@ -32,8 +32,24 @@ pub(crate) struct Figures {
     pub(crate) proposals: Summary,
     /// Length of the last of them.
     pub(crate) proposal_len: u64,
-    /// Transactions that it took from a leader (`learner_proposal_received_count`).
-    pub(crate) received: u64,
+    /// Until it served again, in milliseconds (`unavailable_time`).
+    pub(crate) unavailable_ms: Summary,
+    /// The same of those times when it led then (`leader_unavailable_time`).
+    pub(crate) leader_unavailable_ms: Summary,
+    /// Synchronising with a leader, in milliseconds (`follower_sync_time`).
+    pub(crate) follower_sync_ms: Summary,
+    /// The same as an observer (`observer_sync_time`).
+    pub(crate) observer_sync_ms: Summary,
+    /// Learners that were sent a DIFF or a TRUNC (`diff_count`).
+    pub(crate) diffs: u64,
+    /// Learners that were sent a SNAP (`snap_count`).
+    pub(crate) snaps: u64,
+    /// How many were at it at the beginning and the end of each (`inflight_diff_count`).
+    pub(crate) diffs_under_way: Summary,
+    /// The same of snapshots (`inflight_snap_count`).
+    pub(crate) snaps_under_way: Summary,
+    /// Leaderships given up for a voter that left (`quit_leading_due_to_disloyal_voter`).
+    pub(crate) voters_left: u64,
 }
 
 /// Figures that several threads write.
@@ -75,7 +91,10 @@ impl Measures {
     }
 
     /// Notes that the server leads from now on.
-    pub(crate) fn leads(&self) {
+    pub(crate) fn leads(&self, unavailable_ms: u64) {
+        let mut figures = self.figures.lock();
+        figures.unavailable_ms.record(unavailable_ms);
+        figures.leader_unavailable_ms.record(unavailable_ms);
         *self.leading_since.lock() = Some(Instant::now());
     }
 
@@ -89,13 +108,35 @@ impl Measures {
         self.figures.lock().election_ms.record(took_ms);
     }
 
-    /// Notes transactions on their way to the log: proposed here, or taken from a leader.
-    pub(crate) fn appended(&self, segment: &Segment, leading: bool) {
+    /// Notes that the server is up to date with its leader.
+    pub(crate) fn synchronised(&self, took_ms: u64, unavailable_ms: u64, observer: bool) {
         let mut figures = self.figures.lock();
-        if !leading {
-            figures.received += segment.len() as u64;
-            return;
+        figures.unavailable_ms.record(unavailable_ms);
+        match observer {
+            true => figures.observer_sync_ms.record(took_ms),
+            false => figures.follower_sync_ms.record(took_ms),
         }
+    }
+
+    /// Notes that a learner is sent a snapshot or log, or has taken it.
+    pub(crate) fn learner_syncs(&self, snap: bool, under_way: usize, begins: bool) {
+        let figures = &mut *self.figures.lock();
+        let (count, all) = match snap {
+            true => (&mut figures.snaps, &mut figures.snaps_under_way),
+            false => (&mut figures.diffs, &mut figures.diffs_under_way),
+        };
+        *count += u64::from(begins);
+        all.record(under_way as u64);
+    }
+
+    /// Notes that a voter left, and the leader with it.
+    pub(crate) fn voter_left(&self) {
+        self.figures.lock().voters_left += 1;
+    }
+
+    /// Notes what is proposed here, on its way to the log.
+    pub(crate) fn proposed(&self, segment: &Segment) {
+        let mut figures = self.figures.lock();
         for (_, txn) in segment.records() {
             figures.proposals.record(txn.len() as u64);
             figures.proposal_len = txn.len() as u64;
@@ -130,7 +171,15 @@ impl Measures {
         metrics.counter("looking_count", figures.lookings);
         metrics.basic("election_time", figures.election_ms);
         metrics.counter("proposal_count", figures.proposals.count());
-        metrics.counter("learner_proposal_received_count", figures.received);
+        metrics.basic("unavailable_time", figures.unavailable_ms);
+        metrics.basic("leader_unavailable_time", figures.leader_unavailable_ms);
+        metrics.basic("follower_sync_time", figures.follower_sync_ms);
+        metrics.basic("observer_sync_time", figures.observer_sync_ms);
+        metrics.counter("diff_count", figures.diffs);
+        metrics.counter("snap_count", figures.snaps);
+        metrics.basic("inflight_diff_count", figures.diffs_under_way);
+        metrics.basic("inflight_snap_count", figures.snaps_under_way);
+        metrics.counter("quit_leading_due_to_disloyal_voter", figures.voters_left);
     }
 }
 

@@ -239,6 +239,63 @@ fn words_tell_the_roles_and_that_a_server_without_a_leader_does_not_serve() {
     }
 }
 
+/// A figure of `mntr`.
+fn figure(ensemble: &Ensemble, id: usize, name: &str) -> u64 {
+    let text = four_letter_word(ensemble.address(id), "mntr");
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("zk_{name}\t")));
+    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+}
+
+/// Each figure where Java counts it, and nowhere else.
+#[test]
+fn mntr_counts_what_an_ensemble_does() {
+    let mut ensemble = Ensemble::new(4, "");
+    ensemble.observers.insert(4);
+    (1..=4).for_each(|id| ensemble.start(id));
+    let leader = ensemble.wait_for_leader();
+    let follower = if leader == 1 { 2 } else { 1 };
+    let mut client = Client::connect(ensemble.address(follower));
+    for number in 0..10 {
+        assert_eq!(client.create(&format!("/n{number}"), b"x", 0).header.err, 0);
+    }
+    let moved = Client::resume(ensemble.address(4), client.session, &client.password);
+    assert_eq!(moved.session, client.session);
+    ensemble.wait_for_equal_trees();
+    let at_leader = [
+        "commit_count",
+        "cnt_quorum_ack_latency",
+        "revalidate_count",
+        "cnt_leader_unavailable_time",
+    ];
+    let at_followers =
+        ["learner_proposal_received_count", "cnt_proposal_latency", "cnt_follower_sync_time"];
+    let at_learners = ["learner_commit_received_count", "cnt_commit_propagation_latency"];
+    let at_all = ["cnt_propagation_latency", "cnt_unavailable_time"];
+    for id in 1..=4 {
+        let counts = |names: &[&str], expected: bool| {
+            for name in names {
+                assert_eq!(figure(&ensemble, id, name) > 0, expected, "{name} at {id}");
+            }
+        };
+        counts(&at_all, true);
+        counts(&at_leader, id == leader);
+        counts(&at_followers, id != leader && id != 4);
+        counts(&at_learners, id != leader);
+        counts(&["cnt_proposal_ack_creation_latency"], id != 4);
+        counts(&["cnt_observer_sync_time", "connection_revalidate_count"], id == 4);
+    }
+    let commits = figure(&ensemble, leader, "commit_count");
+    assert!(commits >= 11, "a session and ten znodes: {commits}");
+    assert_eq!(figure(&ensemble, leader, "cnt_quorum_ack_latency"), commits);
+    let taken = figure(&ensemble, leader, "diff_count") + figure(&ensemble, leader, "snap_count");
+    assert_eq!(taken, 3);
+    let inflight = figure(&ensemble, leader, "cnt_inflight_diff_count")
+        + figure(&ensemble, leader, "cnt_inflight_snap_count");
+    assert_eq!(inflight, 2 * taken, "at the beginning and the end of each");
+    four_letter_word(ensemble.address(leader), "srst");
+    assert_eq!(figure(&ensemble, leader, "commit_count"), 0);
+}
+
 #[test]
 fn a_client_moves_when_its_leader_stops_and_its_ephemeral_stays() {
     let mut ensemble = Ensemble::started(3, "");

@@ -168,7 +168,7 @@ impl Core {
         };
         self.sessions.touch(request.session, now.monotonic_ms());
         if self.is_too_old(now, &reply) {
-            self.throttled_ops += 1;
+            self.figures.throttled_ops += 1;
             let item = Item::Refused(Box::new(reply), ErrorCode::ThrottledOp);
             return self.in_turn(session, item);
         }
@@ -228,14 +228,14 @@ impl Core {
             return true;
         }
         if self.dropped.contains(&connection) {
-            self.stale_requests_dropped += 1;
+            self.figures.stale_requests_dropped += 1;
             return false;
         }
         let age_ms = now.monotonic_us.saturating_sub(reply.received_us) / 1000;
         let stale = self.config.request_stale_latency_check
             && self.sessions.timeout_ms(session).is_some_and(|timeout_ms| age_ms > timeout_ms);
         if stale {
-            self.stale_requests_dropped += 1;
+            self.figures.stale_requests_dropped += 1;
             self.dropped.insert(connection);
             self.outbox.close(connection, position, CloseReason::RequestDropped);
         }
@@ -399,6 +399,7 @@ impl Core {
             return self.write(now, write, reply, shared, effects);
         }
         let id = connect.session_id;
+        self.figures.connections_revalidated += 1;
         if let Some(before) = self.sessions.connection(id) {
             self.outbox.close(before, position, CloseReason::ClientReconnect);
         }

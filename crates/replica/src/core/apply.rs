@@ -5,6 +5,7 @@ use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{ErrorCode, OpCode, SessionId, Zxid};
 use rookeeper_tree::{Applied, ReadRequest};
 
+use super::figures::since_ms;
 use super::pipeline::{Connected, Item, ReadItem, Reply, RequestReply};
 use super::{ApplyProgress, Core, CoreEffect, HaltReason, State, password};
 use crate::close::CloseReason;
@@ -47,7 +48,7 @@ impl Core {
             }
             steps += 1;
             match self.pipeline.pop_front().expect("looked at before") {
-                Item::Txn { zxid, reply } => self.apply_one(zxid, reply, shared, effects),
+                Item::Txn { zxid, reply } => self.apply_one(now, zxid, reply, shared, effects),
                 item => self.answer(item, shared),
             }
         }
@@ -130,6 +131,7 @@ impl Core {
 
     fn apply_one(
         &mut self,
+        now: Now,
         zxid: Zxid,
         reply: Reply,
         shared: &mut Shared,
@@ -148,9 +150,11 @@ impl Core {
         self.outstanding.applied(zxid);
         shared.digests.applied(zxid, || shared.tree.digest());
         if applied.digest_mismatch {
-            self.digest_mismatches += 1;
+            self.figures.digest_mismatches += 1;
             effects.push(CoreEffect::DigestMismatch(zxid));
         }
+        let age_ms = since_ms(now, applied.header.time_ms);
+        self.figures.propagation_latency_ms.extend(age_ms);
         let position = shared.changes.position();
         match reply {
             Reply::Request(reply) => {

@@ -28,6 +28,16 @@ impl Commit {
         self.committed = self.committed.max(zxid);
     }
 
+    /// The end of what this server has made durable.
+    pub(super) fn durable_through(&self) -> Zxid {
+        self.durable
+    }
+
+    /// The end of what a quorum has.
+    pub(super) fn committed_through(&self) -> Zxid {
+        self.committed
+    }
+
     /// The role ends: what is logged is history, whoever has it beside this server.
     pub(super) fn retire(&mut self) {
         self.alone = true;

@@ -27,7 +27,7 @@ impl Core {
         effects: &mut Vec<CoreEffect>,
     ) {
         match input {
-            CoreInput::Committed(zxid) => self.commit.committed(zxid),
+            CoreInput::Committed(zxid) => self.committed(now, zxid),
             CoreInput::Ensemble(view) => self.ensemble_is(view),
             CoreInput::Forwarded { learner, request, .. } => self.queue_forwarded(learner, request),
             CoreInput::Touched { sessions, .. } => {
@@ -37,9 +37,11 @@ impl Core {
             }
             // Known to this server alone: nobody resumes it elsewhere.
             CoreInput::Revalidate { learner, session, .. } if self.sessions.is_local(session) => {
+                self.figures.revalidated += 1;
                 effects.push(CoreEffect::Revalidated { learner, session, valid: false });
             }
             CoreInput::Revalidate { learner, session, timeout_ms } => {
+                self.figures.revalidated += 1;
                 let before = self.sessions.connection(session);
                 let owner = Owner::Learner(learner);
                 let resumed = self.sessions.resume(session, owner, timeout_ms, now.monotonic_ms());

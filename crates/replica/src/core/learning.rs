@@ -110,8 +110,11 @@ impl Core {
         effects: &mut Vec<CoreEffect>,
     ) {
         match input {
-            CoreInput::Proposals(segment) => self.proposed(&segment, shared, effects),
-            CoreInput::Committed(zxid) => self.commit.committed(zxid.min(self.prepared)),
+            CoreInput::Proposals(segment) => {
+                self.count_proposals(now, &segment);
+                self.proposed(&segment, shared, effects);
+            }
+            CoreInput::Committed(zxid) => self.committed(now, zxid.min(self.prepared)),
             CoreInput::Serve { epoch } => {
                 self.open = true;
                 self.whole_after = Some(self.prepared);

@@ -50,6 +50,8 @@ pub enum CoreInput {
     SnapshotEnded,
     /// An operator asks for a snapshot.
     TakeSnapshot,
+    /// Begin to count anew (four-letter word `srst`).
+    ResetFigures,
     /// Time has passed.
     Tick,
     /// Take up nothing more, answer what was taken up, then halt.

@@ -19,6 +19,7 @@
 //! - `snapshots`: when a snapshot is due
 //! - `clean_up`: containers and TTL znodes
 //! - `outbox`: what is said to each shard
+//! - `figures`: what is counted
 //! - `report`: what four-letter words, admin and metrics ask
 //! - `lot`: numbers drawn from the seed
 
@@ -26,6 +27,7 @@ mod admit;
 mod apply;
 mod clean_up;
 mod commit;
+mod figures;
 mod leading;
 mod learning;
 mod local;
@@ -60,6 +62,7 @@ use crate::shared::Shared;
 use admit::Backlog;
 use clean_up::CleanUp;
 use commit::Commit;
+pub use figures::Figures;
 use learning::Learning;
 pub(crate) use lot::Lot;
 pub use message::{CoreEffect, CoreInput, CoreRole};
@@ -183,11 +186,7 @@ pub struct Core {
     /// knows it when it is synchronised: a leader's snapshot may hold parts of what comes after it,
     /// but of nothing that comes after the synchronisation.
     whole_after: Option<Zxid>,
-    digest_mismatches: u64,
-    sessions_expired: u64,
-    snapshots_begun: u64,
-    throttled_ops: u64,
-    stale_requests_dropped: u64,
+    figures: Box<Figures>,
 }
 
 impl Core {
@@ -254,11 +253,7 @@ impl Core {
             segments: Segments::default(),
             applying: false,
             whole_after: (!matches!(role, CoreRole::Learning { .. })).then_some(recovered),
-            digest_mismatches: 0,
-            sessions_expired: 0,
-            snapshots_begun: 0,
-            throttled_ops: 0,
-            stale_requests_dropped: 0,
+            figures: Box::default(),
         }
     }
 
@@ -277,7 +272,7 @@ impl Core {
             CoreInput::Submissions(batch) => self.submitted(now, batch),
             CoreInput::Durable(zxid) => {
                 assert!(zxid <= self.prepared, "what becomes durable was appended before");
-                self.commit.durable(zxid);
+                self.durable(now, zxid);
             }
             CoreInput::DiskFailed => return self.halt(HaltReason::DiskFailed, effects),
             CoreInput::DiskFull => {
@@ -292,6 +287,7 @@ impl Core {
             CoreInput::Tick => self.tick(now, shared, effects),
             CoreInput::Shutdown => self.state = State::Draining,
             CoreInput::Retire => self.retire(shared),
+            CoreInput::ResetFigures => *self.figures = Figures::default(),
             input => self.told_by_peers(now, input, shared, effects),
         }
         self.admit(now, shared, effects);
@@ -342,7 +338,7 @@ impl Core {
                 // The next leader expires it.
                 break;
             }
-            self.sessions_expired += 1;
+            self.figures.sessions_expired += 1;
             if self.sessions.is_local(session) {
                 self.end_local(session, shared);
                 continue;
@@ -375,7 +371,7 @@ impl Core {
     fn begin_snapshot(&mut self, effects: &mut Vec<CoreEffect>) {
         if !self.snapshots.running {
             self.snapshots.running = true;
-            self.snapshots_begun += 1;
+            self.figures.snapshots_begun += 1;
             effects.push(CoreEffect::BeginSnapshot);
         }
     }

@@ -121,6 +121,18 @@ impl Segments {
         self.queue.push_back(segment);
     }
 
+    /// Shows the transactions after one zxid and through another, as far as they are not applied.
+    pub(super) fn each(&self, after: Zxid, through: Zxid, mut show: impl FnMut(&[u8])) {
+        let first = self.queue.partition_point(|segment| segment.last_zxid() <= after);
+        for segment in self.queue.range(first..) {
+            if segment.first_zxid() > through {
+                return;
+            }
+            let records = segment.records().skip_while(|(zxid, _)| *zxid <= after);
+            records.take_while(|(zxid, _)| *zxid <= through).for_each(|(_, txn)| show(txn));
+        }
+    }
+
     /// The segment of the next transaction and the place in it.
     ///
     /// # Panics

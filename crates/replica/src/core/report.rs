@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rookeeper_jute::{SessionId, Zxid};
 
-use super::Core;
+use super::{Core, Figures};
 
 /// The core's figures at a moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,16 +27,8 @@ pub struct CoreReport {
     pub last_prepared: Zxid,
     /// The last transaction that may be applied.
     pub committed: Zxid,
-    /// Transactions whose digest did not match (metric `digest_mismatches_count`).
-    pub digest_mismatches: u64,
-    /// Sessions that expired (metric `stale_sessions_expired`).
-    pub sessions_expired: u64,
-    /// Snapshots begun (metric `snap_count`).
-    pub snapshots_begun: u64,
-    /// Requests answered ThrottledOp (metric `throttled_ops`).
-    pub throttled_ops: u64,
-    /// Requests dropped as stale (metric `stale_requests_dropped`).
-    pub stale_requests_dropped: u64,
+    /// What was counted.
+    pub figures: Box<Figures>,
     /// Tokens missing in the bucket of the connection throttle.
     pub connection_token_deficit: i64,
     /// Chance that a connect is dropped (metric `connection_drop_probability`).
@@ -56,11 +48,7 @@ impl Core {
             outstanding_changes: self.outstanding.len(),
             last_prepared: self.prepared,
             committed: self.commit.ready(),
-            digest_mismatches: self.digest_mismatches,
-            sessions_expired: self.sessions_expired,
-            snapshots_begun: self.snapshots_begun,
-            throttled_ops: self.throttled_ops,
-            stale_requests_dropped: self.stale_requests_dropped,
+            figures: self.figures.clone(),
             connection_token_deficit: self.throttle.deficit(),
             connection_drop_chance: self.throttle.drop_chance(),
         }

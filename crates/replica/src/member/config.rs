@@ -83,6 +83,10 @@ pub struct MemberConfig {
     /// After so many milliseconds without a leader, clients that can be read-only may read; `None`
     /// for never (`readonlymode.enabled`; Java waits a tick, but 2 s at least).
     pub read_only_after_ms: Option<u64>,
+    /// Whether an observer keeps a log and takes snapshots of its own (`syncEnabled`,
+    /// `zookeeper.observer.syncEnabled`). Without, it is on disk what a leader's snapshot made it,
+    /// and asks after a start for what came since.
+    pub sync_enabled: bool,
     /// Whether a server whose tree is not its leader's leaves and takes a snapshot. Where false,
     /// and under a Java leader in any case, it raises an alarm alone, as Java does.
     pub leaves_on_divergence: bool,
@@ -126,6 +130,7 @@ impl MemberConfig {
             observer_election_delay_ms: 200,
             observer_reconnect_delay_ms: 0,
             read_only_after_ms: None,
+            sync_enabled: true,
             leaves_on_divergence: true,
             seed: 0,
         }

@@ -7,6 +7,7 @@ use rookeeper_tree::ApplyError;
 use rookeeper_zab::learner::SyncStart;
 use rookeeper_zab::links::{ConnectionId, LinksEffect};
 use rookeeper_zab::membership::{Address, Membership};
+use rookeeper_zab::sync::SyncStep;
 use rookeeper_zab::{EpochKind, Outgoing, Segment};
 
 use crate::core::CoreEffect;
@@ -130,12 +131,31 @@ pub enum MemberEvent {
     Established {
         /// The epoch.
         epoch: i64,
+        /// Milliseconds since its last role ended, or since it started.
+        unavailable_ms: u64,
     },
     /// This server is up to date with its leader and serves.
     UpToDate {
         /// The epoch.
         epoch: i64,
+        /// Milliseconds since its last role ended, or since it started.
+        unavailable_ms: u64,
+        /// Milliseconds since it knew the leader's epoch.
+        took_ms: u64,
+        /// Whether it observes.
+        observer: bool,
     },
+    /// A learner of this server begins to synchronise, or has done so.
+    LearnerSyncs {
+        /// In which way.
+        step: SyncStep,
+        /// How many are at it in this way; a TRUNC is a DIFF here.
+        under_way: usize,
+        /// Whether it begins.
+        begins: bool,
+    },
+    /// A voter whose vote this leader rested on has looked for another one: the leader gives up.
+    VoterLeft,
     /// The leader has said how this server gets its history.
     Synchronises(SyncStart),
     /// A learner has come to this leader.

@@ -54,6 +54,7 @@ impl Replica {
     /// Gives up the present part.
     pub(super) fn end_part(&mut self, next: Next, context: &mut Context<'_>) {
         let retired = self.is_without_role();
+        self.unavailable_since_ms.get_or_insert(context.now_ms());
         let ending = Part::Ending(Ending { next, retired });
         match std::mem::replace(&mut self.part, ending) {
             Part::Leading(_) | Part::Learning(_) => self.close_quorum_connections(context),
@@ -115,6 +116,8 @@ impl Replica {
             self.part = Part::Apart;
             return self.announce(ServerState::Apart, context);
         }
+        let votes = self.ensemble.is_voter(self.config.member.me);
+        self.bar_the_unlogged(votes);
         match next {
             Next::Look => self.look(context),
             Next::Pause => {

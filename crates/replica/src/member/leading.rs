@@ -3,7 +3,7 @@
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::Forward;
 use rookeeper_zab::election::{ElectionInput, Outcome};
-use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput};
+use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderEnd, LeaderInput};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::observer_master::ObserverMasterInput;
 use rookeeper_zab::sync::SyncRules;
@@ -92,13 +92,6 @@ impl Replica {
                     context.push(ReplicaEffect::QuorumClose(connection));
                 }
             }
-            LeaderEffect::PauseReading(connection) => {
-                context.push(ReplicaEffect::Event(MemberEvent::LearnerFloods(connection)));
-                context.push(ReplicaEffect::QuorumPause(connection));
-            }
-            LeaderEffect::ResumeReading(connection) => {
-                context.push(ReplicaEffect::QuorumResume(connection));
-            }
             LeaderEffect::WriteEpoch { kind, epoch } => {
                 self.store(StorageCommand::WriteEpoch { kind, epoch }, context);
             }
@@ -106,7 +99,8 @@ impl Replica {
                 leading.established = true;
                 self.make_core(CoreRole::Leading { epoch }, context);
                 self.step_election(ElectionInput::Synchronised { epoch }, context);
-                let event = MemberEvent::Established { epoch };
+                let unavailable_ms = self.is_available(context.now_ms());
+                let event = MemberEvent::Established { epoch, unavailable_ms };
                 context.push(ReplicaEffect::Event(event));
                 self.tell_ensemble(context);
                 // The tree shows the epoch's counter 0 from now on.
@@ -129,6 +123,39 @@ impl Replica {
             LeaderEffect::SyncConfirmed(ticket) => {
                 self.tell_leading_core(CoreInput::SyncConfirmed(ticket), context);
             }
+            LeaderEffect::PauseReading(_)
+            | LeaderEffect::ResumeReading(_)
+            | LeaderEffect::Syncs { .. }
+            | LeaderEffect::LearnerUp { .. }
+            | LeaderEffect::LearnerGone(_) => self.learner_changes(effect, context),
+            LeaderEffect::LastSeen(membership) => self.last_seen(membership, context),
+            LeaderEffect::Activate { zxid, membership, designated } => {
+                self.activate(zxid, membership, Some(designated), context);
+            }
+            LeaderEffect::Stopped => self.leader_stopped(context),
+            LeaderEffect::Abandon(end) => {
+                if matches!(end, LeaderEnd::VoterLeft(_)) {
+                    context.push(ReplicaEffect::Event(MemberEvent::VoterLeft));
+                }
+                self.abandon(&end.to_string(), context);
+            }
+        }
+    }
+
+    /// Something is new of one of its learners.
+    fn learner_changes(&mut self, effect: LeaderEffect, context: &mut Context<'_>) {
+        match effect {
+            LeaderEffect::PauseReading(connection) => {
+                context.push(ReplicaEffect::Event(MemberEvent::LearnerFloods(connection)));
+                context.push(ReplicaEffect::QuorumPause(connection));
+            }
+            LeaderEffect::ResumeReading(connection) => {
+                context.push(ReplicaEffect::QuorumResume(connection));
+            }
+            LeaderEffect::Syncs { step, under_way, begins } => {
+                let event = MemberEvent::LearnerSyncs { step, under_way, begins };
+                context.push(ReplicaEffect::Event(event));
+            }
             LeaderEffect::LearnerUp { server, observer, .. } => {
                 let event = MemberEvent::LearnerUp { server, observer };
                 context.push(ReplicaEffect::Event(event));
@@ -138,12 +165,7 @@ impl Replica {
                 self.tell_leading_core(CoreInput::LearnerGone(connection), context);
                 self.tell_ensemble(context);
             }
-            LeaderEffect::LastSeen(membership) => self.last_seen(membership, context),
-            LeaderEffect::Activate { zxid, membership, designated } => {
-                self.activate(zxid, membership, Some(designated), context);
-            }
-            LeaderEffect::Stopped => self.leader_stopped(context),
-            LeaderEffect::Abandon(end) => self.abandon(&end.to_string(), context),
+            _ => unreachable!("nothing else is of a learner"),
         }
     }
 
@@ -178,7 +200,7 @@ impl Replica {
         }
     }
 
-    /// Tells the leading core what a change of the ensemble is judged by: who follows, and was heard
+    /// Tells the leading core what a change of the ensemble is judged by: who follows and was heard
     /// of in time (Java: `Leader.isQuorumSynced`).
     pub(super) fn tell_ensemble(&mut self, context: &mut Context<'_>) {
         let Part::Leading(leading) = &self.part else { return };

@@ -32,6 +32,7 @@ const CONNECT_MS_MAX: u64 = 1000;
 impl Replica {
     /// Learns from a leader.
     pub(super) fn learn(&mut self, leader: ServerId, role: Role, context: &mut Context<'_>) {
+        self.bar_the_unlogged(role != Role::Observer);
         let member = &self.config.member;
         let barred = self.barred.is_some();
         let config = LearnerConfig {
@@ -58,6 +59,7 @@ impl Replica {
             machine: Learner::new(config, context.now_ms()),
             leader,
             began_ms: context.now_ms(),
+            knows_epoch_ms: None,
             observer,
             connection: None,
             dial: None,
@@ -206,13 +208,7 @@ impl Replica {
                 }
                 self.activate(zxid, membership, designated, context);
             }
-            LearnerEffect::Serve { epoch } => {
-                learning.serving = true;
-                self.step_election(ElectionInput::Synchronised { epoch }, context);
-                context.push(ReplicaEffect::Event(MemberEvent::UpToDate { epoch }));
-                self.step_core(CoreInput::Serve { epoch }, context);
-                self.step_master(ObserverMasterInput::Serve { epoch }, context);
-            }
+            LearnerEffect::Serve { epoch } => self.serve(epoch, context),
             LearnerEffect::Proposals(segment) => self.proposed(segment, context),
             LearnerEffect::Commit(zxid) => {
                 self.step_core(CoreInput::Committed(zxid), context);
@@ -231,6 +227,21 @@ impl Replica {
             LearnerEffect::TouchesWanted => self.touches_wanted(context),
             LearnerEffect::Abandon(end) => self.abandon(&end.to_string(), context),
         }
+    }
+
+    /// This server is up to date.
+    fn serve(&mut self, epoch: i64, context: &mut Context<'_>) {
+        let Part::Learning(learning) = &mut self.part else { return };
+        learning.serving = true;
+        let since_ms = learning.knows_epoch_ms.unwrap_or(learning.began_ms);
+        let took_ms = context.now_ms().saturating_sub(since_ms);
+        let observer = learning.observer;
+        self.step_election(ElectionInput::Synchronised { epoch }, context);
+        let unavailable_ms = self.is_available(context.now_ms());
+        let event = MemberEvent::UpToDate { epoch, unavailable_ms, took_ms, observer };
+        context.push(ReplicaEffect::Event(event));
+        self.step_core(CoreInput::Serve { epoch }, context);
+        self.step_master(ObserverMasterInput::Serve { epoch }, context);
     }
 
     /// The tree may be at the start of an epoch, where the log ends before: nothing is committed
@@ -270,6 +281,8 @@ impl Replica {
             SyncStart::Trunc(_) if mutation::is_on(Mutation::TruncIgnored) => {
                 self.start_learning(context);
             }
+            // The point to cut at may be on no disk: a snapshot has to be had.
+            SyncStart::Trunc(_) if self.unlogged => self.refused(context),
             SyncStart::Trunc(zxid) => self.store(StorageCommand::Truncate(zxid), context),
             SyncStart::Snap(zxid) => {
                 self.staged = true;

@@ -92,6 +92,10 @@ impl Replica {
             ObserverMasterEffect::Revalidate { session, timeout_ms } => {
                 self.step_learner(LearnerInput::Revalidate { session, timeout_ms }, context);
             }
+            ObserverMasterEffect::Syncs { step, under_way, begins } => {
+                let event = MemberEvent::LearnerSyncs { step, under_way, begins };
+                context.push(ReplicaEffect::Event(event));
+            }
             ObserverMasterEffect::OwnSyncDone => self.step_core(CoreInput::SyncDone, context),
             ObserverMasterEffect::OwnRevalidated { session, valid } => {
                 self.step_core(CoreInput::Revalidated { session, valid }, context);

@@ -65,12 +65,17 @@ pub struct Replica {
     pub(super) connections: BTreeSet<ConnectionId>,
     /// Why this server does not vote.
     pub(super) barred: Option<Barred>,
+    /// The tree is ahead of the log, which ends where this server was up to date with a leader
+    /// (`syncEnabled=false`): only a leader's snapshot makes a log of it again.
+    pub(super) unlogged: bool,
     /// Whether the log cannot be cut where a leader wanted it to be.
     pub(super) snapshot_wanted: bool,
     /// How often the tree was found to differ from the leader's.
     pub(super) divergences: u32,
     /// It serves no more until an operator has looked.
     pub(super) withdrawn: bool,
+    /// Since when nobody could be served here, where that is so.
+    pub(super) unavailable_since_ms: Option<u64>,
     /// Asked to stop; by when it does.
     pub(super) stop_by_ms: Option<u64>,
     pub(super) ended: bool,
@@ -119,6 +124,8 @@ pub(super) struct Learning {
     pub(super) machine: Learner,
     pub(super) leader: ServerId,
     pub(super) began_ms: u64,
+    /// When the leader's epoch was known.
+    pub(super) knows_epoch_ms: Option<u64>,
     pub(super) observer: bool,
     pub(super) connection: Option<ConnectionId>,
     pub(super) dial: Option<u64>,
@@ -211,9 +218,11 @@ impl Replica {
             held: BTreeMap::new(),
             connections: BTreeSet::new(),
             barred: (recovered.last_zxid < Zxid::ZERO).then_some(Barred::Unproven),
+            unlogged: false,
             snapshot_wanted: false,
             divergences: 0,
             withdrawn: false,
+            unavailable_since_ms: Some(now.monotonic_ms()),
             stop_by_ms: None,
             ended: false,
             unshown: None,
@@ -421,6 +430,9 @@ impl Replica {
         if let Part::Learning(learning) = &mut self.part {
             let mut out = Vec::new();
             learning.machine.step(context.now_ms(), input, &mut out);
+            if learning.knows_epoch_ms.is_none() && learning.machine.epoch().is_some() {
+                learning.knows_epoch_ms = Some(context.now_ms());
+            }
             self.work.extend(out.into_iter().map(Work::Learner));
         }
     }
@@ -456,7 +468,9 @@ impl Replica {
             start.bytes_since_snapshot = 0;
         }
         let (prepare, access) = (self.config.prepare, self.config.access.clone());
+        let figures = self.core.take_figures();
         self.core = Core::new(context.now, config, prepare, access, context.shared, start);
+        self.core.continue_figures(figures);
         self.core_role = role;
     }
 
@@ -467,11 +481,10 @@ impl Replica {
                     let len = txn.len() as u64 + RECORD_OVERHEAD;
                     self.history.append(zxid, len);
                 }
-                self.store(StorageCommand::Append(segment.clone()), context);
-                self.step_leader(LeaderInput::Proposed(segment), context);
+                self.append(segment, context);
             }
             // The staged log is one file, and a snapshot would belong to neither history.
-            CoreEffect::Roll if self.staged => {}
+            CoreEffect::Roll if self.staged || self.unlogged => {}
             CoreEffect::Roll => self.store(StorageCommand::Roll, context),
             CoreEffect::BeginSnapshot => self.begin_snapshot(context),
             CoreEffect::Apply
@@ -501,7 +514,7 @@ impl Replica {
 
     fn begin_snapshot(&mut self, context: &mut Context<'_>) {
         let no_role = self.is_without_role() || self.is_read_only();
-        let history_changes = self.staged || !self.awaited.is_empty() || no_role;
+        let history_changes = self.staged || self.unlogged || !self.awaited.is_empty() || no_role;
         if self.snapshot_running || history_changes {
             return self.step_core(CoreInput::SnapshotEnded, context);
         }
@@ -525,6 +538,13 @@ impl Replica {
                 self.drained(context);
             }
         }
+    }
+
+    /// This server serves from now on; milliseconds for which it did not (Java:
+    /// `QuorumPeer.unavailableStartTime`).
+    pub(super) fn is_available(&mut self, now_ms: u64) -> u64 {
+        let since_ms = self.unavailable_since_ms.take();
+        since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms))
     }
 
     /// Announces what this server is, where that is news.

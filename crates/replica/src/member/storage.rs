@@ -1,15 +1,17 @@
 //! What the disk was asked for and has not answered yet.
 
-use rookeeper_zab::EpochKind;
+use std::sync::Arc;
+
 use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::LearnerInput;
 use rookeeper_zab::observer_master::ObserverMasterInput;
+use rookeeper_zab::{EpochKind, Segment};
 
 use super::effect::{EndReason, MemberEvent, ReplicaEffect, StorageCommand};
-use super::ending::Next;
+use super::ending::{Barred, Next};
 use super::input::StorageReport;
 use super::replica::{Context, Part, Replica};
-use crate::core::CoreInput;
+use crate::core::{CoreInput, CoreRole};
 
 /// A command that has a report of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,28 @@ impl Replica {
         context.push(ReplicaEffect::Storage(command));
     }
 
+    /// Appends to the log. An observer that is to keep none takes what it is told for durable, once
+    /// it is up to date (Java: `ObserverZooKeeperServer.commitRequest`); what belongs to a snapshot
+    /// that is being installed becomes part of it.
+    pub(super) fn append(&mut self, segment: Arc<Segment>, context: &mut Context<'_>) {
+        let observes = self.core_role == (CoreRole::Learning { observer: true });
+        if observes && !self.config.member.sync_enabled && !self.staged {
+            self.unlogged = true;
+            let durable = StorageReport::Durable(segment.last_zxid());
+            return self.storage_reports(durable, context);
+        }
+        assert!(!self.unlogged, "a log goes on where it ended");
+        self.store(StorageCommand::Append(segment.clone()), context);
+        self.step_leader(LeaderInput::Proposed(segment), context);
+    }
+
+    /// Who votes, or is about to, has on its disk what it says that it has.
+    pub(super) fn bar_the_unlogged(&mut self, votes: bool) {
+        if self.unlogged && votes {
+            self.barred.get_or_insert(Barred::Unproven);
+        }
+    }
+
     /// Takes what the disk says.
     ///
     /// # Panics
@@ -69,6 +93,7 @@ impl Replica {
                 self.last_zxid = last_zxid;
                 self.history = history;
                 self.tree_reloaded = true;
+                self.unlogged = false;
                 self.show_again(context);
                 self.reloaded(context);
             }

@@ -29,6 +29,11 @@ impl Latency {
         self.buckets[bucket(latency_ms)] += 1;
     }
 
+    /// Adds some.
+    pub fn extend(&mut self, latencies_ms: impl IntoIterator<Item = u64>) {
+        latencies_ms.into_iter().for_each(|latency_ms| self.add(latency_ms));
+    }
+
     /// Adds another series, of another shard.
     pub fn merge(&mut self, other: &Latency) {
         self.summary.merge(&other.summary);

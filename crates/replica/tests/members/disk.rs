@@ -113,6 +113,11 @@ fn load(zxid: Zxid, body: &[u8]) -> Tree {
 }
 
 impl Disk {
+    /// The end of what is on it.
+    pub fn last(&self) -> Zxid {
+        self.history.log.last().map_or(self.history.base(), |(zxid, _)| *zxid)
+    }
+
     pub fn new(membership: &Membership) -> Disk {
         let text = membership.to_string();
         Disk {

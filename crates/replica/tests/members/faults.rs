@@ -11,14 +11,14 @@ use crate::roles::serving;
 use crate::world::World;
 
 /// Writes some znodes through a server; those that were acknowledged.
-fn write(world: &mut World, server: usize, prefix: &str, count: usize) -> Vec<String> {
+pub fn write(world: &mut World, server: usize, prefix: &str, count: usize) -> Vec<String> {
     let client = world.connect(server);
     let paths = (0..count).map(|at| format!("/{prefix}{at}"));
     paths.filter(|path| !world.is_closed(client) && world.create(client, path)).collect()
 }
 
 /// Whether a server has got its history in this way since it started.
-fn got(world: &mut World, server: usize, kind: fn(&SyncStart) -> bool) -> bool {
+pub fn got(world: &mut World, server: usize, kind: fn(&SyncStart) -> bool) -> bool {
     let events = &world.process(server).events;
     let mut starts = events.iter().filter_map(|(_, event)| match event {
         MemberEvent::Synchronises(start) => Some(start),

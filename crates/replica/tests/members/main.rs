@@ -10,4 +10,5 @@ mod network;
 mod reconfiguration;
 mod roles;
 mod sessions;
+mod unlogged;
 mod world;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_jute::{ErrorCode, OpCode};
-use rookeeper_replica::ServerState;
+use rookeeper_replica::{ReplicaConfig, ServerState};
 use rookeeper_tree::AccessControl;
 
 use crate::faults::{all_is_well, assert_all_there, seeds, something_happens, try_write};
-use crate::roles::serving;
+use crate::roles::{serving, serving_as};
 use crate::world::World;
 
 /// Asks for a change, as somebody who may.
-fn reconfigure(world: &mut World, client: usize, joining: &str, leaving: &str) -> Option<i32> {
+pub fn reconfigure(world: &mut World, client: usize, joining: &str, leaving: &str) -> Option<i32> {
     let body = ReconfigRequest {
         joining_servers: Some(joining.into()),
         leaving_servers: Some(leaving.into()),
@@ -23,17 +23,18 @@ fn reconfigure(world: &mut World, client: usize, joining: &str, leaving: &str) -
     world.answer(client, 20_000).map(|reply| reply.header.err)
 }
 
-fn line(id: usize, role: &str) -> String {
+pub fn line(id: usize, role: &str) -> String {
     format!("server.{id}=zoo{id}:2888:3888:{role};zoo{id}:2181")
 }
 
 /// An ensemble whose clients may change it.
 fn open(participants: u64, observers: u64, seed: u64) -> World {
-    let mut world = World::new(participants, observers, seed);
-    world.configure = |config| config.access = Arc::new(AccessControl::new(vec![], true));
-    world.start_all();
-    world.until("all serve", 10_000, |world| world.all_serve());
-    world
+    serving_as(participants, observers, seed, lets_everybody)
+}
+
+/// No access is checked.
+pub fn lets_everybody(config: &mut ReplicaConfig) {
+    config.access = Arc::new(AccessControl::new(vec![], true));
 }
 
 fn shown(world: &mut World, server: usize) -> String {

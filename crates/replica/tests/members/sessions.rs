@@ -290,7 +290,7 @@ fn twenty_thousand_sessions_outlive_their_leader() {
         assert_eq!(world.clients[*client].session, *id);
     }
     let leader = world.leader().expect("serving");
-    let expired = world.process(leader).replica.core().report().sessions_expired;
+    let expired = world.process(leader).replica.core().report().figures.sessions_expired;
     assert_eq!(expired, 0);
     assert_eq!(world.process(leader).shared.tree.sessions().len(), SESSIONS);
     // Who is not heard of any more is gone in the end.
@@ -298,5 +298,5 @@ fn twenty_thousand_sessions_outlive_their_leader() {
     let leader = world.leader().expect("serving");
     assert_eq!(world.process(leader).shared.tree.sessions().len(), 0);
     let report = world.process(leader).replica.core().report();
-    assert_eq!(report.sessions_expired as usize, SESSIONS);
+    assert_eq!(report.figures.sessions_expired as usize, SESSIONS);
 }

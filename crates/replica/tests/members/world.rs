@@ -529,7 +529,7 @@ impl World {
                 ReplicaEffect::State(state) => self.process(server).state = state,
                 ReplicaEffect::Membership(_) => {}
                 ReplicaEffect::Event(event) => {
-                    if let MemberEvent::Established { epoch } = event {
+                    if let MemberEvent::Established { epoch, .. } = event {
                         let id = self.machines[server].id;
                         let other = self.leaders.insert(epoch, id);
                         assert!(other.is_none_or(|other| other == id), "two leaders of {epoch}");

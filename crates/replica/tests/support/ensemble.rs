@@ -71,6 +71,8 @@ pub struct Ensemble {
     proposed: Zxid,
     committed: Zxid,
     syncs: VecDeque<Sync>,
+    /// Requests of each learner that the leader has not done, and their bytes.
+    undone: Vec<(usize, usize)>,
 }
 
 impl Ensemble {
@@ -103,6 +105,7 @@ impl Ensemble {
             proposed: Zxid(EPOCH << 32),
             committed: Zxid(EPOCH << 32),
             syncs: VecDeque::new(),
+            undone: vec![(0, 0); 3],
         };
         ensemble.servers[LEADER].step(CoreInput::Tick);
         for learner in 1..3 {
@@ -209,6 +212,9 @@ impl Ensemble {
         let input = match self.to_leader[from].pop_front().expect("looked at before") {
             ToLeader::Forward(request) => {
                 let server = ServerId(from as i64 + 1);
+                let (requests, bytes) = &mut self.undone[from];
+                *requests += 1;
+                *bytes += request.held_len();
                 CoreInput::Forwarded { learner, server, request }
             }
             ToLeader::Revalidate { session, timeout_ms } => {
@@ -254,6 +260,11 @@ impl Ensemble {
                 let packet = ToLearner::Revalidated { session, valid };
                 self.to_learner[learner.0 as usize].push_back(packet);
             }
+            CoreEffect::Done { learner, requests, bytes } => {
+                let undone = &mut self.undone[learner.0 as usize];
+                assert!(requests <= undone.0 && bytes <= undone.1, "it was asked for");
+                *undone = (undone.0 - requests, undone.1 - bytes);
+            }
             other => panic!("a leader asks for {other:?}"),
         }
     }
@@ -294,6 +305,7 @@ impl Ensemble {
     /// All three trees are one, and nothing is in flight.
     pub fn check_equal(&self) {
         let tree = &self.servers[LEADER].shared.tree;
+        assert_eq!(self.undone, [(0, 0); 3], "all that learners asked for is done");
         for server in &self.servers {
             let other = &server.shared.tree;
             assert_eq!(other.digest(), tree.digest());

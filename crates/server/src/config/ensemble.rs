@@ -59,6 +59,8 @@ pub struct EnsembleConfig {
     pub snap_syncs_max: u32,
     /// `leader.maxConcurrentDiffSyncs`.
     pub diff_syncs_max: u32,
+    /// `observer.syncEnabled`, else `syncEnabled`: whether an observer keeps log and snapshots.
+    pub sync_enabled: bool,
     /// `forceSnapshotSync`: learners get a snapshot even where a DIFF would do.
     pub force_snapshot_sync: bool,
     /// `snapshotSizeFactor`: how much log, compared with a snapshot, is sent instead of it;
@@ -145,6 +147,7 @@ pub fn read(
         max_time_to_wait_for_epoch_ms: max_time_to_wait_for_epoch_ms(settings)?,
         snap_syncs_max: count(settings, "leader.maxConcurrentSnapSyncs", 10)?,
         diff_syncs_max: count(settings, "leader.maxConcurrentDiffSyncs", 100)?,
+        sync_enabled: sync_enabled(settings)?,
         force_snapshot_sync: settings.flag("forceSnapshotSync", false)?,
         snapshot_size_factor: snapshot_size_factor(settings)?,
         me,
@@ -158,6 +161,12 @@ pub fn read(
         config_file: servers.config_file,
         servers_in_config_file: servers.in_config_file,
     })
+}
+
+/// The property where there is one, whatever the file says (Java: `QuorumPeer.getSyncEnabled`).
+fn sync_enabled(settings: &mut Settings) -> Result<bool, ConfigError> {
+    let by_file = strict(settings, "syncEnabled", true)?;
+    settings.flag("observer.syncEnabled", by_file)
 }
 
 /// Checks what a server outside of an ensemble does not use, as Java's parser does.

@@ -35,7 +35,6 @@ const ADMIN: KeyKind = Absent("the admin server");
 const METRICS: KeyKind = Absent("the metrics provider");
 const AUDIT: KeyKind = Absent("the audit log");
 const PATH_STATS: KeyKind = Absent("the statistics by path");
-const NO_LOG: KeyKind = Absent("an observer without log and snapshots");
 const SASL: KeyKind = Absent("SASL");
 
 /// Key and kind, `zookeeper.` left out of the names of properties.
@@ -120,8 +119,8 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("cnxTimeout", EnsembleProperty),
     ("quorumCnxnTimeoutMs", EnsembleProperty),
     ("quorumListenOnAllIPs", Ensemble),
-    ("syncEnabled", NO_LOG),
-    ("observer.syncEnabled", NO_LOG),
+    ("syncEnabled", Ensemble),
+    ("observer.syncEnabled", EnsembleProperty),
     ("observerMasterPort", Ensemble),
     ("observer.reconnectDelayMs", EnsembleProperty),
     ("observer.election.DelayMs", EnsembleProperty),

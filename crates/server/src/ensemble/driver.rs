@@ -254,9 +254,10 @@ impl Driver {
                 ReplicaEffect::QuorumPause(connection) => self.sockets.pause(connection),
                 ReplicaEffect::QuorumResume(connection) => self.sockets.resume(connection),
                 ReplicaEffect::Storage(command) => {
-                    if let StorageCommand::Append(segment) = &command {
-                        let leading = machine.state == ServerState::Leading;
-                        machine.measures.appended(segment, leading);
+                    if let StorageCommand::Append(segment) = &command
+                        && machine.state == ServerState::Leading
+                    {
+                        machine.measures.proposed(segment);
                     }
                     self.storage.send(command);
                 }

@@ -2,6 +2,7 @@
 
 use rookeeper_replica::{DivergenceResponse, MemberEvent, ServerState};
 use rookeeper_zab::learner::SyncStart;
+use rookeeper_zab::sync::SyncStep;
 
 use crate::measures::Measures;
 
@@ -27,9 +28,9 @@ pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
             measures.elected(*took_ms);
             tracing::info!(%leader, round, took_ms, "elected");
         }
-        MemberEvent::Established { epoch } => {
-            measures.leads();
-            tracing::info!(epoch, "leading: a quorum has this server's history");
+        MemberEvent::Established { epoch, unavailable_ms } => {
+            measures.leads(*unavailable_ms);
+            tracing::info!(epoch, unavailable_ms, "leading: a quorum has this server's history");
         }
         MemberEvent::Synchronises(SyncStart::Diff) => {
             tracing::info!("getting a diff from the leader");
@@ -40,7 +41,15 @@ pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
         MemberEvent::Synchronises(SyncStart::Snap(zxid)) => {
             tracing::info!(%zxid, "getting a snapshot from the leader");
         }
-        MemberEvent::UpToDate { epoch } => tracing::info!(epoch, "up to date with the leader"),
+        MemberEvent::UpToDate { epoch, unavailable_ms, took_ms, observer } => {
+            measures.synchronised(*took_ms, *unavailable_ms, *observer);
+            tracing::info!(epoch, took_ms, unavailable_ms, "up to date with the leader");
+        }
+        MemberEvent::LearnerSyncs { step, under_way, begins } => {
+            measures.learner_syncs(*step == SyncStep::Snap, *under_way, *begins);
+            tracing::debug!(?step, under_way, begins, "a learner synchronises");
+        }
+        MemberEvent::VoterLeft => measures.voter_left(),
         MemberEvent::LearnerUp { server, observer } => {
             tracing::info!(%server, observer, "a learner is up to date");
         }

@@ -266,7 +266,7 @@ impl World {
         }
         let Some(process) = self.process(who) else { return };
         match event {
-            MemberEvent::Established { epoch } => {
+            MemberEvent::Established { epoch, .. } => {
                 process.serves_since_ms = now_ms;
                 let last = process.last_appended;
                 self.report.epochs += 1;

@@ -222,8 +222,13 @@ impl Leader {
         let Some(link) = self.links.get_mut(&connection) else { return Ok(()) };
         if link.phase == LinkPhase::NewLeader && zxid == epoch_zxid {
             link.phase = LinkPhase::Acked;
-            (link.silent_at_ms, link.syncing) = (None, None);
+            link.silent_at_ms = None;
+            let step = link.syncing.take();
             let (server, observer) = (link.server, link.observer);
+            if let Some(step) = step {
+                let under_way = self.under_way(step);
+                effects.push(LeaderEffect::Syncs { step, under_way, begins: false });
+            }
             self.snapshot_next.remove(&server);
             if self.phase == Phase::Broadcasting {
                 self.up_to_date(now_ms, connection, effects);

@@ -45,16 +45,23 @@ impl Leader {
             (link.phase, link.syncing) = (LinkPhase::NewLeader, Some(plan.step));
             (link.silent_at_ms, link.sent) = (Some(silent_at_ms), proposed);
         }
+        let (step, under_way) = (plan.step, self.under_way(plan.step));
+        effects.push(LeaderEffect::Syncs { step, under_way, begins: true });
         Ok(())
     }
 
     /// Whether one more observer may synchronise. Voters always may, but count.
     fn admits(&self, step: SyncStep) -> bool {
         let snap = step == SyncStep::Snap;
-        let same = self.links.values().filter_map(|link| link.syncing);
-        let under_way = same.filter(|step| (*step == SyncStep::Snap) == snap).count();
         let max = if snap { self.config.snap_syncs_max } else { self.config.diff_syncs_max };
-        under_way < max
+        self.under_way(step) < max
+    }
+
+    /// How many learners synchronise in this way; a TRUNC is a DIFF of another kind.
+    pub(super) fn under_way(&self, step: SyncStep) -> usize {
+        let snap = step == SyncStep::Snap;
+        let same = self.links.values().filter_map(|link| link.syncing);
+        same.filter(|step| (*step == SyncStep::Snap) == snap).count()
     }
 
     /// What is committed and on this server's disk comes from there, what is committed since from

@@ -11,7 +11,7 @@ use crate::membership::Membership;
 use crate::outgoing::Outgoing;
 use crate::quorum::{Ensemble, Oracle};
 use crate::segment::Segment;
-use crate::sync::SyncRules;
+use crate::sync::{SyncRules, SyncStep};
 use crate::wire::PacketError;
 
 /// What learners' requests that are not done may take of a leader's memory. Beyond it a learner is
@@ -223,6 +223,16 @@ pub enum LeaderEffect {
     /// This server led when the sync was wanted, and everything proposed before it is committed.
     /// For this server's own clients; learners are told by the machine.
     SyncConfirmed(u64),
+    /// A learner is sent the history from now on, or has acknowledged it.
+    Syncs {
+        /// In which way.
+        step: SyncStep,
+        /// How many learners are at it in this way (a TRUNC is a DIFF here), this one included at
+        /// the beginning.
+        under_way: usize,
+        /// Whether it begins.
+        begins: bool,
+    },
     /// A learner has everything and serves clients.
     LearnerUp {
         /// Its connection.

@@ -173,10 +173,12 @@ impl ObserverMaster {
                 link.phase = Phase::History(packet.zxid);
                 self.synchronise(connection, effects)
             }
-            (Phase::NewLeader(_), PacketType::Ack) if packet.zxid == start => {
+            (Phase::NewLeader(step), PacketType::Ack) if packet.zxid == start => {
                 link.phase = Phase::UpToDate;
                 link.silent_at_ms = served_ms;
                 let server = link.server;
+                let under_way = self.under_way(step);
+                effects.push(ObserverMasterEffect::Syncs { step, under_way, begins: false });
                 self.snapshot_next.remove(&server);
                 self.send(connection, PacketType::UpToDate, Zxid::NONE, None, effects);
                 effects.push(ObserverMasterEffect::ObserverUp { connection, server });
@@ -312,16 +314,24 @@ impl ObserverMaster {
         if let Some(link) = self.links.get_mut(&connection) {
             link.phase = Phase::NewLeader(plan.step);
         }
+        let (step, under_way) = (plan.step, self.under_way(plan.step));
+        effects.push(ObserverMasterEffect::Syncs { step, under_way, begins: true });
         Ok(())
     }
 
     fn admits(&self, step: SyncStep) -> bool {
         let snap = step == SyncStep::Snap;
+        let max = if snap { self.config.snap_syncs_max } else { self.config.diff_syncs_max };
+        self.under_way(step) < max
+    }
+
+    /// How many observers synchronise in this way; a TRUNC is a DIFF of another kind.
+    fn under_way(&self, step: SyncStep) -> usize {
+        let snap = step == SyncStep::Snap;
         let same = |link: &&Link| match link.phase {
             Phase::NewLeader(step) => (step == SyncStep::Snap) == snap,
             _ => false,
         };
-        let under_way = self.links.values().filter(same).count();
-        under_way < if snap { self.config.snap_syncs_max } else { self.config.diff_syncs_max }
+        self.links.values().filter(same).count()
     }
 }

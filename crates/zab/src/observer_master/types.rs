@@ -10,7 +10,7 @@ use crate::links::ConnectionId;
 use crate::outgoing::Outgoing;
 use crate::quorum::Ensemble;
 use crate::segment::Segment;
-use crate::sync::SyncRules;
+use crate::sync::{SyncRules, SyncStep};
 
 /// How a follower serves observers.
 #[derive(Debug, Clone)]
@@ -99,6 +99,16 @@ pub enum ObserverMasterInput<'a> {
 /// What to do for an observer master, in this order.
 #[derive(Debug, Clone)]
 pub enum ObserverMasterEffect {
+    /// An observer is sent the history from now on, or has acknowledged it.
+    Syncs {
+        /// In which way.
+        step: SyncStep,
+        /// How many observers are at it in this way (a TRUNC is a DIFF here), this one included at
+        /// the beginning.
+        under_way: usize,
+        /// Whether it begins.
+        begins: bool,
+    },
     /// Write to an observer.
     Send {
         /// On which connection.

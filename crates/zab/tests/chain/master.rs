@@ -134,6 +134,7 @@ fn show(effect: &ObserverMasterEffect) -> Vec<String> {
         ObserverMasterEffect::Revalidate { session, timeout_ms } => {
             format!("revalidate {session} {timeout_ms}")
         }
+        ObserverMasterEffect::Syncs { .. } => return Vec::new(),
         ObserverMasterEffect::OwnSyncDone => "own sync".to_owned(),
         ObserverMasterEffect::OwnRevalidated { session, valid } => format!("own {session} {valid}"),
         ObserverMasterEffect::ObserverUp { connection, .. } => format!("up {}", connection.0),

@@ -360,6 +360,7 @@ pub fn show(effect: &LeaderEffect) -> Vec<String> {
             let role = if *observer { "observer" } else { "follower" };
             format!("up c{} {role} {server}", connection.0)
         }
+        LeaderEffect::Syncs { .. } => return Vec::new(),
         LeaderEffect::LearnerGone(connection) => format!("gone c{}", connection.0),
         LeaderEffect::LastSeen(membership) => {
             format!("last-seen {}", shown(Zxid(membership.version())))

@@ -218,6 +218,7 @@ impl World {
             LeaderEffect::SyncConfirmed(_)
             | LeaderEffect::Forwarded { .. }
             | LeaderEffect::PauseReading(_)
+            | LeaderEffect::Syncs { .. }
             | LeaderEffect::ResumeReading(_)
             | LeaderEffect::Touched { .. }
             | LeaderEffect::Revalidate { .. }

@@ -1,0 +1,95 @@
+//! Observers that keep no log (`syncEnabled=false`): what they have on disk is what a leader's
+//! snapshot made it, and who gets a vote has a log first.
+
+use rookeeper_jute::Zxid;
+use rookeeper_replica::ServerState;
+use rookeeper_zab::learner::SyncStart;
+
+use crate::faults::{assert_all_there, got, write};
+use crate::reconfiguration::{lets_everybody, line, reconfigure};
+use crate::roles::serving_as;
+use crate::world::World;
+
+const OBSERVER: usize = 3;
+
+fn on_disk(world: &World) -> Zxid {
+    world.machines[OBSERVER].disk.last()
+}
+
+#[test]
+fn an_observer_without_a_log_has_on_disk_what_its_last_snapshot_held() {
+    for seed in 0..10 {
+        let mut world = serving_as(3, 1, seed, |config| {
+            config.member.sync_enabled = false;
+            config.core.snap_count = 10;
+        });
+        let mut written = write(&mut world, OBSERVER, "a", 30);
+        assert_eq!(written.len(), 30);
+        world.pass(500);
+        assert_eq!(on_disk(&world), Zxid::ZERO, "nothing was logged");
+        // What it knows in memory is enough for the next leader.
+        let leader = world.leader().expect("serving");
+        world.kill(leader);
+        world.until("serving again", 20_000, |world| world.leader().is_some() && world.all_serve());
+        written.extend(write(&mut world, OBSERVER, "b", 10));
+        assert!(!got(&mut world, OBSERVER, |start| matches!(start, SyncStart::Snap(_))));
+        assert_eq!(on_disk(&world), Zxid::ZERO);
+        world.start(leader);
+        world.kill(OBSERVER);
+        world.start(OBSERVER);
+        world.until("back", 20_000, |world| world.all_serve());
+        world.pass(500);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
+#[test]
+fn an_observer_without_a_log_keeps_the_snapshot_that_it_got() {
+    let mut world = serving_as(3, 1, 1, |config| {
+        config.member.sync_enabled = false;
+        config.member.sync.force_snapshot = true;
+    });
+    let mut written = write(&mut world, OBSERVER, "a", 10);
+    for round in 0..2 {
+        world.kill(OBSERVER);
+        written.extend(write(&mut world, 0, &format!("b{round}"), 10));
+        world.start(OBSERVER);
+        world.until("back", 20_000, |world| world.all_serve());
+        let snapshot = on_disk(&world);
+        assert!(snapshot > Zxid::ZERO);
+        written.extend(write(&mut world, OBSERVER, &format!("c{round}"), 10));
+        world.pass(500);
+        assert_eq!(on_disk(&world), snapshot);
+    }
+    world.assert_equal();
+    assert_all_there(&mut world, &written);
+}
+
+/// A vote rests on what is on disk.
+#[test]
+fn an_observer_without_a_log_takes_a_snapshot_before_it_votes() {
+    for seed in 0..10 {
+        let mut world = serving_as(3, 1, seed, |config| {
+            lets_everybody(config);
+            config.member.sync_enabled = false;
+        });
+        let mut written = write(&mut world, OBSERVER, "a", 10);
+        world.pass(500);
+        assert_eq!(on_disk(&world), Zxid::ZERO);
+        let client = world.connect(0);
+        let reply = reconfigure(&mut world, client, &line(4, "participant"), "");
+        assert_eq!(reply, Some(0), "seed {seed}");
+        world.until("it follows", 20_000, |world| {
+            world.serves(OBSERVER) && world.process(OBSERVER).state == ServerState::Following
+        });
+        assert!(got(&mut world, OBSERVER, |start| matches!(start, SyncStart::Snap(_))));
+        written.extend(write(&mut world, OBSERVER, "b", 10));
+        world.pass(500);
+        let (disk, tree) = (on_disk(&world), world.process(OBSERVER).replica.report().history_last);
+        assert_eq!(disk, tree, "seed {seed}: it logs");
+        assert!(!world.process(OBSERVER).replica.report().barred);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
