@@ -4,8 +4,8 @@
 #
 #   scripts/test.sh [step ...]      all steps, or those named: format lint unit simulate
 #                                   fuzz interop
-#   scripts/test.sh matrix          every mix of Java and Rookeeper in one ensemble under every fault:
-#                                   some minutes, not part of the usual steps
+#   scripts/test.sh matrix          every mix of Java and Rookeeper in one ensemble under every fault,
+#                                   and 20,000 sessions: some minutes, not part of the usual steps
 #
 # Environment
 #   JAVA=no          waive the comparison with a Java server; the summary says so
@@ -43,8 +43,8 @@ run_interop() {
 
 run_matrix() {
     cargo build -p rookeeper --locked \
-        && cargo test -p rookeeper-interop --locked --no-fail-fast --test ensemble_mixed -- \
-            --include-ignored
+        && cargo test -p rookeeper-interop --locked --no-fail-fast --test ensemble_mixed \
+            --test ensemble_setups --test ensemble_sessions -- --include-ignored
 }
 
 # Adds up cargo's "test result" lines of a step's output; a step without tests counts as one.

@@ -5,9 +5,9 @@
 //! cargo run --release -p rookeeper-interop -- faults --members RRR --seconds 1800 --namespaces
 //! ```
 //!
-//! `proxy` is started by `faults` itself: it delays what passes between two members.
+//! `proxy` and `crowd` are processes of runs and tests: see [`delay`] and [`crowd`].
 
-use rookeeper_interop::ensemble::{delay, faults};
+use rookeeper_interop::ensemble::{crowd, delay, faults};
 use rookeeper_interop::oracle::{self, Run};
 use rookeeper_interop::server::Kind;
 use rookeeper_interop::step::Step;
@@ -99,11 +99,16 @@ fn options(arguments: &[String]) -> Option<Options> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().map(String::as_str) == Some("proxy") {
-        return match delay::serve(&arguments[1..]) {
+    let served = match arguments.first().map(String::as_str) {
+        Some("proxy") => Some(delay::serve(&arguments[1..])),
+        Some("crowd") => Some(crowd::serve(&arguments[1..])),
+        _ => None,
+    };
+    if let Some(served) = served {
+        return match served {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
-                eprintln!("proxy: {why}");
+                eprintln!("{}: {why}", arguments[0]);
                 ExitCode::FAILURE
             }
         };

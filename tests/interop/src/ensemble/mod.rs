@@ -18,6 +18,7 @@
 //! - [`member`]: one member: files, process, what it says of itself
 //! - [`harness`]: [`harness::Ensemble`]: all members, roles, faults
 //! - [`client`]: a session that moves between members
+//! - [`crowd`]: thousands of sessions that only stay alive
 //! - [`tree`]: all znodes as a member shows them
 //! - [`digests`]: digests of all members, and alarms
 //! - [`history`]: what sessions asked and were told, and the judgement of it
@@ -27,6 +28,7 @@
 //! - [`scenario`]: what every mix of members passes
 
 pub mod client;
+pub mod crowd;
 pub mod delay;
 pub mod digests;
 pub mod disk;

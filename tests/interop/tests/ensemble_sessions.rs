@@ -1,0 +1,66 @@
+//! Thousands of sessions over real sockets whose leader is killed.
+
+use rookeeper_interop::ensemble::client::Client;
+use rookeeper_interop::ensemble::crowd::{Crowd, Status};
+use rookeeper_interop::ensemble::harness::Ensemble;
+use rookeeper_interop::ensemble::load::{create, equal_trees};
+use rookeeper_interop::ensemble::scenario::plan;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+fn sum(crowds: &mut [Crowd]) -> Status {
+    crowds.iter_mut().map(Crowd::status).fold(Status::default(), Status::plus)
+}
+
+/// So many sessions in so many processes: the leader is killed, all are taken up again by the
+/// others, none expires, and each still has its znode.
+fn outlive_their_leader(processes: usize, each: usize) {
+    let mut ensemble = Ensemble::start("sessions", plan("RRR"));
+    let (addresses, count) = (ensemble.addresses(), processes * each);
+    let mut client = Client::of_one(addresses[0]);
+    let roots: Vec<String> = (0..processes).map(|number| format!("/crowd{number}")).collect();
+    roots.iter().for_each(|root| create(&mut client, root, b""));
+    client.ask(rookeeper_interop::request::close_session());
+    let began = Instant::now();
+    let start = |root: &String| Crowd::start(root, each, 20_000, &addresses);
+    let mut crowds: Vec<Crowd> = roots.iter().map(start).collect();
+    ensemble.wait("all sessions", |_| sum(&mut crowds).made == count);
+    println!("{count} sessions with a znode each after {:?}", began.elapsed());
+    let leader = ensemble.wait_leader();
+    let global = |ensemble: &Ensemble, leader: usize| {
+        let sessions = ensemble.members[leader].measure("zk_global_sessions");
+        sessions.and_then(|sessions| usize::try_from(sessions).ok())
+    };
+    assert_eq!(global(&ensemble, leader), Some(count));
+    let killed = Instant::now();
+    ensemble.members[leader].kill();
+    ensemble.wait("all sessions on the others", |_| {
+        let now = sum(&mut crowds);
+        assert_eq!(now.expired, 0, "{now:?}");
+        now.up == count && now.resumed >= count
+    });
+    println!("all of them taken up again {:?} after the kill", killed.elapsed());
+    ensemble.launch(leader);
+    ensemble.wait_serving();
+    let next = ensemble.wait_leader();
+    assert_eq!(global(&ensemble, next), Some(count));
+    let tree = equal_trees(&mut ensemble);
+    let owners: BTreeSet<i64> = tree.values().map(|znode| znode.ephemeral_owner).collect();
+    assert_eq!(owners.len(), count + 1, "each session owns its znode, and nobody the others");
+    crowds.iter_mut().for_each(Crowd::close);
+    ensemble.wait("the end of all sessions", |_| sum(&mut crowds).closed == count);
+    assert_eq!(sum(&mut crowds).expired, 0);
+    let tree = equal_trees(&mut ensemble);
+    assert!(tree.values().all(|znode| znode.ephemeral_owner == 0), "a znode outlived its session");
+}
+
+#[test]
+fn two_thousand_sessions_outlive_their_leader() {
+    outlive_their_leader(2, 1000);
+}
+
+#[test]
+#[ignore = "20,000 sockets: scripts/test.sh matrix"]
+fn twenty_thousand_sessions_outlive_their_leader() {
+    outlive_their_leader(2, 10_000);
+}
