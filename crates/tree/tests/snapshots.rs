@@ -3,11 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod common;
+
 use std::collections::BTreeMap;
 
+use common::{Server, delete, dump, set};
+use rookeeper_jute::multi::{MultiHeader, encode_end};
 use rookeeper_jute::wire::{Buffer, Text};
-use rookeeper_jute::{Acl, Decode, Encode, Reader, SessionId, StatPersisted, Zxid};
-use rookeeper_tree::{LoadError, SnapshotProgress, Tree, TreeConfig, TreeLoader};
+use rookeeper_jute::{
+    Acl, CreateMode, Decode, Encode, ErrorCode, OpCode, Reader, SessionId, StatPersisted, Zxid,
+};
+use rookeeper_tree::{ChangeLog, LoadError, SnapshotProgress, Tree, TreeConfig, TreeLoader};
 
 /// Bytes before the sessions.
 const FILE_HEADER_LEN: usize = rookeeper_jute::persistence::FILE_HEADER_LEN;
@@ -147,4 +153,86 @@ fn a_list_that_a_fuzzy_snapshot_lacks_permits_nothing_and_is_not_given_to_others
     let acl = tree.node("/a").unwrap().acl().unwrap();
     assert!(acl.entries().iter().all(|entry| entry.perms == 0));
     assert_eq!(tree.acls().len(), 1, "list 3 has no use");
+}
+
+/// Takes a snapshot of a server that goes on meanwhile. What comes out of it is the tree at the
+/// beginning, and with the log behind it the tree at the end.
+fn assert_exact(server: &mut Server, mut go_on: impl FnMut(&mut Server, u32)) {
+    let (zxid, logged) = (server.tree.last_processed_zxid(), server.log.len());
+    let before = dump(&server.tree);
+    let mut out = Vec::new();
+    server.tree.begin_snapshot();
+    let mut rounds = 0;
+    loop {
+        go_on(server, rounds);
+        rounds += 1;
+        if server.tree.continue_snapshot(200, &mut out) == SnapshotProgress::Finished {
+            break;
+        }
+    }
+    assert!(rounds > 20, "it went on for {rounds} rounds");
+    let (_, loader, rest) = read(&out);
+    assert!(rest.is_empty());
+    let mut tree = loader.finish(zxid).unwrap();
+    assert_eq!(dump(&tree), before);
+    for txn in &server.log[logged..] {
+        let applied = tree.apply(txn, &mut ChangeLog::new()).unwrap();
+        assert!(!applied.digest_mismatch);
+    }
+    assert_eq!(dump(&tree), dump(&server.tree));
+}
+
+fn of_znodes(count: u32) -> Server {
+    let mut server = Server::new();
+    for number in 0..count {
+        assert_eq!(server.create(&format!("/n{number:03}")), ErrorCode::Ok);
+    }
+    server
+}
+
+/// ZOOKEEPER-3104: a leader's snapshot held what came after the zxid that it was sent with.
+#[test]
+fn bug_3104_a_snapshot_holds_nothing_later_than_its_zxid() {
+    let mut server = of_znodes(200);
+    assert_exact(&mut server, |server, round| {
+        let (early, late) = (round % 200, 199 - round % 200);
+        server.create(&format!("/m{round}"));
+        server.err(OpCode::SetData, &set(&format!("/n{early:03}"), b"later", -1));
+        server.err(OpCode::Delete, &delete(&format!("/n{late:03}"), -1));
+    });
+}
+
+/// ZOOKEEPER-3127: a snapshot held the first parts of a multi, and was named by its zxid.
+#[test]
+fn bug_3127_a_snapshot_holds_all_of_a_multi_or_nothing() {
+    let mut server = of_znodes(200);
+    assert_exact(&mut server, |server, round| {
+        let mut body = Vec::new();
+        for number in [round % 200, 199 - round % 200] {
+            MultiHeader::request(OpCode::SetData.to_i32()).encode(&mut body);
+            set(&format!("/n{number:03}"), b"of a multi", -1).encode(&mut body);
+        }
+        encode_end(&mut body);
+        assert_eq!(server.write_bytes(OpCode::Multi, &body).0, ErrorCode::Ok);
+    });
+}
+
+/// ZOOKEEPER-3144: a session's end was in the snapshot's zxid and not in its sessions.
+#[test]
+fn bug_3144_a_snapshot_has_the_sessions_and_ephemerals_of_one_zxid() {
+    let mut server = of_znodes(200);
+    let session = |number: u32| SessionId(0x5_0000 + i64::from(number));
+    let open = |server: &mut Server, number: u32| {
+        server.create_session(session(number));
+        let (path, mode) = (format!("/e{number:03}"), CreateMode::Ephemeral);
+        assert_eq!(server.create_with(&path, b"", mode), ErrorCode::Ok);
+    };
+    (0..50).for_each(|number| open(&mut server, number));
+    assert_exact(&mut server, |server, round| {
+        if round < 50 {
+            server.session = session(round);
+            server.close_session();
+        }
+        open(server, 50 + round);
+    });
 }

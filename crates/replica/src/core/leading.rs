@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_ends_before_its_zxids_do() {
+    fn bug_1277_an_epoch_ends_before_its_zxids_do() {
         let (mut core, shared) = leader();
         core.prepared = Zxid::new(2, u32::MAX - 3);
         let close = || request(0, OpCode::CloseSession.to_i32(), Vec::new());

@@ -448,7 +448,7 @@ fn spoil(world: &mut World, server: usize) {
 }
 
 #[test]
-fn a_tree_that_differs_is_replaced_once_and_then_no_longer_served() {
+fn bug_z11_a_tree_that_differs_is_replaced_once_and_then_no_longer_served() {
     for seed in 0..10 {
         let mut world = serving(3, 0, seed);
         world.judges = false;
@@ -476,7 +476,7 @@ fn a_tree_that_differs_is_replaced_once_and_then_no_longer_served() {
 }
 
 #[test]
-fn an_epoch_without_zxids_is_followed_by_the_next_one_at_once() {
+fn bug_1277_an_epoch_without_zxids_is_followed_by_the_next_one_at_once() {
     for seed in 0..10 {
         let mut world = World::new(3, 0, seed);
         world.configure = |config| config.core.epoch_counter_last = 30;

@@ -5,6 +5,7 @@ mod client;
 mod disk;
 mod faults;
 mod flood;
+mod known_bugs;
 mod masters;
 mod network;
 mod reconfiguration;

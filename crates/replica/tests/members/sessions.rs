@@ -10,7 +10,7 @@ use crate::client::Reply;
 use crate::world::World;
 
 /// A request without a record.
-struct Empty;
+pub struct Empty;
 
 impl Encode for Empty {
     fn encode(&self, _: &mut Vec<u8>) {}
@@ -155,7 +155,7 @@ fn error(world: &mut World, client: usize, op: OpCode, body: &impl Encode) -> i3
 }
 
 #[test]
-fn who_is_cut_off_can_be_read_by_who_asks_for_that() {
+fn bug_z12_who_is_cut_off_can_be_read_and_logs_nothing() {
     let mut world = ensemble(3, 0, read_only);
     let leader = world.leader().expect("serving");
     let (cut_off, other) = ((leader + 1) % 3, (leader + 2) % 3);
@@ -177,6 +177,7 @@ fn who_is_cut_off_can_be_read_by_who_asks_for_that() {
     assert_ne!(session, SessionId(0));
 
     let zxid = world.process(cut_off).shared.tree.last_processed_zxid();
+    let logged = world.machines[cut_off].disk.last();
     assert_eq!(world.get(client, "/a"), Some(b"/a".to_vec()));
     let not_read_only = ErrorCode::NotReadOnly.to_i32();
     let set = SetDataRequest { path: Some("/a".into()), data: None, version: -1 };
@@ -203,6 +204,7 @@ fn who_is_cut_off_can_be_read_by_who_asks_for_that() {
     let response = ConnectResponse::from_bytes(&answer).expect("decodes");
     assert_eq!((response.session_id, response.read_only), (session, Some(true)));
     assert_eq!(world.process(cut_off).shared.tree.last_processed_zxid(), zxid);
+    assert_eq!(world.machines[cut_off].disk.last(), logged, "nothing of theirs is in its log");
     let report = world.process(cut_off).replica.report();
     assert!(report.serving && report.leader.is_none());
 
