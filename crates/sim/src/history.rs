@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rookeeper_jute::{ErrorCode, SessionId, Zxid};
 use rookeeper_session::{Operation, Reply, WatchEvent, WatchToken};
 
+use crate::checks::Committed;
+
 /// How an operation came back.
 #[derive(Debug, Clone)]
 pub struct Returned {
@@ -86,6 +88,11 @@ pub struct History {
     pub claims: Vec<Claim>,
     /// When a handle lost a connection: the places among all that clients were told.
     pub lost: BTreeMap<usize, Vec<u64>>,
+    /// Places of operations that a server without a leader answered.
+    pub read_only: BTreeSet<u64>,
+    /// What such a server had that was never committed: all transactions up to the one by which
+    /// they are found.
+    pub branches: BTreeMap<Zxid, Vec<Committed>>,
     /// Sessions that went on in another program, which numbers its requests anew.
     pub moved: BTreeSet<SessionId>,
     order: u64,

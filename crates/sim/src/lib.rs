@@ -9,12 +9,14 @@
 //!
 //! # Layout
 //! - [`plan`]: what a seed does, and the kinds of trouble
+//! - [`roles`]: observers and other things that not every ensemble has
 //! - [`world`]: the loop, and everything that happens in it
 //! - [`machine`], [`network`], [`storage`]: what the world is made of
 //! - [`recovery`]: a server's state from its disk
 //! - [`workload`]: what clients ask for
 //! - [`history`]: what clients did and were told
 //! - [`lineage`]: the one history of transactions
+//! - [`quorums`]: what a quorum of servers said that it has
 //! - [`model`]: what the service must hold after each of them
 //! - [`digest`]: the model's digest
 //! - [`checks`]: the judges
@@ -32,7 +34,9 @@ pub mod model;
 pub mod network;
 pub mod plan;
 pub mod queue;
+pub mod quorums;
 pub mod recovery;
+pub mod roles;
 pub mod runs;
 pub mod storage;
 pub mod trace;

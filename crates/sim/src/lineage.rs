@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rookeeper_jute::Zxid;
+use rookeeper_jute::txn::{SetDataTxn, TxnHeader};
+use rookeeper_jute::{OpCode, Reader, Zxid};
+use rookeeper_zab::membership::{Membership, MembershipRules};
 
 use crate::checks::{Committed, Fault};
 
@@ -26,16 +28,33 @@ pub struct Lineage {
     path: Vec<Zxid>,
     /// Where an epoch began: the last transaction of its leader's history then.
     starts: BTreeMap<u32, Zxid>,
-    /// Whether a lone server makes the history: it gives a zxid again that a crash took back.
-    is_alone: bool,
+    /// The configuration of the beginning. Where there is none, a lone server makes the history:
+    /// it gives a zxid again that a crash took back.
+    first: Option<Arc<Membership>>,
+    /// Configurations by the transactions that make them, committed or not.
+    changes: BTreeMap<Zxid, Arc<Membership>>,
+    /// The last one that is committed.
+    in_force: Option<Arc<Membership>>,
 }
 
 const AGREEMENT: &str = "agreement";
 
+/// The configuration that a transaction makes.
+fn configuration(txn: &[u8]) -> Option<Membership> {
+    let mut reader = Reader::new(txn);
+    let header: TxnHeader = reader.read().ok()?;
+    if header.txn_type != OpCode::Reconfig.to_i32() {
+        return None;
+    }
+    let record: SetDataTxn<'_> = reader.read().ok()?;
+    let text = std::str::from_utf8(record.data?).ok()?;
+    Membership::parse(text, &MembershipRules::default()).ok()
+}
+
 impl Lineage {
     /// No transactions yet.
-    pub fn new(is_alone: bool) -> Self {
-        Lineage { is_alone, ..Lineage::default() }
+    pub fn new(first: Option<Arc<Membership>>) -> Self {
+        Lineage { first, ..Lineage::default() }
     }
 
     /// The last committed transaction.
@@ -106,6 +125,9 @@ impl Lineage {
             }
             Some(_) => Ok(()),
             None => {
+                if let Some(membership) = configuration(bytes) {
+                    self.changes.insert(zxid, Arc::new(membership));
+                }
                 self.nodes.insert(zxid, Node { bytes: Arc::from(bytes), parent });
                 Ok(())
             }
@@ -135,8 +157,31 @@ impl Lineage {
             let what = format!("{zxid} is committed without {}, which was before", self.tip());
             return Err(Fault::new(AGREEMENT, what));
         }
-        self.path.extend(more.into_iter().rev());
+        for zxid in more.into_iter().rev() {
+            self.path.push(zxid);
+            if let Some(membership) = self.changes.get(&zxid) {
+                self.in_force = Some(membership.clone());
+            }
+        }
         Ok(())
+    }
+
+    /// The configuration that is committed last; `None` where a server stands alone.
+    pub fn in_force(&self) -> Option<&Arc<Membership>> {
+        self.in_force.as_ref().or(self.first.as_ref())
+    }
+
+    /// Those of which quorums must have a transaction before it is committed: the one in force,
+    /// and each that is committed with it.
+    pub fn deciding(&self, zxid: Zxid) -> Vec<Arc<Membership>> {
+        let mut deciding: Vec<Arc<Membership>> = self.in_force().cloned().into_iter().collect();
+        let mut at = self.resolve(zxid);
+        while at > self.tip() {
+            deciding.extend(self.changes.get(&at).cloned());
+            let Some(node) = self.nodes.get(&at) else { break };
+            at = node.parent;
+        }
+        deciding
     }
 
     /// Whether a transaction is committed.
@@ -164,7 +209,7 @@ impl Lineage {
                 return Err(Fault::new("durability", what));
             }
         }
-        if self.is_alone {
+        if self.first.is_none() {
             self.holds_committed(last, "the recovered server's history")?;
             self.nodes.retain(|zxid, _| *zxid <= last);
             self.commit(last)?;
@@ -175,6 +220,23 @@ impl Lineage {
     /// The committed transactions in order.
     pub fn committed(&self) -> Vec<Committed> {
         self.path.iter().map(|zxid| (*zxid, self.nodes[zxid].bytes.clone())).collect()
+    }
+
+    /// What comes before a transaction, and it, wherever it was appended; `None` where it is
+    /// committed, or nobody appended it.
+    pub fn branch(&self, zxid: Zxid) -> Option<Vec<Committed>> {
+        if self.lies_on_path(zxid).is_ok() {
+            return None;
+        }
+        let mut branch = Vec::new();
+        let mut at = self.resolve(zxid);
+        while at > Zxid::ZERO {
+            let node = self.nodes.get(&at)?;
+            branch.push((at, node.bytes.clone()));
+            at = node.parent;
+        }
+        branch.reverse();
+        Some(branch)
     }
 
     /// How many transactions were appended.
@@ -191,13 +253,49 @@ impl Lineage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rookeeper_jute::{Encode, SessionId, Xid};
 
     fn z(epoch: u32, counter: u32) -> Zxid {
         Zxid::new(epoch, counter)
     }
 
+    fn membership(voters: &[i64]) -> Arc<Membership> {
+        let line = |id| format!("server.{id}=s{id}:2888:3888:participant;s{id}:2181\n");
+        let text: String = voters.iter().map(line).collect();
+        Arc::new(Membership::parse(&text, &MembershipRules::default()).unwrap())
+    }
+
+    fn first() -> Arc<Membership> {
+        membership(&[1, 2, 3])
+    }
+
+    #[test]
+    fn a_pending_configuration_decides_beside_the_one_in_force() {
+        let mut lineage = lineage();
+        let text = membership(&[3, 4, 5]).to_string();
+        let header = TxnHeader {
+            client_id: SessionId(7),
+            cxid: Xid(1),
+            zxid: z(1, 4),
+            time_ms: 5,
+            txn_type: OpCode::Reconfig.to_i32(),
+        };
+        let mut bytes = header.to_bytes();
+        let path = Some("/zookeeper/config".into());
+        SetDataTxn { path, data: Some(text.as_bytes()), version: -1 }.encode(&mut bytes);
+        lineage.append(z(1, 3), z(1, 4), &bytes).unwrap();
+        lineage.append(z(1, 4), z(1, 5), b"x").unwrap();
+        assert_eq!(lineage.deciding(z(1, 3)).len(), 1);
+        assert_eq!(lineage.deciding(z(1, 5)).len(), 2);
+        lineage.commit(z(1, 4)).unwrap();
+        let deciding = lineage.deciding(z(1, 5));
+        assert_eq!(deciding.len(), 1);
+        assert!(!deciding[0].differs_from(&membership(&[3, 4, 5])));
+        assert!(!lineage.in_force().unwrap().differs_from(&deciding[0]));
+    }
+
     fn lineage() -> Lineage {
-        let mut lineage = Lineage::new(false);
+        let mut lineage = Lineage::new(Some(first()));
         lineage.begin_epoch(1, Zxid::ZERO).unwrap();
         for counter in 1..=3 {
             lineage.append(z(1, counter - 1), z(1, counter), b"x").unwrap();
@@ -231,12 +329,16 @@ mod tests {
         fork.append(z(1, 2), z(2, 1), b"y").unwrap();
         fork.commit(z(2, 1)).unwrap();
         assert!(fork.commit(z(1, 3)).is_err(), "another branch");
+        let branch: Vec<Zxid> =
+            fork.branch(z(1, 3)).unwrap().into_iter().map(|(zxid, _)| zxid).collect();
+        assert_eq!(branch, [z(1, 1), z(1, 2), z(1, 3)]);
+        assert_eq!(fork.branch(z(2, 1)), None, "committed");
         assert!(fork.recovered(z(1, 3), &[(z(1, 3), Arc::from(&b"z"[..]))]).is_err());
     }
 
     #[test]
     fn a_lone_server_may_lose_what_was_not_committed_and_nothing_else() {
-        let mut lineage = Lineage::new(true);
+        let mut lineage = Lineage::new(None);
         for counter in 1..=3 {
             lineage.append(z(0, counter - 1), z(0, counter), b"x").unwrap();
         }

@@ -57,6 +57,8 @@ pub struct Machine {
     pub generation: u64,
     /// Whether there is power.
     pub has_power: bool,
+    /// Whether nobody starts it again.
+    pub stays_down: bool,
     /// Events of a process that stands still.
     pub paused: Option<Vec<Event>>,
     /// Longest time that a sync takes now, in microseconds.

@@ -307,6 +307,11 @@ impl<E: Clone> Network<E> {
         arrivals
     }
 
+    /// Whether packets go through from one machine to another and back.
+    pub fn is_reachable(&self, one: MachineId, other: MachineId) -> bool {
+        !self.links[one][other].is_cut && !self.links[other][one].is_cut
+    }
+
     /// Sets how long one direction takes from now on.
     pub fn set_delay(&mut self, from: MachineId, to: MachineId, delay_us: u64, jitter_us: u64) {
         let link = &mut self.links[from][to];

@@ -2,6 +2,7 @@
 //! random part of them, so that some seeds are full of one kind and free of the others.
 
 use crate::dice::Dice;
+use crate::roles::Roles;
 
 /// Kinds of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +94,7 @@ impl Trouble {
 pub struct Setup {
     /// The seed.
     pub seed: u64,
-    /// How many servers; 1 is a server that stands alone.
+    /// How many voters; 1 is a server that stands alone.
     pub members: usize,
     /// Virtual time with trouble, in microseconds.
     pub trouble_us: u64,
@@ -133,6 +134,8 @@ pub struct Plan {
     pub troubles: Vec<Trouble>,
     /// Longest pause between troubles, in microseconds.
     pub trouble_pause_us: u64,
+    /// Who is there beside the voters, and what servers may do.
+    pub roles: Roles,
 }
 
 impl Plan {
@@ -163,6 +166,7 @@ impl Plan {
             sync_us: *dice.pick(&[200, 2000, 10_000]),
             troubles,
             trouble_pause_us: dice.between(800_000, 4_000_000),
+            roles: Roles::draw(dice),
         }
     }
 }

@@ -31,6 +31,8 @@ impl Sum {
         total.committed += report.committed;
         total.expired += report.expired;
         total.ghosts += report.ghosts;
+        total.read_only += report.read_only;
+        total.local_sessions += report.local_sessions;
         total.epochs += report.epochs;
         total.truncations += report.truncations;
         total.installs += report.installs;
@@ -52,7 +54,8 @@ impl Sum {
             "{} seeds, {virtual_s} virtual seconds ({rate} a second), {} events\n\
              {} operations (at least {} a seed, {} answered), {} committed, {} watch events, \
              {} locks held, {} sessions expired, {} looks at all disks\n\
-             {} epochs, {} truncations, {} snapshots from leaders\n{troubles} troubles:",
+             {} epochs, {} truncations, {} snapshots from leaders\n\
+             {} answers without a leader, {} looks at local sessions\n{troubles} troubles:",
             self.seeds,
             total.events,
             total.operations,
@@ -65,7 +68,9 @@ impl Sum {
             total.ghosts,
             total.epochs,
             total.truncations,
-            total.installs
+            total.installs,
+            total.read_only,
+            total.local_sessions
         );
         for (name, count) in &total.troubles {
             text.push_str(&format!(" {name} {count},"));

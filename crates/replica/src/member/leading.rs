@@ -170,11 +170,13 @@ impl Replica {
     }
 
     /// Its followers have all that it proposed. Whoever waits here for an answer gets it first:
-    /// at the end of an epoch this server's own disk may be the last one.
+    /// at the end of an epoch this server's own disk may be the last one. What its followers could
+    /// not be brought to have is not waited for: it may never be committed.
     fn leader_stopped(&mut self, context: &mut Context<'_>) {
         let last_zxid = self.core.last_logged();
         if let Part::Leading(leading) = &mut self.part
             && self.stop_by_ms.is_none()
+            && leading.machine.report().committed >= last_zxid
             && context.shared.tree.last_processed_zxid() < last_zxid
         {
             leading.leave = Some((last_zxid, Next::Look));

@@ -508,6 +508,32 @@ fn bug_1277_an_epoch_without_zxids_is_followed_by_the_next_one_at_once() {
 }
 
 #[test]
+fn an_epoch_that_ends_without_followers_is_left_as_well() {
+    for seed in 0..10 {
+        let mut world = World::new(3, 0, seed);
+        world.configure = |config| config.core.epoch_counter_last = 30;
+        world.start_all();
+        world.until("all serve", 10_000, |world| world.all_serve());
+        let leader = world.leader().expect("serving");
+        let client = world.connect(leader);
+        assert!(world.create(client, "/before"));
+        // The last zxids of the epoch reach nobody else.
+        world.partition(&[leader]);
+        for at in 0..40 {
+            world.ask_create(client, &format!("/n{at}"), 0);
+        }
+        world.pass(20_000);
+        world.heal();
+        world.until("all serve", 20_000, |world| world.all_serve());
+        let other = world.leader().expect("serving");
+        let client = world.connect(other);
+        assert!(world.create(client, "/after"), "seed {seed}");
+        world.until("all serve", 20_000, |world| world.all_serve());
+        world.assert_equal();
+    }
+}
+
+#[test]
 fn ephemerals_live_as_long_as_their_sessions_whoever_leads() {
     for seed in 0..10 {
         let mut world = serving(3, 0, seed);

@@ -35,6 +35,10 @@ pub(super) fn check(
         if returned.result.as_ref().is_err_and(|code| is_about_the_session(*code)) {
             continue;
         }
+        if history.branches.contains_key(&returned.zxid) && !record.is_write() {
+            read_on_branch(history, record, returned)?;
+            continue;
+        }
         if record.is_write() { &mut writes } else { &mut reads }.push((record, returned));
     }
     writes.sort_by_key(|(_, returned)| returned.zxid);
@@ -70,6 +74,15 @@ fn read(model: &Model, record: &Record, returned: &Returned) -> Result<(), Fault
     }
     check_read(model, &record.operation, record.session, &returned.result)
         .map_err(|what| fault(record, returned, &what))
+}
+
+/// A server without a leader may show what was never committed: but not what never was.
+fn read_on_branch(history: &History, record: &Record, returned: &Returned) -> Result<(), Fault> {
+    let mut model = Model::default();
+    for (_, txn) in &history.branches[&returned.zxid] {
+        model.replay(txn).map_err(|what| Fault::new(CHECK, what))?;
+    }
+    read(&model, record, returned)
 }
 
 fn step(

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use rookeeper_jute::{CreateMode, ErrorCode, SessionId, Zxid};
 use rookeeper_session::{
-    Config, ConnectionId, Effect, Input, Leaving, Operation, Reply, Session, State, Token,
-    WatchToken,
+    Config, ConnectionId, Effect, Input, Leaving, Operation, ReadOnly, Reply, Session, State,
+    Token, WatchToken,
 };
 
 use super::{End, Event, Who, World};
@@ -37,7 +37,7 @@ pub struct Client {
     /// The number of its session among all that clients had.
     pub(super) handle: usize,
     /// The servers in its order.
-    hosts: Vec<usize>,
+    pub(super) hosts: Vec<usize>,
     nets: BTreeMap<ConnectionId, NetId>,
     workload: Workload,
     dice: Dice,
@@ -81,7 +81,7 @@ impl Client {
 }
 
 impl World {
-    fn machine_of(&self, client: usize) -> usize {
+    pub(super) fn machine_of(&self, client: usize) -> usize {
         self.machines.len() + client
     }
 
@@ -174,8 +174,11 @@ impl World {
         of.outstanding = 0;
         of.timer_ms = None;
         let seed = of.dice.draw();
-        of.session =
-            Some(Session::new(Config { resume, ..Config::new(servers, timeout_ms, seed) }));
+        let mut config = Config { resume, ..Config::new(servers, timeout_ms, seed) };
+        if self.plan.roles.read_only_after_ms.is_some() && of.dice.percent(60) {
+            config.read_only = ReadOnly::Accepted;
+        }
+        of.session = Some(Session::new(config));
         self.client_input(client, self.handles, Input::Tick);
     }
 
@@ -306,7 +309,8 @@ impl World {
                 let order = self.history.next_order();
                 self.history.lost.entry(handle).or_default().push(order);
             }
-            Effect::State(_) | Effect::Probe { .. } => {}
+            Effect::State(_) => {}
+            Effect::Probe { host } => self.probe(client, handle, host),
             Effect::SetTimer { at_ms } => {
                 self.clients[client].timer_ms = Some(at_ms);
                 self.queue.push_at(at_ms * 1000, Event::Timer { client, handle, at_ms });
@@ -327,6 +331,8 @@ impl World {
         let of = &mut self.clients[client];
         of.outstanding -= 1;
         let id = of.session_id();
+        let zxid = self.judged_zxid(client, token, zxid, &result);
+        let of = &mut self.clients[client];
         let record = &mut self.history.records[token.0 as usize];
         record.session = id;
         match &result {
@@ -342,6 +348,9 @@ impl World {
         }
         let shown = result.clone();
         record.returned = Some(Returned { at_us, order, zxid, result });
+        // What a server without a leader shows is no reason to hold a lock.
+        let is_stale = self.history.read_only.contains(&token.0);
+        let shown = if is_stale { Err(ErrorCode::NotReadOnly) } else { shown };
         self.lock_completed(client, token, zxid, shown);
     }
 

@@ -8,10 +8,11 @@ use rookeeper_store::{EpochFile, Store};
 use rookeeper_tree::Tree;
 use rookeeper_zab::EpochKind;
 
-use super::process::Engine;
+use super::process::{Engine, read_ensemble, server_id};
 use super::{Event, PEACE_US, Who, World};
 use crate::checks::{Fault, judge};
 use crate::model::Model;
+use crate::quorums::Ghost;
 use crate::recovery::{self, Opened};
 
 /// Virtual time between two looks at what a power loss would leave, in microseconds.
@@ -122,10 +123,17 @@ impl World {
                 self.fail("digest", format!("server {server} would differ at {zxid}"));
             }
             let epochs = self.check_epochs(server, &opened.store);
-            ghosts.push((epochs[1], opened.recovered.last_zxid));
+            let last = opened.recovered.last_zxid;
+            let Some(first) = self.first() else {
+                self.check_lone_ghost(last);
+                continue;
+            };
+            let (epoch, ensemble) = (epochs[1], read_ensemble(&ghost, &first));
+            ghosts.push(Ghost { server: server_id(server), epoch, last, ensemble });
         }
         self.check_ghosts(&ghosts);
         self.compare_digests();
+        self.check_local_sessions();
     }
 
     /// Servers that are at the same transaction hold the same.
@@ -143,21 +151,6 @@ impl World {
         }
         if let Some(what) = differ {
             self.fail("equal state", what);
-        }
-    }
-
-    /// Whoever a quorum would elect has everything that is committed.
-    fn check_ghosts(&mut self, ghosts: &[(i64, Zxid)]) {
-        let quorum = ghosts.len() / 2 + 1;
-        for set in 0u32..1 << ghosts.len() {
-            if set.count_ones() as usize != quorum {
-                continue;
-            }
-            let members = (0..ghosts.len()).filter(|at| set & (1 << at) != 0);
-            let best = members.map(|at| ghosts[at]).max().expect("a quorum has members");
-            let whose = format!("the best of {set:b} after a power loss everywhere");
-            let held = self.lineage.holds_committed(best.1, &whose);
-            self.note(held);
         }
     }
 
@@ -226,6 +219,7 @@ impl World {
 
     /// The end: all histories are judged, and all servers hold the same.
     pub(super) fn judge(&mut self) {
+        self.gather_branches();
         if let Err(fault) = self.judged() {
             self.fault = Some(fault);
         }
@@ -233,6 +227,7 @@ impl World {
 
     fn judged(&mut self) -> Result<(), Fault> {
         let verdict = judge(&self.history, &self.lineage.committed())?;
+        self.nobody_is_read_only()?;
         let tip = self.lineage.tip();
         for (server, machine) in self.machines.iter().enumerate() {
             let Some(process) = &machine.process else {

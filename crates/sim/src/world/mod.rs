@@ -6,7 +6,9 @@
 //! - `server`: what a server's threads do when it is their turn
 //! - `sockets`: packets that arrive
 //! - `peers`: connections between servers
+//! - `quorum`: what servers say that they have, and who could lead
 //! - `clients`: what clients do
+//! - `read_only`: clients of servers that have no leader, and sessions that one server knows
 //! - `trouble`: what goes wrong
 //! - `inspect`: what is looked at while the world runs, and at its end
 
@@ -14,16 +16,20 @@ mod clients;
 mod inspect;
 pub mod peers;
 pub mod process;
+mod quorum;
+mod read_only;
 mod server;
 mod sockets;
 mod trouble;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rookeeper_replica::ConnectionKey;
 use rookeeper_session::ConnectionId;
 use rookeeper_store::SimulatedDisk;
 use rookeeper_zab::links as zab_links;
+use rookeeper_zab::membership::Membership;
 
 use crate::checks::Fault;
 use crate::dice::Dice;
@@ -33,6 +39,8 @@ use crate::machine::{Clock, Machine};
 use crate::network::{Arrival, MachineId, NetId, Network};
 use crate::plan::{Plan, Setup, Trouble};
 use crate::queue::Queue;
+use crate::quorums::Quorums;
+use crate::roles::Roles;
 use crate::trace::Trace;
 use clients::Client;
 use peers::{Link, Port};
@@ -115,6 +123,15 @@ pub enum Event {
         /// The time that it asked for, in milliseconds.
         at_ms: u64,
     },
+    /// A server has said whether it takes writes, or nobody answered.
+    Probed {
+        /// Which client asked.
+        client: usize,
+        /// Which of its sessions.
+        handle: usize,
+        /// Whom, by the place in its list.
+        host: usize,
+    },
     /// A client thinks of something to do.
     Act(usize),
     /// Something goes wrong.
@@ -177,6 +194,10 @@ pub struct Report {
     pub truncations: u64,
     /// Snapshots that learners took from their leaders.
     pub installs: u64,
+    /// Answers of servers without a leader.
+    pub read_only: u64,
+    /// Sessions that one server alone knew, counted at each look.
+    pub local_sessions: u64,
     /// Looks at all disks as if the power went out.
     pub ghosts: u64,
     /// The hash of everything that happened.
@@ -193,6 +214,9 @@ pub struct World {
     clients: Vec<Client>,
     history: History,
     lineage: Lineage,
+    quorums: Quorums,
+    /// The configuration that all members begin with; `None` where a server stands alone.
+    first: Option<Arc<Membership>>,
     dice: Dice,
     trace: Trace,
     report: Report,
@@ -213,8 +237,12 @@ impl World {
     /// A world that is about to begin.
     pub fn new(setup: Setup) -> World {
         let mut dice = Dice::new(setup.seed);
-        let plan = Plan::draw(&mut dice.fork());
-        let machines = (0..setup.members)
+        let mut plan = Plan::draw(&mut dice.fork());
+        if setup.members == 1 {
+            plan.roles = Roles::default();
+        }
+        let servers = setup.members + plan.roles.observers;
+        let machines = (0..servers)
             .map(|_| Machine {
                 disk: SimulatedDisk::new(),
                 clock: Clock::draw(&mut dice),
@@ -222,15 +250,20 @@ impl World {
                 generation: 0,
                 has_power: true,
                 paused: None,
+                stays_down: false,
                 sync_us: plan.sync_us,
                 epochs: [-1, -1],
                 power_loss_in_change: false,
                 power_loss_in_recovery: None,
             })
             .collect();
-        let network = Network::new(setup.members + plan.clients, dice.fork());
+        let network = Network::new(servers + plan.clients, dice.fork());
+        let membership = || Arc::new(process::membership(setup.members, plan.roles.observers));
+        let first = (setup.members > 1).then(membership);
         let mut world = World {
-            lineage: Lineage::new(setup.members == 1),
+            lineage: Lineage::new(first.clone()),
+            quorums: Quorums::default(),
+            first,
             queue: Queue::default(),
             network,
             machines,
@@ -323,12 +356,13 @@ impl World {
             Event::DialTimeout(who, net) => self.dial_timeout(who, net),
             Event::PeerWrite(who, connection) => self.peer_write_turn(who, connection),
             Event::Timer { client, handle, at_ms } => self.client_timer(client, handle, at_ms),
+            Event::Probed { client, handle, host } => self.probed(client, handle, host),
             Event::Act(client) => self.client_act(client),
             Event::Trouble => self.trouble(),
             Event::Mend(mending) => self.mend(mending),
             Event::Start(server) => self.start_server(server),
             Event::Peace => self.make_peace(),
-            Event::Rest => self.is_rest = true,
+            Event::Rest => self.rest(),
             Event::Ghosts => self.look_at_ghosts(),
         }
         self.bury_the_dead();

@@ -252,8 +252,7 @@ impl World {
             let zxid = packet.zxid;
             let Some(process) = self.process(who) else { return };
             if packet.packet_type == PacketType::Commit as i32 && process.applies_committed() {
-                let committed = self.lineage.commit(zxid);
-                self.note(committed);
+                self.committed(zxid);
             } else if packet.packet_type == PacketType::Ack as i32 {
                 self.acknowledged(who, zxid);
             }
@@ -261,6 +260,7 @@ impl World {
     }
 
     fn acknowledged(&mut self, who: Who, zxid: Zxid) {
+        self.says_it_has(who, zxid);
         let current = self.machines[who.server].epochs[1];
         let Some(process) = self.process(who) else { return };
         let (durable, is_staged) = (process.durable, process.before_install.is_some());

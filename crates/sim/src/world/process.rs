@@ -4,22 +4,25 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_jute::{ServerId, SessionId, Zxid};
 use rookeeper_replica::{
     ApplyProgress, CloseReason, ConnectionKey, Core, CoreConfig, CoreEffect, CoreInput, CoreStart,
-    DeliveryBatch, MemberConfig, Now, Recovered, Replica, ReplicaConfig, ReplicaEffect,
-    ReplicaInput, ReplicaStartError, Shard, ShardConfig, ShardId, Shared, StorageReport,
+    DeliveryBatch, MemberConfig, Now, ObserverMasterRules, Recovered, Replica, ReplicaConfig,
+    ReplicaEffect, ReplicaInput, ReplicaStartError, ServerState, Shard, ShardConfig, ShardId,
+    Shared, StorageReport,
 };
 use rookeeper_store::{EpochFile, SimulatedDisk, SnapshotWriter};
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_tree::{AccessControl, SnapshotStart};
 use rookeeper_zab::links::{ConnectionId, LinksInput};
 use rookeeper_zab::membership::{Address, Membership, MembershipRules};
+use rookeeper_zab::quorum::Ensemble;
 
 use super::peers::PeerSocket;
 use crate::network::NetId;
 use crate::plan::Plan;
 use crate::recovery::{Opened, membership_path};
+use crate::roles::Upgrading;
 use crate::storage::Storage;
 
 /// What waits for core or replica.
@@ -214,6 +217,8 @@ pub struct Process {
     /// How many further effects are carried out before the process dies, and whether the power
     /// goes with it.
     pub dies_after: Option<(u32, bool)>,
+    /// The epoch that it leads.
+    pub leads: Option<u32>,
     /// When it began to serve or lead, by its own clock in milliseconds.
     pub serves_since_ms: u64,
     /// The last transaction in its log.
@@ -228,6 +233,9 @@ pub struct Process {
     pub settles: VecDeque<Zxid>,
 }
 
+/// How followers serve observers, where they do: little is kept in memory.
+const MASTERS: ObserverMasterRules = ObserverMasterRules { port: 2191, recent_len_max: 2000 };
+
 fn core_config(plan: &Plan, server: usize, seed: u64) -> CoreConfig {
     CoreConfig {
         server_id: server as i64 + 1,
@@ -238,20 +246,40 @@ fn core_config(plan: &Plan, server: usize, seed: u64) -> CoreConfig {
         container_check_interval_ms: 1500,
         snap_count: plan.snap_count,
         segment_bytes: 4096,
+        local_sessions_enabled: plan.roles.local_sessions.is_some(),
+        local_sessions_upgrading_enabled: plan.roles.local_sessions == Some(Upgrading::Upgraded),
+        epoch_counter_last: plan.roles.epoch_counter_last.unwrap_or(u32::MAX - 1),
         ..CoreConfig::default()
     }
 }
 
-/// The configuration of so many members; their hosts are `s0`, `s1` and so on.
-pub fn membership(members: usize) -> Membership {
-    let lines = (0..members).map(|at| format!("server.{}=s{at}:2888:3888:participant\n", at + 1));
-    let text: String = lines.collect();
+/// The configuration of so many voters and observers; their hosts are `s0`, `s1` and so on.
+pub fn membership(voters: usize, observers: usize) -> Membership {
+    let line = |at: usize| {
+        let role = if at < voters { "participant" } else { "observer" };
+        format!("server.{}=s{at}:2888:3888:{role};s{at}:2181\n", at + 1)
+    };
+    let text: String = (0..voters + observers).map(line).collect();
     Membership::parse(&text, &MembershipRules::default()).expect("a configuration")
+}
+
+/// The id of the server on a machine.
+pub fn server_id(server: usize) -> ServerId {
+    ServerId(server as i64 + 1)
 }
 
 /// The machine behind an address.
 pub fn machine_of(address: &Address) -> Option<usize> {
     address.host().strip_prefix('s')?.parse().ok()
+}
+
+/// The configurations on a disk; `first` where there are none.
+pub fn read_ensemble(disk: &SimulatedDisk, first: &Arc<Membership>) -> Ensemble {
+    let committed = read_membership(disk, false).map_or_else(|| first.clone(), Arc::new);
+    let last_seen = read_membership(disk, true)
+        .filter(|last| last.version() > committed.version())
+        .map_or_else(|| committed.clone(), Arc::new);
+    Ensemble::with_last_seen(committed, last_seen)
 }
 
 fn read_membership(disk: &SimulatedDisk, last_seen: bool) -> Option<Membership> {
@@ -279,7 +307,7 @@ impl Process {
     fn member(
         plan: &Plan,
         server: usize,
-        members: usize,
+        first: &Arc<Membership>,
         now: Now,
         seed: u64,
         disk: &SimulatedDisk,
@@ -287,20 +315,16 @@ impl Process {
         shared: &mut Shared,
         effects: &mut Vec<ReplicaEffect>,
     ) -> Result<Engine, ReplicaStartError> {
-        let me = ServerId(server as i64 + 1);
-        let committed = read_membership(disk, false).unwrap_or_else(|| membership(members));
-        let committed = Arc::new(committed);
-        let last_seen = read_membership(disk, true)
-            .filter(|last| last.version() > committed.version())
-            .map_or_else(|| committed.clone(), Arc::new);
+        let me = server_id(server);
+        let ensemble = read_ensemble(disk, first);
         let epoch = |which| opened.store.epoch(which).ok().flatten();
         let recovered = Recovered {
             last_zxid: opened.recovered.last_zxid,
             accepted_epoch: epoch(EpochFile::Accepted),
             current_epoch: epoch(EpochFile::Current),
             history: opened.history.clone(),
-            committed,
-            last_seen,
+            committed: ensemble.committed().clone(),
+            last_seen: ensemble.last_seen().clone(),
             txns_since_snapshot: opened.recovered.txns,
             bytes_since_snapshot: opened.recovered.txns_len,
         };
@@ -308,6 +332,8 @@ impl Process {
             election_addresses: vec![Address::new(&format!("s{server}"), 3888)],
             tick_time_ms: u64::from(plan.tick_ms),
             notification_interval_ms_max: 2000,
+            read_only_after_ms: plan.roles.read_only_after_ms,
+            observer_master: plan.roles.has_masters.then_some(MASTERS),
             seed,
             ..MemberConfig::new(me)
         };
@@ -321,7 +347,7 @@ impl Process {
         Ok(Engine::Member(Box::new(replica)))
     }
 
-    /// A server over what was recovered.
+    /// A server over what was recovered: a member where the first configuration is given.
     ///
     /// # Errors
     /// Where a member's files contradict each other.
@@ -329,7 +355,7 @@ impl Process {
     pub fn new(
         plan: &Plan,
         server: usize,
-        members: usize,
+        first: Option<&Arc<Membership>>,
         generation: u64,
         now: Now,
         seed: u64,
@@ -339,11 +365,12 @@ impl Process {
     ) -> Result<Process, ReplicaStartError> {
         let tree = opened.tree.take().expect("a start has a tree");
         let mut shared = Shared::new(tree, plan.shards);
-        let engine = if members == 1 {
-            Process::alone(plan, now, seed, &opened, &shared)
-        } else {
-            let shared = &mut shared;
-            Process::member(plan, server, members, now, seed, disk, &opened, shared, effects)?
+        let engine = match first {
+            None => Process::alone(plan, now, seed, &opened, &shared),
+            Some(first) => {
+                let shared = &mut shared;
+                Process::member(plan, server, first, now, seed, disk, &opened, shared, effects)?
+            }
         };
         let last = opened.recovered.last_zxid;
         let access = Arc::new(AccessControl::default());
@@ -371,6 +398,7 @@ impl Process {
             peers_opened: 0,
             deadline_us: None,
             dies_after: None,
+            leads: None,
             serves_since_ms: now.monotonic_ms(),
             before_install: None,
             before_truncate: None,
@@ -386,11 +414,24 @@ impl Process {
     }
 
     /// Whether what is applied is committed: always where a server stands alone, and while a
-    /// member serves.
+    /// member serves that has a leader.
     pub fn applies_committed(&self) -> bool {
         match &self.engine {
             Engine::Alone(_) => true,
-            Engine::Member(replica) => replica.report().serving,
+            Engine::Member(replica) => {
+                let report = replica.report();
+                report.serving && report.state != ServerState::ReadOnly
+            }
+        }
+    }
+
+    /// The sessions that nobody else is to know of.
+    pub fn local_sessions(&self) -> Vec<SessionId> {
+        match &self.engine {
+            Engine::Alone(_) => Vec::new(),
+            Engine::Member(replica) => {
+                replica.core().local_session_expiry().into_values().flatten().collect()
+            }
         }
     }
 

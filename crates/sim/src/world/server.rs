@@ -11,7 +11,7 @@ use rookeeper_replica::{
 use rookeeper_store::StoreError;
 use rookeeper_tree::SnapshotProgress;
 
-use super::process::{Engine, Message, Process, SnapshotJob};
+use super::process::{Engine, Message, Process, SnapshotJob, server_id};
 use super::{Event, Who, World};
 use crate::network::Packet;
 use crate::recovery::{self, Opened, SECTIONS};
@@ -41,7 +41,7 @@ impl World {
     /// Starts a server on a machine that has power and no process.
     pub(super) fn start_server(&mut self, server: usize) {
         let machine = &mut self.machines[server];
-        if machine.process.is_some() {
+        if machine.process.is_some() || machine.stays_down {
             return;
         }
         machine.has_power = true;
@@ -83,11 +83,11 @@ impl World {
         let seed = self.dice.draw();
         let machine = &self.machines[server];
         let (generation, disk) = (machine.generation, machine.disk.clone());
-        let members = self.machines.len();
+        let first = self.first.as_ref();
         let mut effects = Vec::new();
         let plan = &self.plan;
         let process =
-            Process::new(plan, server, members, generation, now, seed, &disk, opened, &mut effects);
+            Process::new(plan, server, first, generation, now, seed, &disk, opened, &mut effects);
         let process = match process {
             Ok(process) => process,
             Err(error) => {
@@ -178,8 +178,7 @@ impl World {
         let progress = process.engine.apply(now, &mut process.shared, &mut effects);
         if process.applies_committed() {
             let zxid = process.shared.tree.last_processed_zxid();
-            let committed = self.lineage.commit(zxid);
-            self.note(committed);
+            self.committed(zxid);
         }
         self.carry(who, effects);
         self.plan_deadline(who);
@@ -268,16 +267,17 @@ impl World {
         match event {
             MemberEvent::Established { epoch, .. } => {
                 process.serves_since_ms = now_ms;
+                process.leads = Some(epoch as u32);
                 let last = process.last_appended;
                 self.report.epochs += 1;
-                let begun = self.lineage.begin_epoch(epoch as u32, last);
-                self.note(begun);
+                self.established(who.server, epoch as u32, last);
             }
             MemberEvent::Diverged { zxid, response } => {
                 let what = format!("server {} differs at {zxid}: {response:?}", who.server);
                 self.fail("digest", what);
             }
             MemberEvent::RoleEnded(reason) => {
+                process.leads = None;
                 *self.report.endings.entry(reason.into()).or_default() += 1;
             }
             _ => {}
@@ -293,6 +293,9 @@ impl World {
         match report {
             StorageReport::Durable(zxid) if process.before_install.is_none() => {
                 process.durable = *zxid;
+                if process.leads == Some(zxid.epoch()) {
+                    self.quorums.acknowledged(server_id(who.server), *zxid);
+                }
             }
             StorageReport::Reloaded { last_zxid, .. } => {
                 process.before_truncate = None;

@@ -277,6 +277,27 @@ impl World {
         }
     }
 
+    /// All observers die: nobody's writes need them. They are back when clients rest.
+    fn bury_observers(&mut self) {
+        for server in self.setup.members..self.machines.len() {
+            if self.machines[server].process.is_some() {
+                self.kill(server);
+            }
+            self.machines[server].has_power = self.dice.one_in(2);
+            self.machines[server].stays_down = true;
+        }
+    }
+
+    /// Clients ask for nothing more; who was kept away comes back.
+    pub(super) fn rest(&mut self) {
+        self.is_rest = true;
+        for server in 0..self.machines.len() {
+            if std::mem::take(&mut self.machines[server].stays_down) {
+                self.queue.push(1000, Event::Start(server));
+            }
+        }
+    }
+
     /// Everything is mended at once, and nothing breaks from now on.
     pub(super) fn make_peace(&mut self) {
         let now_us = self.queue.now_us();
@@ -304,5 +325,8 @@ impl World {
             }
         }
         self.queue.push(super::PEACE_US, Event::Rest);
+        if self.plan.roles.observers_die {
+            self.bury_observers();
+        }
     }
 }

@@ -1,0 +1,70 @@
+//! What servers say that they have, held against what they commit; and who could lead.
+
+use std::sync::Arc;
+
+use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_replica::ServerState;
+
+use super::process::{Engine, server_id};
+use super::{Who, World};
+use crate::quorums::{Ghost, electable};
+
+impl World {
+    /// Everything up to `zxid` is committed: a server says so, or shows it.
+    pub(super) fn committed(&mut self, zxid: Zxid) {
+        let is_news = zxid > self.lineage.tip() && self.lineage.resolve(zxid) == zxid;
+        if is_news && self.first.is_some() {
+            let enough = self.quorums.check(zxid, &self.lineage.deciding(zxid));
+            self.note(enough);
+        }
+        let committed = self.lineage.commit(zxid);
+        self.note(committed);
+    }
+
+    /// A leader has established its epoch: its history is committed.
+    pub(super) fn established(&mut self, server: usize, epoch: u32, last: Zxid) {
+        let begun = self.lineage.begin_epoch(epoch, last);
+        self.note(begun);
+        let zxid = Zxid::new(epoch, 0);
+        if self.machines[server].epochs[1] >= i64::from(epoch) {
+            self.quorums.acknowledged(server_id(server), zxid);
+        }
+        let enough = self.quorums.check(zxid, &self.lineage.deciding(zxid));
+        self.note(enough);
+        let committed = self.lineage.commit(zxid);
+        self.note(committed);
+    }
+
+    /// A server says on the wire that it has everything up to `zxid`. An observer says so of the
+    /// history that it begins with, and never of a proposal.
+    pub(super) fn says_it_has(&mut self, who: Who, zxid: Zxid) {
+        self.quorums.acknowledged(server_id(who.server), zxid);
+        let Some(process) = self.process(who) else { return };
+        let Engine::Member(replica) = &process.engine else { return };
+        if zxid.counter() != 0 && replica.report().state == ServerState::Observing {
+            self.fail("observer", format!("server {} observes and votes for {zxid}", who.server));
+        }
+    }
+
+    /// Whoever a quorum would elect has everything that is committed.
+    pub(super) fn check_ghosts(&mut self, ghosts: &[Ghost]) {
+        let electable: Vec<(ServerId, Zxid)> =
+            electable(ghosts).into_iter().map(|ghost| (ghost.server, ghost.last)).collect();
+        for (server, last) in electable {
+            let whose = format!("server {server}, elected after a power loss everywhere,");
+            let held = self.lineage.holds_committed(last, &whose);
+            self.note(held);
+        }
+    }
+
+    /// A ghost of a lone server needs nobody else.
+    pub(super) fn check_lone_ghost(&mut self, last: Zxid) {
+        let held = self.lineage.holds_committed(last, "what a power loss leaves");
+        self.note(held);
+    }
+
+    /// The configuration that all members begin with, where this is an ensemble.
+    pub(super) fn first(&self) -> Option<Arc<rookeeper_zab::membership::Membership>> {
+        self.first.clone()
+    }
+}
