@@ -117,8 +117,8 @@ impl World {
             self.history.read_only.insert(token.0);
             self.report.read_only += 1;
         }
-        let is_ordered = !is_refused && !(is_read_only && is_write);
-        if is_ordered { zxid } else { Zxid::NONE }
+        let is_nowhere = is_refused || is_read_only && is_write;
+        if is_nowhere { Zxid::NONE } else { zxid }
     }
 
     /// Local sessions are each one server's.
