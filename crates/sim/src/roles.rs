@@ -1,6 +1,6 @@
 //! Who is there besides the voters, and what servers are allowed beyond the plain: observers,
-//! masters of
-//! theirs, local sessions, servers that can be read without a leader, epochs that end early. About half of the seeds have none of it.
+//! masters of theirs, local sessions, servers that can be read without a leader, epochs that end
+//! early. About half of the seeds have none of it.
 
 use crate::dice::Dice;
 
