@@ -165,6 +165,15 @@ pub enum MemberEvent {
         /// Whether it observes.
         observer: bool,
     },
+    /// The leader's history leaves something out.
+    Gap {
+        /// The last transaction before.
+        last: Zxid,
+        /// The one that came after it.
+        got: Zxid,
+        /// It was so several times: a snapshot is asked for the next time.
+        snapshot_wanted: bool,
+    },
     /// A learner asks for much more than one that holds its clients back; it is not read for a
     /// while.
     LearnerFloods(ConnectionId),

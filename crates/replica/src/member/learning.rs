@@ -6,7 +6,9 @@ use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::election::ElectionInput;
 use rookeeper_zab::leader::LeaderInput;
-use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
+use rookeeper_zab::learner::{
+    Learner, LearnerConfig, LearnerEffect, LearnerEnd, LearnerInput, SyncStart,
+};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::{Address, Role};
 use rookeeper_zab::observer_master::ObserverMasterInput;
@@ -24,6 +26,9 @@ const UNCOUNTED: i64 = -1;
 /// history, and unlike the unknown zxid it does not keep the learner from being counted (Java:
 /// `Leader.waitForEpochAck`, `LearnerHandler.syncFollower`).
 const SNAPSHOT_WANTED: Zxid = Zxid(-2);
+
+/// After so many histories in a row that leave something out a snapshot is asked for.
+const GAPS_MAX: u32 = 3;
 
 /// For how long a leader is tried that takes no learners. Who looks again finds the same one, if
 /// it leads by then (Java: five tries, 100 ms apart).
@@ -225,7 +230,12 @@ impl Replica {
             }
             LearnerEffect::SyncDone => self.step_core(CoreInput::SyncDone, context),
             LearnerEffect::TouchesWanted => self.touches_wanted(context),
-            LearnerEffect::Abandon(end) => self.abandon(&end.to_string(), context),
+            LearnerEffect::Abandon(end) => {
+                if let LearnerEnd::Gap { last, got } = end {
+                    self.gap(last, got, context);
+                }
+                self.abandon(&end.to_string(), context);
+            }
         }
     }
 
@@ -233,6 +243,7 @@ impl Replica {
     fn serve(&mut self, epoch: i64, context: &mut Context<'_>) {
         let Part::Learning(learning) = &mut self.part else { return };
         learning.serving = true;
+        self.gaps = 0;
         let since_ms = learning.knows_epoch_ms.unwrap_or(learning.began_ms);
         let took_ms = context.now_ms().saturating_sub(since_ms);
         let observer = learning.observer;
@@ -320,6 +331,21 @@ impl Replica {
             self.snapshot_wanted |= matches!(learning.sync, Some(SyncStart::Trunc(_)));
         }
         self.abandon("the leader's history cannot be taken over in this way", context);
+    }
+
+    /// The leader left something out of the history that it gave in place of a snapshot: a Java
+    /// leader's log may have holes that it does not know of (ZOOKEEPER-2846). It will send the same
+    /// again, so a snapshot is asked for in the end. In elections, and in what it counts for, this
+    /// server goes on standing for what is on its disk, which the snapshot replaces as a whole.
+    fn gap(&mut self, last: Zxid, got: Zxid, context: &mut Context<'_>) {
+        let Part::Learning(learning) = &self.part else { return };
+        if learning.serving || matches!(learning.sync, None | Some(SyncStart::Snap(_))) {
+            return;
+        }
+        self.gaps += 1;
+        self.snapshot_wanted |= self.gaps >= GAPS_MAX;
+        let snapshot_wanted = self.snapshot_wanted;
+        context.push(ReplicaEffect::Event(MemberEvent::Gap { last, got, snapshot_wanted }));
     }
 
     /// The leader's history up to NEWLEADER is this server's.

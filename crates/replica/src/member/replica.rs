@@ -70,6 +70,8 @@ pub struct Replica {
     pub(super) unlogged: bool,
     /// Whether the log cannot be cut where a leader wanted it to be.
     pub(super) snapshot_wanted: bool,
+    /// How many leaders' histories in a row have left something out.
+    pub(super) gaps: u32,
     /// How often the tree was found to differ from the leader's.
     pub(super) divergences: u32,
     /// It serves no more until an operator has looked.
@@ -220,6 +222,7 @@ impl Replica {
             barred: (recovered.last_zxid < Zxid::ZERO).then_some(Barred::Unproven),
             unlogged: false,
             snapshot_wanted: false,
+            gaps: 0,
             divergences: 0,
             withdrawn: false,
             unavailable_since_ms: Some(now.monotonic_ms()),

@@ -1,10 +1,11 @@
 //! Bugs of ZooKeeper that a design can have again, each by its number.
 
-use rookeeper_jute::{OpCode, SessionId};
-use rookeeper_replica::{ReplicaInput, ServerState};
+use rookeeper_jute::{OpCode, SessionId, Zxid};
+use rookeeper_replica::{MemberEvent, ReplicaInput, ServerState};
+use rookeeper_zab::learner::SyncStart;
 use rookeeper_zab::links::ConnectionId;
 
-use crate::faults::{assert_all_there, write};
+use crate::faults::{assert_all_there, got, write};
 use crate::network::Port;
 use crate::roles::serving;
 use crate::sessions::Empty;
@@ -55,6 +56,44 @@ fn bug_2355_a_session_that_ends_while_a_link_breaks_leaves_no_ephemeral() {
         world.until("it follows again", 20_000, |world| world.all_serve());
         world.assert_equal();
         assert_nowhere(&mut world, "/mine", session);
+    }
+}
+
+/// ZOOKEEPER-2846: a leader's log has a hole. Nobody fills it with what comes after, and nobody
+/// tries in vain for ever.
+#[test]
+fn bug_2846_who_gets_a_history_with_a_hole_takes_a_snapshot_in_the_end() {
+    for seed in 0..10 {
+        let mut world = serving(3, 0, seed);
+        let leader = world.leader().expect("serving");
+        let mut written = write(&mut world, leader, "a", 5);
+        let late = (leader + 1) % 3;
+        world.pass(200);
+        world.kill(late);
+        written.extend(write(&mut world, leader, "b", 10));
+        let last = world.process(leader).shared.tree.last_processed_zxid();
+        world.hole = Some(Zxid(last.0 - 4));
+        world.start(late);
+        world.until("back", 20_000, |world| world.all_serve());
+        let events = world.process(late).events.iter().map(|(_, event)| event);
+        let gaps: Vec<bool> = events
+            .filter_map(|event| match event {
+                MemberEvent::Gap { got, snapshot_wanted, .. } => {
+                    assert_eq!(got.0, last.0 - 3);
+                    Some(*snapshot_wanted)
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(gaps, [false, false, true], "seed {seed}");
+        assert!(got(&mut world, late, |start| matches!(start, SyncStart::Snap(_))));
+        assert_eq!(world.leader(), Some(leader), "seed {seed}: nobody else is disturbed");
+        // Its word counts: the two of them are a quorum.
+        world.kill((leader + 2) % 3);
+        written.extend(write(&mut world, late, "c", 5));
+        assert_eq!(written.len(), 20);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
     }
 }
 

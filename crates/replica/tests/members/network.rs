@@ -175,6 +175,9 @@ impl World {
                 match self.machines[server].disk.history(after, through) {
                     Some(records) => {
                         for (zxid, txn) in records {
+                            if self.hole == Some(zxid) {
+                                continue;
+                            }
                             wire::history_record(zxid, &txn, &mut out);
                         }
                     }

@@ -99,6 +99,8 @@ pub struct World {
     digests: BTreeMap<Zxid, i64>,
     /// Whether equal zxids must have equal digests.
     pub judges: bool,
+    /// What no leader's disk gives to learners, though it has it.
+    pub hole: Option<Zxid>,
     /// Established leaders by epoch.
     leaders: BTreeMap<i64, ServerId>,
 }
@@ -140,6 +142,7 @@ impl World {
             connections: 0,
             digests: BTreeMap::new(),
             judges: true,
+            hole: None,
             leaders: BTreeMap::new(),
         }
     }

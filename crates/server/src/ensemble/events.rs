@@ -53,6 +53,16 @@ pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
         MemberEvent::LearnerUp { server, observer } => {
             tracing::info!(%server, observer, "a learner is up to date");
         }
+        MemberEvent::Gap { last, got, snapshot_wanted: false } => {
+            tracing::warn!(%last, %got, "the leader's history leaves something out");
+        }
+        MemberEvent::Gap { last, got, snapshot_wanted: true } => {
+            tracing::error!(
+                %last, %got,
+                "the leader's log lacks transactions (ZOOKEEPER-2846): a snapshot is asked for; \
+                 with -Dzookeeper.snapshotSizeFactor=-1 Java servers do not read that log"
+            );
+        }
         MemberEvent::LearnerFloods(connection) => {
             let connection = connection.0;
             tracing::warn!(connection, "a learner asks for too much at a time: it has to wait");
