@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -149,7 +149,7 @@ impl Drop for Place {
 /// A connection on its way from the listener to another I/O thread.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: mio::net::TcpStream,
     /// The client's address; an IPv4 client of a dual-stack socket has its IPv4 address.
     pub(crate) peer: SocketAddr,
     pub(crate) place: Place,
@@ -180,6 +180,8 @@ pub(crate) fn is_exhausted(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     fn options(address: Option<IpAddr>) -> ListenOptions {

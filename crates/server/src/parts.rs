@@ -167,7 +167,7 @@ impl Parts {
                 self.clock,
                 core_side,
                 four_letter.clone(),
-            );
+            )?;
             threads.push(io_threads::spawn(index, thread, listener.take())?);
         }
         Ok(Threads {

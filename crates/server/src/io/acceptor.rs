@@ -3,9 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
-use tokio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
 
 use super::ports::ShardPort;
 use crate::listener::{self, ConnectionLimits, Place};
@@ -24,11 +24,21 @@ pub(crate) struct ListenerSide {
     pub(crate) targets: Vec<Arc<ShardPort>>,
 }
 
-/// Accepts connections; noted in the ready queue by its waker when some wait.
+/// What came of looking for a connection.
+pub(crate) enum Accept {
+    /// A client within the limits.
+    Client(TcpStream, SocketAddr, Place),
+    /// Nobody waits; who comes will be reported.
+    Nobody,
+    /// Many were turned away: the service gets its turn before the next ones.
+    Later,
+}
+
+/// Accepts connections; reported by the event loop when some wait.
 pub(crate) struct Acceptor {
     /// `None` while the port moves.
     listener: Option<TcpListener>,
-    waker: Waker,
+    token: Token,
     limits: Arc<ConnectionLimits>,
     targets: Vec<Arc<ShardPort>>,
     next: usize,
@@ -42,10 +52,10 @@ impl Acceptor {
     ///
     /// # Errors
     /// The operating system's.
-    pub(crate) fn new(side: ListenerSide, waker: Waker) -> io::Result<Self> {
+    pub(crate) fn new(side: ListenerSide, registry: &Registry, token: Token) -> io::Result<Self> {
         Ok(Acceptor {
-            listener: Some(TcpListener::from_std(side.listener)?),
-            waker,
+            listener: Some(registered(side.listener, registry, token)?),
+            token,
             limits: side.limits,
             targets: side.targets,
             next: 0,
@@ -58,8 +68,12 @@ impl Acceptor {
     ///
     /// # Errors
     /// The operating system's.
-    pub(crate) fn listen(&mut self, listener: std::net::TcpListener) -> io::Result<()> {
-        self.listener = Some(TcpListener::from_std(listener)?);
+    pub(crate) fn listen(
+        &mut self,
+        listener: std::net::TcpListener,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        self.listener = Some(registered(listener, registry, self.token)?);
         Ok(())
     }
 
@@ -68,18 +82,16 @@ impl Acceptor {
         self.listener = None;
     }
 
-    /// The next connection that is within the limits; those that are not are closed. `None` when
-    /// nobody waits, or when it is better to wait.
-    pub(crate) fn accept(&mut self, now_ms: u64) -> Option<(TcpStream, SocketAddr, Place)> {
-        let mut context = Context::from_waker(&self.waker);
+    /// The next connection that is within the limits; those that are not are closed.
+    pub(crate) fn accept(&mut self, now_ms: u64) -> Accept {
         for _ in 0..TURNED_AWAY_MAX {
-            if self.paused {
-                return None;
-            }
-            let (stream, peer) = match self.listener.as_ref()?.poll_accept(&mut context) {
-                Poll::Pending => return None,
-                Poll::Ready(Ok(accepted)) => accepted,
-                Poll::Ready(Err(error)) => {
+            let Some(listener) = self.listener.as_ref().filter(|_| !self.paused) else {
+                return Accept::Nobody;
+            };
+            let (stream, peer) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Accept::Nobody,
+                Err(error) => {
                     self.paused = listener::is_exhausted(&error);
                     if let Some(more) = self.log.take(now_ms) {
                         tracing::warn!(%error, more, "a connection was not accepted");
@@ -88,7 +100,7 @@ impl Acceptor {
                 }
             };
             match listener::admit(&self.limits, peer) {
-                Ok((peer, place)) => return Some((stream, peer, place)),
+                Ok((peer, place)) => return Accept::Client(stream, peer, place),
                 Err(rejected) => {
                     if let Some(more) = self.log.take(now_ms) {
                         tracing::warn!(%peer, more, "connection refused: {rejected}");
@@ -96,9 +108,7 @@ impl Acceptor {
                 }
             }
         }
-        // The service gets its turn between those that are turned away.
-        self.waker.wake_by_ref();
-        None
+        Accept::Later
     }
 
     /// The thread that serves the next connection.
@@ -112,4 +122,14 @@ impl Acceptor {
     pub(crate) fn resume(&mut self) -> bool {
         std::mem::take(&mut self.paused)
     }
+}
+
+fn registered(
+    listener: std::net::TcpListener,
+    registry: &Registry,
+    token: Token,
+) -> io::Result<TcpListener> {
+    let mut listener = TcpListener::from_std(listener);
+    registry.register(&mut listener, token, Interest::READABLE)?;
+    Ok(listener)
 }

@@ -1,20 +1,20 @@
 //! The I/O threads: each owns a [`Shard`] and the sockets of its connections.
 //!
-//! One task a thread serves all that became ready since its last turn: it reads each ready socket
+//! One loop a thread serves all that became ready since its last turn: it reads each ready socket
 //! once into the thread's scratch buffer, answers reads straight into output buffers, hands all
 //! writes to the core in one batch, and writes each connection's output once. An idle connection
-//! owns no buffer and no task.
+//! owns no buffer.
 //!
 //! # Layout
 //! - [`IoThread`]: the turn
 //! - `acceptor`: the listening socket
 //! - `ports`: the queues in front of a thread
-//! - `ready`: which connections have something to do
+//! - `events`: which sockets became ready, and how the thread is woken
 //! - `socket`: one connection's socket
 
 mod acceptor;
+mod events;
 mod ports;
-mod ready;
 mod socket;
 mod thread;
 
@@ -25,10 +25,7 @@ pub(crate) use thread::{CoreSide, IoThread};
 use std::io;
 use std::thread::JoinHandle;
 
-/// Turns of the task between two looks at the sockets, where the task does not sleep in between.
-const TURNS_BETWEEN_POLLS: u32 = 2;
-
-/// Starts an I/O thread with a runtime of its own.
+/// Starts an I/O thread.
 ///
 /// # Errors
 /// Where the system has no thread or event queue left.
@@ -37,15 +34,9 @@ pub(crate) fn spawn(
     io_thread: IoThread,
     listener: Option<ListenerSide>,
 ) -> io::Result<JoinHandle<()>> {
-    // A task that always has more to do must not keep the event loop from the other sockets.
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_io().event_interval(TURNS_BETWEEN_POLLS).build()?;
     std::thread::Builder::new().name(format!("rookeeper-io-{index}")).spawn(move || {
-        let task = runtime.spawn(io_thread.run(listener));
-        match runtime.block_on(task) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "an I/O thread could not listen"),
-            Err(error) => tracing::error!(%error, "an I/O thread has failed"),
+        if let Err(error) = io_thread.run(listener) {
+            tracing::error!(%error, "an I/O thread has failed");
         }
     })
 }

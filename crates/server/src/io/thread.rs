@@ -1,24 +1,25 @@
 //! The turn of an I/O thread.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
+use mio::Token;
 use parking_lot::{RwLock, RwLockReadGuard};
 use rookeeper_replica::{
     CloseReason, ConnectionKey, CoreInput, DeliveryBatch, Peer, Shard, ShardEffect, ShardEffects,
     Shared,
 };
-use tokio::net::TcpStream;
 
-use super::acceptor::{Acceptor, ListenerSide};
+use super::acceptor::{Accept, Acceptor, ListenerSide};
+use super::events::{EventLoop, WAKER_TOKEN};
 use super::ports::{IoMessage, ShardPort};
-use super::ready::{self, ReadyQueue};
 use super::socket::{ReadOutcome, Socket};
 use crate::clock::Clock;
 use crate::core_driver::{CoreDriver, CoreMessage, CorePort, Flow};
 use crate::four_letter::FourLetterSender;
-use crate::listener::{Accepted, Place};
+use crate::listener::Accepted;
 use crate::log_budget::LogBudget;
 
 /// Length of a thread's scratch buffer, in bytes: the most that one connection says in one turn.
@@ -33,8 +34,8 @@ const ROUNDS_MAX: usize = 16;
 /// Connections accepted in one turn.
 const ACCEPTS_A_TURN: usize = 64;
 
-/// The number of the listening socket in the ready queue.
-const LISTENER_TOKEN: u32 = u32::MAX;
+/// The number of the listening socket.
+const LISTENER_TOKEN: u32 = u32::MAX - 1;
 
 /// How long a connection that is to be closed may take to read its last bytes.
 const LINGER_MS: u64 = 5000;
@@ -67,7 +68,10 @@ pub(crate) struct IoThread {
     core: CoreSide,
     four_letter: FourLetterSender,
     acceptor: Option<Acceptor>,
-    ready: Arc<ReadyQueue>,
+    events: EventLoop,
+    /// The numbers of connections that have something to do in the next turn. A number may stand
+    /// there more than once.
+    ready: Vec<u32>,
     /// By place; each in a box of its own, so that the vector stays short when it grows.
     connections: Vec<Option<Box<Connection>>>,
     scratch: Box<[u8]>,
@@ -88,6 +92,9 @@ pub(crate) struct IoThread {
 
 impl IoThread {
     /// A thread's state, ready to run.
+    ///
+    /// # Errors
+    /// Where the system has no event queue left.
     pub(crate) fn new(
         shard: Shard,
         port: Arc<ShardPort>,
@@ -95,8 +102,8 @@ impl IoThread {
         clock: Clock,
         core: CoreSide,
         four_letter: FourLetterSender,
-    ) -> Self {
-        IoThread {
+    ) -> io::Result<Self> {
+        Ok(IoThread {
             shard,
             port,
             shared,
@@ -104,7 +111,8 @@ impl IoThread {
             core,
             four_letter,
             acceptor: None,
-            ready: Arc::default(),
+            events: EventLoop::new()?,
+            ready: Vec::new(),
             connections: Vec::new(),
             scratch: vec![0; SCRATCH_LEN].into_boxed_slice(),
             effects: ShardEffects::default(),
@@ -117,24 +125,46 @@ impl IoThread {
             draining: false,
             stopped: false,
             log: LogBudget::default(),
-        }
+        })
     }
 
-    /// Serves until the thread is told to stop. Runs within the thread's tokio runtime.
+    /// Serves until the thread is told to stop.
     ///
     /// # Errors
     /// Where the listening socket cannot be registered.
-    pub(crate) async fn run(mut self, listener: Option<ListenerSide>) -> std::io::Result<()> {
+    pub(crate) fn run(mut self, listener: Option<ListenerSide>) -> io::Result<()> {
         if let Some(side) = listener {
-            self.acceptor = Some(Acceptor::new(side, ready::waker(&self.ready, LISTENER_TOKEN))?);
-            self.ready.push(LISTENER_TOKEN);
+            let token = socket_token(LISTENER_TOKEN);
+            self.acceptor = Some(Acceptor::new(side, self.events.registry(), token)?);
         }
-        std::future::poll_fn(|context| self.turn(context)).await;
+        let waker = self.events.waker().clone();
+        while !self.stopped {
+            self.turn(&waker);
+            self.wait()?;
+        }
         Ok(())
     }
 
-    fn turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let waker = context.waker();
+    /// Waits until there is something to do, and notes which connections have.
+    fn wait(&mut self) -> io::Result<()> {
+        let may_sleep = self.ready.is_empty() && !self.stopped;
+        for event in self.events.poll(may_sleep)? {
+            if event.token() == WAKER_TOKEN {
+                continue;
+            }
+            let token = event.token().0 as u32;
+            if token != LISTENER_TOKEN {
+                let Some(Some(connection)) = self.connections.get_mut(token as usize) else {
+                    continue;
+                };
+                connection.socket.reported(event);
+            }
+            self.ready.push(token);
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, waker: &Waker) {
         let mut messages = std::mem::take(&mut self.messages);
         self.port.messages.take(&mut messages, waker);
         for message in messages.drain(..) {
@@ -142,7 +172,7 @@ impl IoThread {
         }
         self.messages = messages;
         let mut tokens = std::mem::take(&mut self.tokens);
-        self.ready.take(&mut tokens, waker);
+        std::mem::swap(&mut tokens, &mut self.ready);
         self.serve(&tokens, waker);
         self.submit();
         while self.step_core() {
@@ -152,14 +182,7 @@ impl IoThread {
         self.write_all();
         tokens.clear();
         self.tokens = tokens;
-        for token in self.again.drain(..) {
-            self.ready.push(token);
-        }
-        if self.stopped {
-            self.connections.clear();
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        self.ready.append(&mut self.again);
     }
 
     fn message(&mut self, message: IoMessage) {
@@ -194,9 +217,8 @@ impl IoThread {
 
     fn listen(&mut self, listener: std::net::TcpListener) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        match acceptor.listen(listener) {
-            Ok(()) => self.ready.push(LISTENER_TOKEN),
-            Err(error) => tracing::error!(%error, "clients cannot be accepted any more"),
+        if let Err(error) = acceptor.listen(listener, self.events.registry()) {
+            tracing::error!(%error, "clients cannot be accepted any more");
         }
     }
 
@@ -414,7 +436,8 @@ impl IoThread {
             connection.dirty = false;
             let key = connection.key;
             let output = self.shard.output(key);
-            let written = connection.socket.write(output);
+            let registry = self.events.registry();
+            let written = connection.socket.write(output, registry, socket_token(token));
             let all = output.len();
             match written {
                 None => self.lost(token),
@@ -466,34 +489,41 @@ impl IoThread {
     fn accept(&mut self) {
         let Some(mut acceptor) = self.acceptor.take() else { return };
         let now_ms = self.clock.now().monotonic_ms();
-        let mut left = ACCEPTS_A_TURN;
-        while let Some((stream, peer, place)) = acceptor.accept(now_ms) {
+        for left in (0..ACCEPTS_A_TURN).rev() {
+            let (stream, peer, place) = match acceptor.accept(now_ms) {
+                Accept::Client(stream, peer, place) => (stream, peer, place),
+                Accept::Nobody => break,
+                Accept::Later => {
+                    self.again.push(LISTENER_TOKEN);
+                    break;
+                }
+            };
             let target = acceptor.next_target();
+            let accepted = Accepted { stream, peer, place };
             if Arc::ptr_eq(&target, &self.port) {
-                self.open(stream, peer, place);
-            } else if let Ok(stream) = stream.into_std() {
-                let accepted = Accepted { stream, peer, place };
+                self.accepted(accepted);
+            } else {
                 target.messages.send(IoMessage::Accepted(accepted));
             }
-            left -= 1;
             if left == 0 {
                 self.again.push(LISTENER_TOKEN);
-                break;
             }
         }
         self.acceptor = Some(acceptor);
     }
 
     fn accepted(&mut self, accepted: Accepted) {
-        match TcpStream::from_std(accepted.stream) {
-            Ok(stream) => self.open(stream, accepted.peer, accepted.place),
-            Err(error) => tracing::warn!(%error, "a connection cannot be served"),
-        }
-    }
-
-    fn open(&mut self, stream: TcpStream, peer: SocketAddr, place: Place) {
+        let Accepted { stream, peer, place } = accepted;
         let key = self.shard.accept(self.clock.now(), Peer { address: peer, secure: false });
-        let socket = Socket::new(stream, place, &self.ready, key.index);
+        let token = socket_token(key.index);
+        let socket = match Socket::new(stream, place, self.events.registry(), token) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be served");
+                self.shard.closed(key, &mut self.effects);
+                return self.carry();
+            }
+        };
         let at = key.index as usize;
         if self.connections.len() <= at {
             self.connections.resize_with(at + 1, || None);
@@ -501,7 +531,10 @@ impl IoThread {
         let connection =
             Connection { key, socket, paused: false, dirty: false, closing_since_ms: None };
         self.connections[at] = Some(Box::new(connection));
-        // Asks to be woken once the client has said something.
-        self.ready.push(key.index);
     }
+}
+
+/// The number that a connection, or the listening socket, has in the event loop.
+fn socket_token(token: u32) -> Token {
+    Token(token as usize)
 }
