@@ -190,9 +190,18 @@ struct LimitArgs {
     /// Bytes of a reply; the default is that to a get of 100 bytes
     #[arg(long, default_value_t = 188)]
     reply_len: usize,
-    /// A folder for three logs: replicate to two followers and sync before each reply
+    /// A folder for logs: replicate to followers and sync before each reply
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// Followers to replicate to, where there is a folder for logs
+    #[arg(long, default_value_t = 2)]
+    followers: usize,
+    /// Instead: open and close so many sessions, 50 at a time, two synced writes each
+    #[arg(long, requires = "folder", conflicts_with = "watchers", value_name = "SESSIONS")]
+    storm: Option<usize>,
+    /// Instead: tell so many watchers of one znode, in 5 rounds
+    #[arg(long, conflicts_with = "folder")]
+    watchers: Option<usize>,
     /// Seconds of load before the measure
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
@@ -293,13 +302,26 @@ fn run_fill(args: &FillArgs) -> Result<Report, BenchError> {
     Ok(fill::run(&options)?.report(&options))
 }
 
+/// Sessions at a time, and rounds of telling, as in a comparison.
+const STORM_AT_ONCE: usize = 50;
+const WATCH_ROUNDS: usize = 5;
+
 fn run_limit(args: &LimitArgs) -> Result<Report, BenchError> {
+    if let (Some(sessions), Some(folder)) = (args.storm, &args.folder) {
+        let (options, result) = limit::sessions::storm(folder, sessions, STORM_AT_ONCE)?;
+        return Ok(result.report(&options));
+    }
+    if let Some(watchers) = args.watchers {
+        let (options, result) = limit::sessions::watch(watchers, WATCH_ROUNDS)?;
+        return Ok(result.report(&options));
+    }
     let options = LimitOptions {
         connections: args.connections,
         depth: args.depth,
         request_len: args.request_len,
         reply_len: args.reply_len,
         folder: args.folder.clone(),
+        followers: args.followers,
         warm_up: seconds(args.warm_up)?,
         duration: seconds(args.seconds)?,
     };

@@ -53,7 +53,7 @@ impl StormResult {
         let mut report = Report::new(format!("storm: {sessions} sessions, {at_once} at once"));
         let per_second = self.sessions as f64 / self.elapsed.as_secs_f64();
         report.add("sessions_per_second", "sessions a second", per_second, "/s");
-        if !options.pids.is_empty() {
+        if self.server_cpu > Duration::ZERO {
             let per_cpu = self.per_cpu_second();
             report.add("sessions_per_cpu_second", "sessions a CPU-second", per_cpu, "/s");
         }

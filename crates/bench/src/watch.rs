@@ -54,7 +54,7 @@ impl WatchResult {
         let worst = self.told_all.iter().max().copied().unwrap_or_default();
         report.add("told_all_max_ms", "all told, worst", worst.as_secs_f64() * 1e3, "ms");
         report.add("told_first_ms", "first told, median", median_ms(&self.told_first), "ms");
-        if !options.pids.is_empty() {
+        if self.server_cpu > Duration::ZERO {
             let per_round = self.server_cpu.as_secs_f64() * 1e3 / self.told_all.len() as f64;
             report.add("server_cpu_ms", "CPU time of the server a round", per_round, "ms");
         }

@@ -20,7 +20,7 @@ const WAKER: Token = Token(usize::MAX - 1);
 /// Followers have the tokens from here on.
 const FOLLOWERS: usize = usize::MAX - 16;
 
-/// Who has to sync before a reply: this leader, and one of two followers.
+/// Who has to sync before a reply: this leader, and half of its followers.
 pub(super) struct Quorum {
     pub(super) followers: Vec<SocketAddr>,
     pub(super) log: PathBuf,
@@ -218,7 +218,8 @@ impl Replication {
     }
 
     fn is_committed(&self) -> bool {
-        let quorum = self.acknowledged.iter().any(|batches| *batches >= self.batches);
+        let synced = self.acknowledged.iter().filter(|batches| **batches >= self.batches);
+        let quorum = synced.count() >= self.followers.len().div_ceil(2);
         self.under_way.is_some() && self.synced >= self.batches && quorum
     }
 

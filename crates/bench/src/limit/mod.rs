@@ -5,13 +5,14 @@
 //! Everything runs in this process, over loopback sockets; the CPU time is that of the threads on
 //! the servers' side alone.
 
+mod bare;
 mod client;
 mod echo;
 mod follower;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
 use crate::report::Report;
+
+pub mod sessions;
 
 /// How long the servers may take to lay out their logs.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -34,8 +37,10 @@ pub struct LimitOptions {
     pub request_len: usize,
     /// Length of a reply's frame in bytes, likewise.
     pub reply_len: usize,
-    /// Where three members keep a log each that is synced before the reply; `None` for a mere echo.
+    /// Where the members keep a log each that is synced before the reply; `None` for a mere echo.
     pub folder: Option<PathBuf>,
+    /// Members beside the one that answers, where there are logs: half of them have to sync too.
+    pub followers: usize,
     /// Load before the measure.
     pub warm_up: Duration,
     /// How long to measure.
@@ -56,8 +61,12 @@ pub struct LimitResult {
 impl LimitResult {
     /// All figures.
     pub fn report(&self, options: &LimitOptions) -> Report {
-        let LimitOptions { connections, depth, .. } = options;
-        let kind = if options.folder.is_some() { "replicated, synced echo" } else { "echo" };
+        let LimitOptions { connections, depth, followers, .. } = options;
+        let kind = match (&options.folder, followers) {
+            (None, _) => "echo",
+            (Some(_), 0) => "synced echo",
+            (Some(_), _) => "replicated, synced echo",
+        };
         let mut report =
             Report::new(format!("limit: {kind}, {connections} connections, depth {depth}"));
         let (replies, elapsed) = (self.replies as f64, self.elapsed.as_secs_f64());
@@ -127,18 +136,14 @@ pub fn run(options: &LimitOptions) -> Result<LimitResult, BenchError> {
     }
     let (listener, address) = listen()?;
     let servers = Arc::new(Servers::default());
-    let folder =
-        options.folder.as_ref().map(|folder| folder.join(format!("limit-{}", std::process::id())));
-    if let Some(folder) = &folder {
-        fs::create_dir_all(folder).map_err(BenchError::io(folder.display().to_string()))?;
-    }
+    let folder = options.folder.as_deref().map(folder_of_its_own).transpose()?;
     let result = thread::scope(|scope| {
         let mut handles = Vec::new();
         let quorum = match &folder {
             None => None,
             Some(folder) => {
                 let mut followers = Vec::new();
-                for number in 1..=2 {
+                for number in 1..=options.followers {
                     let (listener, address) = listen()?;
                     let (servers, path) = (&servers, folder.join(format!("log-{number}")));
                     followers.push(address);
@@ -160,6 +165,13 @@ pub fn run(options: &LimitOptions) -> Result<LimitResult, BenchError> {
         let _ = fs::remove_dir_all(folder);
     }
     result
+}
+
+/// A folder of this process in another one.
+fn folder_of_its_own(folder: &Path) -> Result<PathBuf, BenchError> {
+    let folder = folder.join(format!("limit-{}", std::process::id()));
+    fs::create_dir_all(&folder).map_err(BenchError::io(folder.display().to_string()))?;
+    Ok(folder)
 }
 
 fn listen() -> Result<(TcpListener, SocketAddr), BenchError> {
@@ -199,6 +211,7 @@ mod tests {
             request_len: 40,
             reply_len: 200,
             folder,
+            followers: 2,
             warm_up: Duration::from_millis(20),
             duration: Duration::from_millis(100),
         }

@@ -1,0 +1,247 @@
+//! A bare server that speaks just enough of ZooKeeper for the benchmark's own storm of sessions
+//! and its watchers: it keeps no tree, and does no more than the system calls that any server has
+//! to make for them.
+
+use std::io::{ErrorKind, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use rookeeper_jute::proto::{ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent};
+use rookeeper_jute::{Decode, Encode, OpCode, SessionId, Xid, Zxid};
+
+use super::Servers;
+use super::follower::Log;
+use crate::connection::split_frame;
+use crate::error::BenchError;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+
+/// Bytes that a transaction of a session takes in a log, about.
+const TXN_LEN: usize = 80;
+
+struct Connection {
+    stream: TcpStream,
+    connected: bool,
+    watches: bool,
+}
+
+/// What waits for the disk.
+struct Waiting {
+    connection: usize,
+    reply: Vec<u8>,
+    closes: bool,
+}
+
+struct Bare<'a> {
+    poll: Poll,
+    connections: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    /// Where the disk's thread is; `None` where nothing is synced.
+    disk: Option<Sender<Vec<u8>>>,
+    gathering: Vec<Waiting>,
+    under_way: Vec<Waiting>,
+    path: &'a str,
+    servers: &'a Servers,
+}
+
+/// Serves until it is told to stop: sessions are made and ended by synced batches where there is a
+/// `log`, and a set tells all who have read since.
+pub(super) fn run(
+    listener: std::net::TcpListener,
+    log: Option<Log>,
+    path: &str,
+    servers: &Servers,
+) -> Result<(), BenchError> {
+    let failed = || BenchError::io("the server's sockets");
+    let poll = Poll::new().map_err(failed())?;
+    listener.set_nonblocking(true).map_err(failed())?;
+    let mut listener = TcpListener::from_std(listener);
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(failed())?;
+    let waker = Waker::new(poll.registry(), WAKER).map_err(failed())?;
+    let (report, synced) = channel();
+    thread::scope(|scope| {
+        let disk = log.map(|mut log| {
+            let (disk, batches) = channel::<Vec<u8>>();
+            scope.spawn(move || {
+                servers.threads.enter();
+                for batch in batches {
+                    if report.send(log.append(&batch)).is_err() || waker.wake().is_err() {
+                        return;
+                    }
+                }
+            });
+            disk
+        });
+        let (connections, free) = (Vec::new(), Vec::new());
+        let (gathering, under_way) = (Vec::new(), Vec::new());
+        Bare { poll, connections, free, disk, gathering, under_way, path, servers }
+            .run(&listener, &synced)
+    })
+}
+
+impl Bare<'_> {
+    fn run(
+        mut self,
+        listener: &TcpListener,
+        synced: &Receiver<Result<(), BenchError>>,
+    ) -> Result<(), BenchError> {
+        self.servers.threads.enter();
+        let mut events = Events::with_capacity(1024);
+        let mut scratch = vec![0; 64 << 10];
+        while !self.servers.is_stopping() {
+            let timeout = Some(Duration::from_millis(50));
+            self.poll.poll(&mut events, timeout).map_err(BenchError::io("the server's poll"))?;
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(listener)?,
+                    WAKER => {}
+                    Token(index) => self.read(index, &mut scratch)?,
+                }
+            }
+            while let Ok(result) = synced.try_recv() {
+                result?;
+                for waiting in std::mem::take(&mut self.under_way) {
+                    self.answer(waiting);
+                }
+            }
+            if let Some(disk) = &self.disk
+                && self.under_way.is_empty()
+                && !self.gathering.is_empty()
+            {
+                self.under_way = std::mem::take(&mut self.gathering);
+                // Where the disk's thread has ended, its error is on its way.
+                let _ = disk.send(vec![3; TXN_LEN * self.under_way.len()]);
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: &TcpListener) -> Result<(), BenchError> {
+        loop {
+            match listener.accept() {
+                Ok((mut stream, _)) => {
+                    let failed = || BenchError::io("accept");
+                    let index = self.free.pop().unwrap_or(self.connections.len());
+                    let registry = self.poll.registry();
+                    let interest = Interest::READABLE;
+                    registry.register(&mut stream, Token(index), interest).map_err(failed())?;
+                    let connection = Connection { stream, connected: false, watches: false };
+                    if index == self.connections.len() {
+                        self.connections.push(None);
+                    }
+                    self.connections[index] = Some(connection);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(BenchError::io("accept")(error)),
+            }
+        }
+    }
+
+    /// Reads once; the benchmark's requests come whole.
+    fn read(&mut self, index: usize, scratch: &mut [u8]) -> Result<(), BenchError> {
+        let Some(Some(connection)) = self.connections.get_mut(index) else { return Ok(()) };
+        let len = match connection.stream.read(scratch) {
+            Ok(len) if len > 0 => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Ok(_) | Err(_) => {
+                self.close(index);
+                return Ok(());
+            }
+        };
+        let mut rest = &scratch[..len];
+        while let Some((frame, used)) = split_frame(rest)? {
+            rest = &rest[used..];
+            self.frame(index, frame)?;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(BenchError::WrongReply("a torn frame".into())) }
+    }
+
+    fn frame(&mut self, index: usize, frame: &[u8]) -> Result<(), BenchError> {
+        let Some(Some(connection)) = self.connections.get_mut(index) else { return Ok(()) };
+        let mut waiting = Waiting { connection: index, reply: Vec::new(), closes: false };
+        if !std::mem::replace(&mut connection.connected, true) {
+            framed(&mut waiting.reply, |out| {
+                ConnectResponse {
+                    protocol_version: 0,
+                    timeout_ms: 30_000,
+                    session_id: SessionId(index as i64 + 1),
+                    password: Some(&[0; 16]),
+                    read_only: Some(false),
+                }
+                .encode(out);
+            });
+            self.in_turn(waiting);
+            return Ok(());
+        }
+        let wrong = |_| BenchError::WrongReply("a request without a header".to_owned());
+        let header = RequestHeader::from_bytes(frame).map_err(wrong)?;
+        framed(&mut waiting.reply, |out| {
+            ReplyHeader { xid: header.xid, zxid: Zxid(1), err: 0 }.encode(out);
+        });
+        match OpCode::from_i32(header.op) {
+            Some(OpCode::CloseSession) => {
+                waiting.closes = true;
+                self.in_turn(waiting);
+            }
+            Some(OpCode::SetData) => {
+                self.answer(waiting);
+                self.tell_watchers();
+            }
+            op => {
+                connection.watches |= op == Some(OpCode::GetData);
+                self.answer(waiting);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers once the disk has it, where there is one.
+    fn in_turn(&mut self, waiting: Waiting) {
+        if self.disk.is_some() { self.gathering.push(waiting) } else { self.answer(waiting) }
+    }
+
+    fn answer(&mut self, waiting: Waiting) {
+        if let Some(Some(connection)) = self.connections.get_mut(waiting.connection) {
+            send(&mut connection.stream, &waiting.reply);
+            if waiting.closes {
+                self.close(waiting.connection);
+            }
+        }
+    }
+
+    fn tell_watchers(&mut self) {
+        let mut frame = Vec::new();
+        framed(&mut frame, |out| {
+            ReplyHeader { xid: Xid::NOTIFICATION, zxid: Zxid(1), err: 0 }.encode(out);
+            WatcherEvent { event_type: 3, state: 3, path: Some(self.path.into()) }.encode(out);
+        });
+        for connection in self.connections.iter_mut().flatten() {
+            if std::mem::take(&mut connection.watches) {
+                send(&mut connection.stream, &frame);
+            }
+        }
+    }
+
+    fn close(&mut self, index: usize) {
+        self.connections[index] = None;
+        self.free.push(index);
+    }
+}
+
+/// Appends a frame.
+fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let len = u32::try_from(out.len() - start - 4).expect("replies are small");
+    out[start..start + 4].copy_from_slice(&len.to_be_bytes());
+}
+
+/// Writes what fits into any socket's buffer; a client that is gone has what it wanted.
+fn send(stream: &mut TcpStream, bytes: &[u8]) {
+    let _ = stream.write(bytes);
+}
