@@ -8,14 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rookeeper_jute::proto::{
-    ConnectRequest, ConnectResponse, CreateRequest, ReplyHeader, RequestHeader,
-};
-use rookeeper_jute::{Acl, Decode, Encode, OpCode, SessionId, Xid, Zxid};
+use rookeeper_jute::proto::CreateRequest;
+use rookeeper_jute::{Acl, OpCode, Xid};
 
 use crate::error::BenchError;
 use crate::servers::{Kind, Server, free_port};
-use crate::start::exchange;
+use crate::start::OneByOne;
 
 /// Members of an ensemble that is measured.
 pub const MEMBERS: usize = 3;
@@ -196,33 +194,12 @@ pub fn first_write(addresses: &[SocketAddr], start: Instant) -> Result<Duration,
 /// One session that makes one sequential ephemeral znode and closes; when the znode was
 /// acknowledged.
 fn write(address: SocketAddr) -> io::Result<Instant> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let connect = ConnectRequest {
-        protocol_version: 0,
-        last_zxid_seen: Zxid(0),
-        timeout_ms: 10_000,
-        session_id: SessionId(0),
-        password: Some(&[0; 16]),
-        read_only: Some(false),
-    };
-    let frame = exchange(&mut stream, &connect.to_bytes())?;
-    let opened = ConnectResponse::from_bytes(&frame).map_err(io::Error::other)?;
-    if opened.timeout_ms <= 0 {
-        return Err(io::Error::other("session refused"));
-    }
-    let mut create = RequestHeader { xid: Xid(1), op: OpCode::Create.to_i32() }.to_bytes();
+    let mut session = OneByOne::open(address, Duration::from_secs(1))?;
     let acl = Some(vec![Acl::open_unsafe()]);
-    CreateRequest { path: Some("/first-write-".into()), data: Some(b""), acl, flags: 3 }
-        .encode(&mut create);
-    let frame = exchange(&mut stream, &create)?;
-    let header = ReplyHeader::from_bytes(&frame).map_err(io::Error::other)?;
-    if header.xid != Xid(1) || header.err != 0 {
-        return Err(io::Error::other(format!("{header:?}")));
-    }
+    let create =
+        CreateRequest { path: Some("/first-write-".into()), data: Some(b""), acl, flags: 3 };
+    session.ask(Xid(1), OpCode::Create, &create)?;
     let acknowledged = Instant::now();
-    let close = RequestHeader { xid: Xid(2), op: OpCode::CloseSession.to_i32() };
-    let _ = exchange(&mut stream, &close.to_bytes());
+    let _ = session.close(Xid(2));
     Ok(acknowledged)
 }

@@ -297,7 +297,9 @@ fn a_member_takes_its_keys() {
     let notices = home.notices(NoticeLevel::Info);
     let idle = "accepted without effect, for a Java server only: commitLogCount";
     assert!(notices.contains(&idle.to_owned()), "{notices:?}");
-    assert!(!ensemble.sync_enabled);
+    assert!(!ensemble.sync_enabled && ensemble.leaves_on_divergence);
+    let alarm_alone = home.load(&["-Dzookeeper.digest.leaveOnMismatch=false"]).unwrap();
+    assert!(!alarm_alone.ensemble.unwrap().leaves_on_divergence);
     let by_property = home.load(&["-Dzookeeper.observer.syncEnabled=true"]).unwrap();
     assert!(by_property.ensemble.unwrap().sync_enabled, "the property has the last word");
 }

@@ -13,6 +13,7 @@ use rookeeper_jute::Zxid;
 use crate::error::StoreError;
 use crate::log::LogWriter;
 use crate::names::{STAGED_PREFIX, snapshot_name};
+use crate::purge::make_room_in_quarantine;
 use crate::recovery::{LoadedSnapshot, RecoverySink, load_file};
 use crate::snapshot::{Entry, SnapshotDigest, SnapshotInfo, SnapshotWriter, info_of};
 use crate::store::Shared;
@@ -125,6 +126,7 @@ impl Install {
         let _files = shared.files();
         let name = snapshot_name(self.zxid, shared.config.compression);
         self.make_durable(&logs)?;
+        make_room_in_quarantine(&shared);
         let marker = Marker::of(&shared, Change::Install { snapshot: name.clone(), logs })?;
         marker.write(&shared)?;
         self.committed = true;

@@ -20,6 +20,7 @@
 //! - [`purge`]: removal of old files
 //! - [`epoch`]: epoch files
 //! - [`names`]: names of files
+//! - [`notes`]: our own files, for whoever tries what they are read from
 //! - `window`: a stream seen through a growing window
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod error;
 pub mod install;
 pub mod log;
 pub mod names;
+pub mod notes;
 pub mod purge;
 pub mod recovery;
 pub mod snapshot;

@@ -3,7 +3,8 @@
 //! Only snapshots that were read to their last seal count as valid (ZOOKEEPER-3231: newer ones that
 //! are damaged must not push out the older one that recovery needs). Snapshots go first and oldest
 //! first, so that none is ever left without its logs. What recovery and changes of history set
-//! aside is emptied at the same time, but for the newest of each kind.
+//! aside is emptied at the same time, but for the newest of each kind; and before each of them sets
+//! more aside, so that this stays bounded where nobody purges, and all of the last one is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -133,6 +134,12 @@ pub(crate) fn purge(shared: &Shared, retain: usize) -> Result<Vec<Purged>, Store
         shared.sync_dir(&shared.log_dir)?;
     }
     Ok(purged)
+}
+
+/// Makes room for what is about to be set aside. Where that fails there is more than there has to
+/// be, and the next time tries again.
+pub(crate) fn make_room_in_quarantine(shared: &Shared) {
+    let _ = purge_quarantine(shared);
 }
 
 /// Removes what was set aside long ago: of each kind (what a name says before its first dot) the

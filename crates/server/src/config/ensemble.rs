@@ -61,6 +61,9 @@ pub struct EnsembleConfig {
     pub diff_syncs_max: u32,
     /// `observer.syncEnabled`, else `syncEnabled`: whether an observer keeps log and snapshots.
     pub sync_enabled: bool,
+    /// `digest.leaveOnMismatch`, a key of this server's: whether who differs from its leader leaves
+    /// and takes a snapshot. Java counts and goes on.
+    pub leaves_on_divergence: bool,
     /// `forceSnapshotSync`: learners get a snapshot even where a DIFF would do.
     pub force_snapshot_sync: bool,
     /// `snapshotSizeFactor`: how much log, compared with a snapshot, is sent instead of it;
@@ -148,6 +151,7 @@ pub fn read(
         snap_syncs_max: count(settings, "leader.maxConcurrentSnapSyncs", 10)?,
         diff_syncs_max: count(settings, "leader.maxConcurrentDiffSyncs", 100)?,
         sync_enabled: sync_enabled(settings)?,
+        leaves_on_divergence: settings.flag("digest.leaveOnMismatch", true)?,
         force_snapshot_sync: settings.flag("forceSnapshotSync", false)?,
         snapshot_size_factor: snapshot_size_factor(settings)?,
         me,

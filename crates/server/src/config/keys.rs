@@ -121,6 +121,7 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("quorumListenOnAllIPs", Ensemble),
     ("syncEnabled", Ensemble),
     ("observer.syncEnabled", EnsembleProperty),
+    ("digest.leaveOnMismatch", EnsembleProperty),
     ("observerMasterPort", Ensemble),
     ("observer.reconnectDelayMs", EnsembleProperty),
     ("observer.election.DelayMs", EnsembleProperty),

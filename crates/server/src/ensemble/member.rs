@@ -254,6 +254,7 @@ fn replica_config(
         observer_reconnect_delay_ms: ensemble.observer_reconnect_delay_ms,
         read_only_after_ms: config.read_only_mode_enabled.then_some(tick_time_ms.max(2000)),
         sync_enabled: ensemble.sync_enabled,
+        leaves_on_divergence: ensemble.leaves_on_divergence,
         seed: assemble::random_seed(),
         ..MemberConfig::new(ensemble.me)
     };

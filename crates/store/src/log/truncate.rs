@@ -19,7 +19,7 @@ use super::writer::cut;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::names::{logs, snapshots};
-use crate::purge::is_valid;
+use crate::purge::{is_valid, make_room_in_quarantine};
 use crate::store::Shared;
 use crate::switch::marker::{Change, Marker};
 use crate::window::READ_LEN;
@@ -36,6 +36,7 @@ pub(crate) fn truncate(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
         state.last = None;
         state.generation += 1;
     }
+    make_room_in_quarantine(shared);
     let marker = Marker::of(shared, Change::Truncate { zxid })?;
     marker.write(shared)?;
     crate::switch::complete(shared, &marker)?;

@@ -14,6 +14,7 @@ use crate::log::repair::{TORN_LEN_MAX, next_valid_record};
 use crate::log::truncate::{keep_copy, set_aside};
 use crate::log::writer::cut;
 use crate::log::{Bad, SegmentReader, Step, Tail, follows, judge_tail};
+use crate::purge::make_room_in_quarantine;
 use crate::store::Shared;
 use crate::window::READ_LEN;
 
@@ -239,6 +240,10 @@ fn mend(
     tail_end: u64,
 ) -> Result<Repair, StoreError> {
     let (path, reason) = (segment.path.clone(), bad.reason.clone());
+    if shared.state().repairs.is_empty() {
+        // No change of history was completed just now, which would have set its old files aside.
+        make_room_in_quarantine(shared);
+    }
     if !segment.has_records {
         let name = path.file_name().expect("the path was joined to a name").to_string_lossy();
         let kept = set_aside(shared, &shared.log_dir, &name)?;

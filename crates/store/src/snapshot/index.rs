@@ -90,7 +90,7 @@ impl SnapshotIndex {
         }
     }
 
-    fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         let mut text = format!("{TITLE}\n");
         for (name, Known { zxid, len, modified_ms, entry }) in &self.known {
             let znodes = entry.znodes.map_or("-".to_string(), |znodes| znodes.to_string());
@@ -102,7 +102,7 @@ impl SnapshotIndex {
         seal(text)
     }
 
-    fn parse(content: &[u8]) -> Option<SnapshotIndex> {
+    pub(crate) fn parse(content: &[u8]) -> Option<SnapshotIndex> {
         let mut lines = unseal(content)?.lines();
         lines.next().filter(|title| *title == TITLE)?;
         let mut known = BTreeMap::new();

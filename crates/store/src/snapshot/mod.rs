@@ -7,7 +7,7 @@
 
 mod body;
 mod codec;
-mod index;
+pub(crate) mod index;
 mod reader;
 mod writer;
 

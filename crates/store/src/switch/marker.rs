@@ -128,7 +128,7 @@ impl Marker {
         }
     }
 
-    fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         let mut text = format!("{TITLE}\n");
         match &self.change {
             Change::Install { snapshot, logs } => {
@@ -147,7 +147,7 @@ impl Marker {
         seal(text)
     }
 
-    fn parse(content: &[u8]) -> Option<Marker> {
+    pub(crate) fn parse(content: &[u8]) -> Option<Marker> {
         let mut lines = unseal(content)?.lines();
         lines.next().filter(|title| *title == TITLE)?;
         let (kind, value) = lines.next()?.split_once(' ')?;
