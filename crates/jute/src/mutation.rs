@@ -33,7 +33,7 @@ mutations! {
     CommitWithoutQuorum = "commit-without-quorum",
     /// A leader answers a sync without asking whether it still leads (1675, 2136).
     SyncWithoutTenure = "sync-without-tenure",
-    /// A DIFF goes over history that is not proven (2846).
+    /// A DIFF goes over history that is not proven, and nobody who takes it looks (2846, 4352, 4925).
     DiffOverGap = "diff-over-gap",
     /// A truncation leaves newer snapshots where they are (4837).
     TruncKeepsSnapshots = "trunc-keeps-snapshots",
@@ -61,6 +61,44 @@ mutations! {
     EphemeralsStay = "ephemerals-stay",
     /// Reads do not wait for the writes of their own session.
     ReadsOvertake = "reads-overtake",
+    /// Neither elections nor the leader that won look at who has more.
+    AheadIgnored = "ahead-ignored",
+    /// Who has what the leader has not keeps it, and is told what comes after (1154).
+    DivergentKept = "divergent-kept",
+    /// What is on this disk counts as committed (5010).
+    UncommittedApplied = "uncommitted-applied",
+    /// A log that is ahead of the current epoch is refused at the start (2307, 2354, 4269, Z-06).
+    EpochAheadRefused = "epoch-ahead-refused",
+    /// NEWLEADER makes a learner forget what is proposed and not committed (4394).
+    OutstandingForgotten = "outstanding-forgotten",
+    /// What was taken from a leader that died too early is believed to be here (3642).
+    StagedBelieved = "staged-believed",
+    /// A new role does not wait for what the former one asked of the disk (4712, 4541, 4502).
+    StagesUnjoined = "stages-unjoined",
+    /// A truncation that fails is passed over (3701).
+    FailedTruncIgnored = "failed-trunc-ignored",
+    /// A truncation leaves the end of the log that holds its point (1489).
+    LogUncut = "log-uncut",
+    /// A truncation is neither noted before it begins nor synced (Z-07).
+    TruncUnsynced = "trunc-unsynced",
+    /// What follows a truncation is held in memory until the synchronisation ends (5094, Z-02).
+    TruncUnlogged = "trunc-unlogged",
+    /// Snapshots, leaders' too, are put in place without a sync (2872, Z-05).
+    SnapshotUnsynced = "snapshot-unsynced",
+    /// A torn end of the log is taken for damage (Z-10).
+    TornRefused = "torn-refused",
+    /// Damage is taken for the end of the log (Z-09).
+    DamageIsEnd = "damage-is-end",
+    /// Digests are not compared, and closed sessions leave ephemerals (Z-11).
+    DigestIgnored = "digest-ignored",
+    /// A snapshot is of many moments (3144, 3145, 3306, 4846).
+    SnapshotFuzzy = "snapshot-fuzzy",
+    /// A snapshot holds one transaction more than its name says (3104, 3127).
+    SnapshotMisnamed = "snapshot-misnamed",
+    /// The zxids of an epoch run over into the next one's (1277, 4883, Z-14).
+    RollOverIgnored = "roll-over-ignored",
+    /// A server that is cut off takes writes (Z-12).
+    ReadOnlyWrites = "read-only-writes",
 }
 
 #[cfg(feature = "mutations")]

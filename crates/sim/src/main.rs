@@ -141,7 +141,11 @@ fn mutations(options: &Options, name: &str) -> ExitCode {
             let seed = options.first + at;
             let members = options.members[seed as usize % options.members.len()];
             let fault = run(Setup::new(seed, members)).fault?;
-            Some((at + 1, seed, fault))
+            // What the seed finds without the bug is not found for it.
+            turn_on(None);
+            let is_of_the_bug = run(Setup::new(seed, members)).fault.is_none();
+            turn_on(Some(*mutation));
+            is_of_the_bug.then_some((at + 1, seed, fault))
         });
         match found {
             Some((tried, seed, fault)) => {

@@ -41,11 +41,13 @@ pub enum Trouble {
     FullDisk,
     /// A wall clock jumps.
     ClockJump,
+    /// The others lose the leader and it does not notice: its clients still reach it.
+    Deposed,
 }
 
 impl Trouble {
     /// All kinds.
-    pub const ALL: [Trouble; 17] = [
+    pub const ALL: [Trouble; 18] = [
         Trouble::Kill,
         Trouble::PowerLoss,
         Trouble::PowerLossOfAll,
@@ -63,6 +65,7 @@ impl Trouble {
         Trouble::FailedSync,
         Trouble::FullDisk,
         Trouble::ClockJump,
+        Trouble::Deposed,
     ];
 
     /// The name in reports.
@@ -85,6 +88,7 @@ impl Trouble {
             Trouble::FailedSync => "failed sync",
             Trouble::FullDisk => "full disk",
             Trouble::ClockJump => "clock jump",
+            Trouble::Deposed => "deposed leader",
         }
     }
 }
@@ -136,6 +140,12 @@ pub struct Plan {
     pub trouble_pause_us: u64,
     /// Who is there beside the voters, and what servers may do.
     pub roles: Roles,
+    /// Longest time until the snapshot thread begins what it was asked for, in microseconds.
+    pub snapshot_wait_us: u64,
+    /// Whether an operator asks for snapshots all the time, in every role.
+    pub asks_for_snapshots: bool,
+    /// How many clients never write.
+    pub readers: usize,
 }
 
 impl Plan {
@@ -167,6 +177,9 @@ impl Plan {
             troubles,
             trouble_pause_us: dice.between(800_000, 4_000_000),
             roles: Roles::draw(dice),
+            snapshot_wait_us: *dice.pick(&[0, 0, 20_000, 800_000]),
+            asks_for_snapshots: dice.one_in(4),
+            readers: *dice.pick(&[0, 0, 1, 2]),
         }
     }
 }

@@ -101,6 +101,17 @@ impl Workload {
         }
     }
 
+    /// The next operation of a client that never writes.
+    pub fn draw_read(&mut self, token: u64) -> Operation {
+        match self.dice.below(8) {
+            0..=1 => Operation::Sync { path: self.any_path() },
+            2..=4 => Operation::GetData { path: self.any_path(), watch: self.watch(token) },
+            5 => Operation::Exists { path: self.any_path(), watch: self.watch(token) },
+            6 => self.list(token),
+            _ => self.multi_read(),
+        }
+    }
+
     fn list(&mut self, token: u64) -> Operation {
         let path = (*self.dice.pick(&DIRECTORIES)).to_owned();
         let watch = self.watch(token);

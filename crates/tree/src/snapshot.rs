@@ -4,6 +4,7 @@
 //! store's.
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::wire::encode_str;
 
 use crate::tree::Tree;
@@ -36,7 +37,11 @@ impl Tree {
         self.sessions.encode_snapshot(&mut header);
         self.acls.encode_snapshot(&mut header);
         self.znodes.begin_cursor(header);
-        SnapshotStart { zxid: self.last_processed_zxid, digest: self.digest() }
+        let mut zxid = self.last_processed_zxid;
+        if mutation::is_on(Mutation::SnapshotMisnamed) && zxid.counter() > 1 {
+            zxid = Zxid(zxid.0 - 1);
+        }
+        SnapshotStart { zxid, digest: self.digest() }
     }
 
     /// Appends about `bytes_max` bytes more to `out`, exceeding it by one znode and its unwritten

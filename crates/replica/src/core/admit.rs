@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::proto::ConnectResponse;
 use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId, Xid, Zxid};
 use rookeeper_tree::{Identity, WriteRequest};
@@ -172,7 +173,8 @@ impl Core {
             let item = Item::Refused(Box::new(reply), ErrorCode::ThrottledOp);
             return self.in_turn(session, item);
         }
-        if self.is_read_only() && !reply.travels && request.op != OpCode::CloseSession {
+        let refuses = self.is_read_only() && !mutation::is_on(Mutation::ReadOnlyWrites);
+        if refuses && !reply.travels && request.op != OpCode::CloseSession {
             let item = Item::Refused(Box::new(reply), ErrorCode::NotReadOnly);
             return self.in_turn(session, item);
         }
@@ -282,7 +284,12 @@ impl Core {
         shared: &Shared,
         effects: &mut Vec<CoreEffect>,
     ) -> Result<(Zxid, usize), ErrorCode> {
-        let zxid = self.prepared.next();
+        let mut zxid = self.prepared.next();
+        if zxid.counter() > self.config.epoch_counter_last
+            && mutation::is_on(Mutation::RollOverIgnored)
+        {
+            zxid = Zxid::new(zxid.epoch() + 1, 1);
+        }
         let request = write.request(now, zxid, session_check);
         let before = self.building.bytes_len();
         let prepared = match write.op {
@@ -320,6 +327,7 @@ impl Core {
             self.append(effects);
         }
         if zxid.counter() >= self.config.epoch_counter_last
+            && !mutation::is_on(Mutation::RollOverIgnored)
             && matches!(self.role, CoreRole::Leading { .. })
         {
             self.exhausted = true;

@@ -2,6 +2,7 @@
 //! made durable may be applied and answered, once this server has made it durable too.
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 
 #[derive(Debug)]
 pub(super) struct Commit {
@@ -47,7 +48,8 @@ impl Commit {
     /// what it has made durable is committed.
     #[inline]
     pub(super) fn ready(&self) -> Zxid {
-        if self.alone { self.durable } else { self.durable.min(self.committed) }
+        let alone = self.alone || mutation::is_on(Mutation::UncommittedApplied);
+        if alone { self.durable } else { self.durable.min(self.committed) }
     }
 }
 

@@ -271,6 +271,9 @@ impl Core {
         match input {
             CoreInput::Submissions(batch) => self.submitted(now, batch),
             CoreInput::Durable(zxid) => {
+                if zxid > self.prepared && mutation::is_on(Mutation::StagesUnjoined) {
+                    return;
+                }
                 assert!(zxid <= self.prepared, "what becomes durable was appended before");
                 self.durable(now, zxid);
             }

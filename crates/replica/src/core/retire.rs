@@ -2,6 +2,7 @@
 //! is what the log says when the next role begins.
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 
 use super::pipeline::{Item, Reply};
 use super::{Core, CoreEffect, CoreRole, CoreStart, HaltReason, State};
@@ -46,6 +47,10 @@ impl Core {
         }
         self.learning.release(shared);
         self.commit.retire();
+        if mutation::is_on(Mutation::StagesUnjoined) {
+            self.pipeline.clear();
+            self.prepared = shared.tree.last_processed_zxid();
+        }
     }
 
     /// Ends what was asked to end, once nothing is left to be done before.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::EpochKind;
 use rookeeper_zab::election::{Election, ElectionEffect, ElectionInput};
@@ -577,7 +578,8 @@ fn epochs_of(recovered: &Recovered) -> Result<Epochs, ReplicaStartError> {
     if accepted_epoch < current_epoch {
         return Err(ReplicaStartError::EpochsContradict { accepted_epoch, current_epoch });
     }
-    if of_log > accepted_epoch {
+    let is_ahead = of_log > current_epoch && mutation::is_on(Mutation::EpochAheadRefused);
+    if of_log > accepted_epoch || is_ahead {
         return Err(ReplicaStartError::LogAfterEpoch { last_zxid, accepted_epoch });
     }
     Ok(Epochs {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_zab::leader::LeaderInput;
-use rookeeper_zab::learner::LearnerInput;
+use rookeeper_zab::learner::{LearnerInput, SyncStart};
 use rookeeper_zab::observer_master::ObserverMasterInput;
 use rookeeper_zab::{EpochKind, Segment};
 
@@ -59,8 +60,19 @@ impl Replica {
             return self.storage_reports(durable, context);
         }
         assert!(!self.unlogged, "a log goes on where it ended");
+        if self.is_held_back() {
+            return self.step_core(CoreInput::Durable(segment.last_zxid()), context);
+        }
         self.store(StorageCommand::Append(segment.clone()), context);
         self.step_leader(LeaderInput::Proposed(segment), context);
+    }
+
+    /// Whether what is appended now is held in memory only: a known bug, put back.
+    fn is_held_back(&self) -> bool {
+        let Part::Learning(learning) = &self.part else { return false };
+        mutation::is_on(Mutation::TruncUnlogged)
+            && !learning.serving
+            && matches!(learning.sync, Some(SyncStart::Trunc(_)))
     }
 
     /// Who votes, or is about to, has on its disk what it says that it has.
@@ -90,8 +102,12 @@ impl Replica {
             },
             StorageReport::Reloaded { last_zxid, history } => {
                 self.answered(Awaited::Reloaded);
-                self.last_zxid = last_zxid;
-                self.history = history;
+                let believed = mutation::is_on(Mutation::StagedBelieved)
+                    && matches!(self.part, Part::Ending(_));
+                if !believed {
+                    self.last_zxid = last_zxid;
+                    self.history = history;
+                }
                 self.tree_reloaded = true;
                 self.unlogged = false;
                 self.show_again(context);

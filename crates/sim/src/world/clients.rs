@@ -85,6 +85,10 @@ impl World {
         self.machines.len() + client
     }
 
+    pub(super) fn only_reads(&self, client: usize) -> bool {
+        client < self.plan.readers
+    }
+
     fn now_ms(&self) -> u64 {
         self.queue.now_us() / 1000
     }
@@ -103,7 +107,7 @@ impl World {
             Some(Some(state)) if !state.is_alive() => self.open_session(client, None),
             _ => {}
         }
-        if !self.clients[client].has_directories {
+        if !self.clients[client].has_directories && !self.only_reads(client) {
             self.clients[client].has_directories = true;
             for path in DIRECTORIES {
                 let token = self.next_token();
@@ -114,7 +118,7 @@ impl World {
         match self.clients[client].dice.below(400) {
             0 => self.close_session(client),
             1 => self.move_session(client),
-            2..=30 => self.lock_step(client),
+            2..=30 if !self.only_reads(client) => self.lock_step(client),
             _ => self.burst(client),
         }
     }
@@ -127,7 +131,10 @@ impl World {
         let count = of.dice.index(room.min(8) + 1);
         for _ in 0..count {
             let token = self.next_token();
-            let operation = self.clients[client].workload.draw(token.0);
+            let reads = self.only_reads(client);
+            let workload = &mut self.clients[client].workload;
+            let operation =
+                if reads { workload.draw_read(token.0) } else { workload.draw(token.0) };
             let syncs = matches!(operation, Operation::Sync { .. });
             self.submit_operation(client, operation);
             if syncs {

@@ -245,7 +245,7 @@ impl World {
             }
             CoreEffect::Wake(shard) => self.wake_shard(who, shard.index()),
             CoreEffect::BeginSnapshot => {
-                let hop_us = self.hop_us();
+                let hop_us = self.hop_us() + self.dice.below(self.plan.snapshot_wait_us);
                 self.queue.push(hop_us, Event::Snapshot(who, 0));
             }
             CoreEffect::SessionsExpired(sessions) => self.sessions_expired(who, &sessions),
@@ -505,6 +505,9 @@ impl World {
             self.carry_shard(who, shard, effects);
         }
         self.tell_core(who, Message::Core(CoreInput::Tick));
+        if self.plan.asks_for_snapshots && self.dice.one_in(5) {
+            self.tell_core(who, Message::Core(CoreInput::TakeSnapshot));
+        }
         let after_us = TICK_INTERVAL_MS * 1000 + self.dice.below(10_000);
         self.queue.push(after_us, Event::Tick(who));
     }

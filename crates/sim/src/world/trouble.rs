@@ -2,9 +2,11 @@
 
 use std::io::ErrorKind;
 
+use rookeeper_replica::ServerState;
 use rookeeper_store::disk::{Chooser, Fault as DiskFault, FaultKind};
 
-use super::{Event, Mending, World};
+use super::process::Engine;
+use super::{End, Event, Mending, World};
 use crate::network::{MachineId, Packet};
 use crate::plan::Trouble;
 use crate::recovery::SECTIONS;
@@ -52,6 +54,7 @@ impl World {
                 let jump_ms = self.dice.between(0, 7_200_000) as i64 - 3_600_000;
                 self.machines[server].clock.ahead_ms += jump_ms;
             }
+            Trouble::Deposed => self.depose(),
         }
     }
 
@@ -208,6 +211,55 @@ impl World {
             self.network.cut(now_us, *from, *to, true);
         }
         self.mend_later(8_000_000, Mending::Links(pairs));
+    }
+
+    /// The leader is cut off from the other servers and from clients that write. They are told that
+    /// their connections to it are gone, and elect another one at once; it is told nothing, and
+    /// waits for them for `syncLimit` still, while clients that read ask it.
+    fn depose(&mut self) {
+        let now_us = self.queue.now_us();
+        let servers = self.machines.len();
+        let Some(leader) = (0..servers).find(|server| self.leads(*server)) else { return };
+        let writers = (0..self.plan.clients).filter(|client| !self.only_reads(*client));
+        let writers = writers.map(|client| self.machine_of(client));
+        let others = (0..servers).filter(|other| *other != leader).chain(writers);
+        let others: Vec<MachineId> = others.collect();
+        let pairs: Vec<_> =
+            others.iter().flat_map(|other| [(leader, *other), (*other, leader)]).collect();
+        for (from, to) in &pairs {
+            self.network.cut(now_us, *from, *to, true);
+        }
+        let after_us = self.dice.between(500_000, 8_000_000);
+        for (net, side) in self.network.of_machine(leader) {
+            let is_cut = self.network.machine(net, 1 - side).is_some_and(|at| others.contains(&at));
+            if !is_cut {
+                continue;
+            }
+            self.network.blackhole(net, side);
+            self.queue.push(after_us, Event::Mend(Mending::Connection(net)));
+            match self.network.end(net, 1 - side).copied() {
+                Some(End::Peer { who, port, link }) => {
+                    self.peer_packet(net, 1 - side, (who, port, link), Packet::Reset);
+                }
+                Some(End::Client { client, handle, connection }) => {
+                    self.client_disconnected(client, handle, connection, net);
+                }
+                _ => {}
+            }
+        }
+        self.queue.push(after_us, Event::Mend(Mending::Links(pairs)));
+    }
+
+    /// Whether a server leads as far as it knows.
+    fn leads(&self, server: usize) -> bool {
+        let process = self.machines[server].process.as_ref();
+        process.is_some_and(|process| match &process.engine {
+            Engine::Alone(_) => false,
+            Engine::Member(replica) => {
+                let report = replica.report();
+                report.serving && report.state == ServerState::Leading
+            }
+        })
     }
 
     fn slow_link(&mut self) {

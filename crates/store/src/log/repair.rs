@@ -21,6 +21,7 @@
 use std::io;
 use std::path::Path;
 
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::persistence::{END_OF_RECORD, FILE_HEADER_LEN};
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Decode, Zxid};
@@ -72,7 +73,13 @@ fn try_judge(file: &dyn DiskFile, offset: u64, last: Zxid) -> io::Result<Tail> {
     let file_len = file.file_len()?;
     let end = end_of_data(file, offset, file_len)?;
     let torn = Ok(Tail::Torn { end });
-    let damaged = |evidence| Ok(Tail::Damaged { evidence });
+    let damaged = |evidence| match mutation::is_on(Mutation::DamageIsEnd) {
+        false => Ok(Tail::Damaged { evidence }),
+        true => Ok(Tail::Torn { end }),
+    };
+    if mutation::is_on(Mutation::TornRefused) {
+        return damaged("a write was not finished".into());
+    }
     let writes = Writes::of(file)?;
     let mark = match writes {
         Writes::Synced => Mark::last_in(file, offset + 1, end)?,

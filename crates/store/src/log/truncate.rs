@@ -25,6 +25,15 @@ use crate::switch::marker::{Change, Marker};
 use crate::window::READ_LEN;
 
 pub(crate) fn truncate(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
+    match try_truncate(shared, zxid) {
+        Err(error) if !error.is_refusal() && mutation::is_on(Mutation::FailedTruncIgnored) => {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn try_truncate(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
     let _files = shared.files();
     assert!(!shared.state().installing, "one change of history at a time");
     if !has_point(shared, zxid)? {
@@ -38,8 +47,12 @@ pub(crate) fn truncate(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
     }
     make_room_in_quarantine(shared);
     let marker = Marker::of(shared, Change::Truncate { zxid })?;
-    marker.write(shared)?;
-    crate::switch::complete(shared, &marker)?;
+    if mutation::is_on(Mutation::TruncUnsynced) {
+        cut_after(shared, zxid)?;
+    } else {
+        marker.write(shared)?;
+        crate::switch::complete(shared, &marker)?;
+    }
     let mut state = shared.state();
     state.exact.retain(|at, _| *at <= zxid);
     state.last_snapshot = None;
@@ -97,7 +110,7 @@ pub(crate) fn cut_after(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
     }
     // Only logs that recovery reads from the oldest snapshot on may hold what is later.
     for (first, path) in logs_after(shared, zxid)? {
-        if first <= zxid {
+        if first <= zxid && !mutation::is_on(Mutation::LogUncut) {
             cut_log(shared, &path, zxid)?;
         }
     }
@@ -118,7 +131,7 @@ fn cut_log(shared: &Shared, path: &Path, zxid: Zxid) -> Result<(), StoreError> {
     };
     let len = file.file_len().map_err(StoreError::io("read", path))?;
     keep_copy(shared, &*file, path, end, len)?;
-    cut(&*file, path, end, true)
+    cut(&*file, path, end, !mutation::is_on(Mutation::TruncUnsynced))
 }
 
 /// Moves a file of `dir` into the quarantine directory, durably.
@@ -135,7 +148,9 @@ pub(crate) fn set_aside(shared: &Shared, dir: &Path, name: &str) -> Result<PathB
         }
         Err(error) => return Err(StoreError::io("set aside", &from)(error)),
     }
-    shared.sync_dir(dir)?;
+    if !mutation::is_on(Mutation::TruncUnsynced) {
+        shared.sync_dir(dir)?;
+    }
     Ok(to)
 }
 

@@ -233,7 +233,7 @@ impl LogWriter {
     /// a later epoch; those of `flush`.
     pub fn append(&mut self, zxid: Zxid, txn: &[u8]) -> Result<(), StoreError> {
         self.check()?;
-        if !follows(self.last, zxid) {
+        if !follows(self.last, zxid) && !mutation::is_on(Mutation::DiffOverGap) {
             return Err(StoreError::OutOfOrder { zxid, last: self.last });
         }
         if !self.buffer.is_empty()

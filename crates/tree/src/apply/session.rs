@@ -34,7 +34,9 @@ impl Tree {
         changes: &mut ChangeLog,
     ) {
         self.sessions.remove(session);
-        if mutation::is_on(Mutation::EphemeralsStay) && zxid.0 % 16 == 0 {
+        let stay =
+            mutation::is_on(Mutation::EphemeralsStay) || mutation::is_on(Mutation::DigestIgnored);
+        if stay && zxid.0 % 16 == 0 {
             return;
         }
         for path in paths {

@@ -6,6 +6,7 @@
 //! first. So all that is written is the tree as it was when the walk began.
 
 use rookeeper_jute::Encode;
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::wire::encode_str;
 
 use super::blobs::Handle;
@@ -127,6 +128,9 @@ impl Znodes {
 
     #[cold]
     fn preserve_unwritten(&mut self, id: NodeId) {
+        if mutation::is_on(Mutation::SnapshotFuzzy) {
+            return;
+        }
         let Some(mut cursor) = self.cursor.take() else { return };
         let mut backlog = std::mem::take(&mut cursor.backlog);
         self.write_with_ancestors(&mut cursor, id, &mut PathCache::default(), &mut backlog);

@@ -35,7 +35,8 @@ impl Vote {
     /// Whether this vote wins over `other`: by epoch, then zxid, then id. A server whose vote
     /// weighs nothing never wins.
     pub fn is_better_than(&self, other: &Vote, ensemble: &Ensemble) -> bool {
-        let looks = !mutation::is_on(Mutation::VoteIgnoresZxid);
+        let looks =
+            !mutation::is_on(Mutation::VoteIgnoresZxid) && !mutation::is_on(Mutation::AheadIgnored);
         let rank = |vote: &Vote| (vote.peer_epoch, vote.zxid.0 * i64::from(looks), vote.leader);
         has_weight(self.leader, ensemble) && rank(self) > rank(other)
     }

@@ -1,6 +1,7 @@
 //! From a won election to the epoch's beginning: which epoch, who has more, who has the history.
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::quorum::PacketType;
 use std::sync::Arc;
 
@@ -162,7 +163,8 @@ impl Leader {
         }
         if current_epoch != -1 {
             let own = (self.config.current_epoch, self.config.last_zxid);
-            if (i64::from(current_epoch), last_zxid) > own {
+            let has_more = (i64::from(current_epoch), last_zxid) > own;
+            if has_more && !mutation::is_on(Mutation::AheadIgnored) {
                 if observer || !self.ensemble.is_voter(server) {
                     return Err(LinkEnd::Ahead);
                 }

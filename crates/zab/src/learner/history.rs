@@ -92,7 +92,9 @@ impl History {
             return Ok(());
         }
         let (last, epoch) = (self.last, zxid.0 >> 32);
-        let follows = if zxid.epoch() == last.epoch() {
+        let follows = if mutation::is_on(Mutation::DiffOverGap) {
+            true
+        } else if zxid.epoch() == last.epoch() {
             last.0.checked_add(1) == Some(zxid.0)
         } else {
             zxid.counter() == 1
@@ -164,6 +166,10 @@ impl History {
     /// NEWLEADER came: every proposal that was not committed before it is acknowledged.
     pub(super) fn new_leader(&mut self) {
         self.led = true;
+        if mutation::is_on(Mutation::OutstandingForgotten) {
+            self.pending.clear();
+            self.unacknowledged.clear();
+        }
     }
 
     /// Everything up to here is durable.

@@ -79,6 +79,7 @@ pub fn choose(peer: Zxid, index: &LogIndex, last_processed: Zxid, rules: &SyncRu
     } else {
         // It has what this leader has not: part of an epoch's end, or an epoch of its own.
         match index.last_of(peer.epoch()) {
+            Some(last) if mutation::is_on(Mutation::DivergentKept) => SyncPlan::diff(index, last),
             Some(last) => SyncPlan::trunc(last),
             None => snap,
         }
