@@ -65,8 +65,9 @@ pub struct Machine {
     pub sync_us: u64,
     /// The accepted and the current epoch that the disk said were durable.
     pub epochs: [i64; 2],
-    /// Whether the power goes out when the disk is next told to do something else than append.
-    pub power_loss_in_change: bool,
+    /// After how many more times that the disk is told to do something else than append the power
+    /// goes out, if it does.
+    pub power_loss_in_change: Option<u64>,
     /// Whether the next recovery is cut short by a loss of power, after so many operations.
     pub power_loss_in_recovery: Option<u64>,
 }

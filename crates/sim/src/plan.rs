@@ -17,7 +17,8 @@ pub enum Trouble {
     CrashInStep,
     /// The power goes out again while the server recovers.
     CrashInRecovery,
-    /// The power goes out while an epoch is written, or the history changes.
+    /// While an epoch is written, or the history changes, the power goes out, the disk fails, or the
+    /// leader dies that asked for it.
     CrashInChange,
     /// A process stands still for a while.
     Pause,
@@ -177,8 +178,8 @@ impl Plan {
             troubles,
             trouble_pause_us: dice.between(800_000, 4_000_000),
             roles: Roles::draw(dice),
-            snapshot_wait_us: *dice.pick(&[0, 0, 20_000, 800_000]),
-            asks_for_snapshots: dice.one_in(4),
+            snapshot_wait_us: *dice.pick(&[0, 20_000, 800_000, 3_000_000]),
+            asks_for_snapshots: dice.one_in(2),
             readers: *dice.pick(&[0, 0, 1, 2]),
         }
     }

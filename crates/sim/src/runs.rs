@@ -35,6 +35,7 @@ impl Sum {
         total.local_sessions += report.local_sessions;
         total.epochs += report.epochs;
         total.truncations += report.truncations;
+        total.snapshots_cut += report.snapshots_cut;
         total.installs += report.installs;
         for (reason, count) in &report.endings {
             *total.endings.entry(reason.clone()).or_default() += count;
@@ -54,7 +55,7 @@ impl Sum {
             "{} seeds, {virtual_s} virtual seconds ({rate} a second), {} events\n\
              {} operations (at least {} a seed, {} answered), {} committed, {} watch events, \
              {} locks held, {} sessions expired, {} looks at all disks\n\
-             {} epochs, {} truncations, {} snapshots from leaders\n\
+             {} epochs, {} truncations (of {} snapshots), {} snapshots from leaders\n\
              {} answers without a leader, {} looks at local sessions\n{troubles} troubles:",
             self.seeds,
             total.events,
@@ -68,6 +69,7 @@ impl Sum {
             total.ghosts,
             total.epochs,
             total.truncations,
+            total.snapshots_cut,
             total.installs,
             total.read_only,
             total.local_sessions

@@ -192,6 +192,8 @@ pub struct Report {
     pub epochs: u64,
     /// Truncations and snapshots that learners took.
     pub truncations: u64,
+    /// Snapshots that lay behind where histories were cut.
+    pub snapshots_cut: u64,
     /// Snapshots that learners took from their leaders.
     pub installs: u64,
     /// Answers of servers without a leader.
@@ -253,7 +255,7 @@ impl World {
                 stays_down: false,
                 sync_us: plan.sync_us,
                 epochs: [-1, -1],
-                power_loss_in_change: false,
+                power_loss_in_change: None,
                 power_loss_in_recovery: None,
             })
             .collect();

@@ -9,6 +9,7 @@ use rookeeper_replica::{
     ReplicaEffect, ShardEffect, ShardEffects, StorageCommand, StorageReport, TICK_INTERVAL_MS,
 };
 use rookeeper_store::StoreError;
+use rookeeper_store::names::snapshot_zxid;
 use rookeeper_tree::SnapshotProgress;
 
 use super::process::{Engine, Message, Process, SnapshotJob, server_id};
@@ -346,6 +347,11 @@ impl World {
                 }
             }
             StorageCommand::Truncate(zxid) => {
+                let files = self.machines[who.server].disk.dump();
+                let names = files.keys().filter_map(|path| path.file_name()?.to_str());
+                let later = names.filter_map(snapshot_zxid).filter(|snapshot| snapshot > zxid);
+                self.report.snapshots_cut += later.count() as u64;
+                let Some(process) = self.process(who) else { return };
                 process.before_truncate = Some(process.last_appended);
                 process.last_appended = *zxid;
                 self.report.truncations += 1;
@@ -386,11 +392,15 @@ impl World {
     pub(super) fn disk_turn(&mut self, who: Who) {
         let armed = self.machines[who.server].power_loss_in_change;
         let Some(process) = self.process(who) else { return };
-        if armed && process.storage.changes() {
-            self.machines[who.server].power_loss_in_change = false;
-            self.crash(who.server, true);
-            return;
+        if let Some(left) = armed
+            && process.storage.changes()
+        {
+            self.machines[who.server].power_loss_in_change = left.checked_sub(1);
+            if left == 0 && self.crash_in_change(who.server) {
+                return;
+            }
         }
+        let Some(process) = self.process(who) else { return };
         let has_room = process.storage.has_room();
         let said_full = std::mem::replace(&mut process.storage.said_full, !has_room);
         if said_full == has_room {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use rookeeper_replica::ServerState;
 use rookeeper_store::disk::{Chooser, Fault as DiskFault, FaultKind};
 
-use super::process::Engine;
+use super::process::{Engine, Process};
 use super::{End, Event, Mending, World};
 use crate::network::{MachineId, Packet};
 use crate::plan::Trouble;
@@ -38,7 +38,7 @@ impl World {
                 self.crash(server, true);
             }
             Trouble::CrashInChange => {
-                self.machines[server].power_loss_in_change = true;
+                self.machines[server].power_loss_in_change = Some(self.dice.below(4));
                 // Something makes it look for a leader.
                 self.reset_some();
             }
@@ -219,7 +219,9 @@ impl World {
     fn depose(&mut self) {
         let now_us = self.queue.now_us();
         let servers = self.machines.len();
-        let Some(leader) = (0..servers).find(|server| self.leads(*server)) else { return };
+        let Some(leader) = (0..servers).find(|server| self.serves_as_leader(*server)) else {
+            return;
+        };
         let writers = (0..self.plan.clients).filter(|client| !self.only_reads(*client));
         let writers = writers.map(|client| self.machine_of(client));
         let others = (0..servers).filter(|other| *other != leader).chain(writers);
@@ -250,16 +252,43 @@ impl World {
         self.queue.push(after_us, Event::Mend(Mending::Links(pairs)));
     }
 
-    /// Whether a server leads as far as it knows.
-    fn leads(&self, server: usize) -> bool {
+    /// The power goes out where the disk changes the history, or the disk fails, or the leader dies
+    /// that asked for it; whether the server itself is gone.
+    pub(super) fn crash_in_change(&mut self, server: usize) -> bool {
+        match self.dice.below(4) {
+            0..=1 => {
+                self.crash(server, true);
+                return true;
+            }
+            2 => {
+                let kind = if self.dice.one_in(2) { FaultKind::Sync } else { FaultKind::Write };
+                let (path_contains, after) = (String::new(), self.dice.below(6));
+                let fault = DiskFault { kind, path_contains, after, error: ErrorKind::Other };
+                self.machines[server].disk.plan_fault(fault);
+                return false;
+            }
+            _ => {}
+        }
+        let leader = (0..self.machines.len()).find(|other| self.leads(*other));
+        match leader {
+            Some(leader) => self.crash(leader, false),
+            None => self.reset_some(),
+        }
+        self.machines[server].process.is_none()
+    }
+
+    /// Whether a server leads as far as it knows, or is about to.
+    pub(super) fn leads(&self, server: usize) -> bool {
         let process = self.machines[server].process.as_ref();
         process.is_some_and(|process| match &process.engine {
             Engine::Alone(_) => false,
-            Engine::Member(replica) => {
-                let report = replica.report();
-                report.serving && report.state == ServerState::Leading
-            }
+            Engine::Member(replica) => replica.report().state == ServerState::Leading,
         })
+    }
+
+    fn serves_as_leader(&self, server: usize) -> bool {
+        let process = self.machines[server].process.as_ref();
+        self.leads(server) && process.is_some_and(Process::applies_committed)
     }
 
     fn slow_link(&mut self) {
@@ -369,7 +398,7 @@ impl World {
             self.mend(Mending::Room(server));
             self.machines[server].disk.forget_faults();
             self.machines[server].power_loss_in_recovery = None;
-            self.machines[server].power_loss_in_change = false;
+            self.machines[server].power_loss_in_change = None;
             if let Some(process) = &mut self.machines[server].process {
                 process.dies_after = None;
             } else {
