@@ -3,7 +3,7 @@
 # "N passed, N failed" that counts tests, and each step without tests as one.
 #
 #   scripts/test.sh [step ...]      all steps, or those named: format lint unit simulate
-#                                   fuzz interop
+#                                   mutations fuzz interop
 #   scripts/test.sh matrix          every mix of Java and Rookeeper in one ensemble under every fault,
 #                                   and 20,000 sessions: some minutes, not part of the usual steps
 #
@@ -15,7 +15,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 steps=("$@")
-[ $# -gt 0 ] || steps=(format lint unit simulate fuzz interop)
+[ $# -gt 0 ] || steps=(format lint unit simulate mutations fuzz interop)
 passed=0
 failed=0
 summary=()
@@ -31,6 +31,8 @@ run_lint() {
 run_unit() { cargo test --workspace --exclude rookeeper-interop --locked --no-fail-fast; }
 
 run_simulate() { make --silent simulate SEEDS="${SIM_SEEDS:-300}" JOBS="$(nproc)"; }
+
+run_mutations() { make --silent mutations; }
 
 run_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-5}"; }
 

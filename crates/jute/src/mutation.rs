@@ -33,7 +33,7 @@ mutations! {
     CommitWithoutQuorum = "commit-without-quorum",
     /// A leader answers a sync without asking whether it still leads (1675, 2136).
     SyncWithoutTenure = "sync-without-tenure",
-    /// A DIFF goes over history that is not proven, and nobody who takes it looks (2846, 4352, 4925).
+    /// A DIFF goes over history that is not proven, and who takes it does not look (2846, 4352).
     DiffOverGap = "diff-over-gap",
     /// A truncation leaves newer snapshots where they are (4837).
     TruncKeepsSnapshots = "trunc-keeps-snapshots",

@@ -17,8 +17,8 @@ pub enum Trouble {
     CrashInStep,
     /// The power goes out again while the server recovers.
     CrashInRecovery,
-    /// While an epoch is written, or the history changes, the power goes out, the disk fails, or the
-    /// leader dies that asked for it.
+    /// While an epoch is written, or the history changes, the power goes out, the disk fails, or
+    /// the leader dies that asked for it.
     CrashInChange,
     /// A process stands still for a while.
     Pause,
