@@ -56,7 +56,6 @@ impl Sum {
              {} operations (at least {} a seed, {} answered), {} committed, {} watch events, \
              {} locks held, {} sessions expired, {} looks at all disks\n\
              {} epochs, {} truncations (of {} snapshots), {} snapshots from leaders\n\
-             {} epochs, {} truncations (of {} snapshots), {} snapshots from leaders\n\
              {} answers without a leader, {} looks at local sessions\n{troubles} troubles:",
             self.seeds,
             total.events,
