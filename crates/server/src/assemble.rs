@@ -134,7 +134,11 @@ pub(crate) fn tree_config(config: &ServerConfig) -> TreeConfig {
 /// What the core is told.
 pub(crate) fn core_config(config: &ServerConfig) -> CoreConfig {
     let ensemble = config.ensemble.as_ref();
+    let usual = CoreConfig::default();
     CoreConfig {
+        epoch_counter_last: ensemble
+            .and_then(|ensemble| ensemble.epoch_counter_last)
+            .unwrap_or(usual.epoch_counter_last),
         server_id: config.session_server_id.0,
         tick_time_ms: config.sessions.tick_time_ms.unsigned_abs(),
         session_timeout_ms_min: config.sessions.timeout_ms_min,
@@ -155,7 +159,7 @@ pub(crate) fn core_config(config: &ServerConfig) -> CoreConfig {
         request_stale_latency_check: config.request_throttle.stale_latency_check,
         throttled_op_wait_time_ms: u64::from(config.request_throttle.throttled_op_wait_time_ms),
         connection_throttle: connection_throttle(&config.connection_throttle),
-        ..CoreConfig::default()
+        ..usual
     }
 }
 

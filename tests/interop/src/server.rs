@@ -289,6 +289,16 @@ pub fn own_program() -> PathBuf {
     }
 }
 
+/// Our server with short epochs, an example of its crate, built by cargo in the profile of this
+/// test. `SHORT_EPOCHS` in its environment says after how many transactions an epoch ends.
+pub fn short_epochs_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let package = ["--package", "rookeeper-server", "--example", "short_epochs"];
+        build(&package).join("examples/short_epochs")
+    })
+}
+
 /// Our binary: `ROOKEEPER_BIN`, else built by cargo in the profile of this test.
 pub fn rookeeper_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
@@ -296,21 +306,21 @@ pub fn rookeeper_binary() -> &'static Path {
         if let Some(path) = std::env::var_os("ROOKEEPER_BIN") {
             return PathBuf::from(path);
         }
-        let own = std::env::current_exe().expect("the running program has a path");
-        let profile = own.ancestors().find(|p| p.ends_with("debug") || p.ends_with("release"));
-        let profile = profile.expect("cargo runs this from its target directory").to_owned();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--package", "rookeeper"]).current_dir(checkout());
-        build
-            .arg("--target-dir")
-            .arg(profile.parent().expect("a profile lies in a target directory"));
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(
-            build.status().is_ok_and(|status| status.success()),
-            "the binary could not be built"
-        );
-        profile.join("rookeeper")
+        build(&["--package", "rookeeper"]).join("rookeeper")
     })
+}
+
+/// Builds something in the profile of what runs; where the profile's output lies.
+fn build(what: &[&str]) -> PathBuf {
+    let own = std::env::current_exe().expect("the running program has a path");
+    let profile = own.ancestors().find(|p| p.ends_with("debug") || p.ends_with("release"));
+    let profile = profile.expect("cargo runs this from its target directory").to_owned();
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet"]).args(what).current_dir(checkout());
+    build.arg("--target-dir").arg(profile.parent().expect("a profile lies in a target directory"));
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().is_ok_and(|status| status.success()), "{what:?} could not be built");
+    profile
 }

@@ -73,6 +73,9 @@ pub struct EnsembleConfig {
     pub config_file: Option<PathBuf>,
     /// Whether servers stand in that file itself, and not in a dynamic one.
     pub servers_in_config_file: bool,
+    /// The last counter of an epoch's zxids, where it is not the protocol's: for tests of the end
+    /// of an epoch. No key sets it.
+    pub epoch_counter_last: Option<u32>,
 }
 
 /// Sockets between servers.
@@ -164,6 +167,7 @@ pub fn read(
         reconfig_enabled,
         config_file: servers.config_file,
         servers_in_config_file: servers.in_config_file,
+        epoch_counter_last: None,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What a member runs.
 
-use crate::server::{java_script, rookeeper_binary};
+use crate::server::{java_script, rookeeper_binary, short_epochs_binary};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -11,6 +11,8 @@ pub enum Program {
     Java(&'static str),
     /// Our binary.
     Rookeeper(PathBuf),
+    /// Our server, whose epochs end after so many transactions.
+    ShortEpochs(u32),
 }
 
 /// The Java that everything is compared with.
@@ -51,6 +53,11 @@ impl Program {
                 command
             }
             Program::Rookeeper(binary) => Command::new(binary),
+            Program::ShortEpochs(count) => {
+                let mut command = Command::new(short_epochs_binary());
+                command.env("SHORT_EPOCHS", count.to_string());
+                command
+            }
         }
     }
 
