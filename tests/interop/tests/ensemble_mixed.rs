@@ -4,6 +4,7 @@
 //! All of them: `scripts/test.sh matrix`. The tests themselves are
 //! proved by `INTEROP_MEMBERS=java`, which puts Java in the place of every member of ours.
 
+use rookeeper_interop::ensemble::learners;
 use rookeeper_interop::ensemble::network::Network;
 use rookeeper_interop::ensemble::program::{JAVA, OLD_JAVA, Program};
 use rookeeper_interop::ensemble::scenario::{self, plan, plan_with};
@@ -61,6 +62,44 @@ fn a_java_leader_is_cut_off() {
 #[ignore = "minutes in all: scripts/test.sh matrix"]
 fn a_rookeeper_leader_is_cut_off() {
     partitions("JJR");
+}
+
+/// An observer behind followers that take observers themselves.
+fn behind_followers(letters: &str) {
+    if !java_wanted() {
+        return;
+    }
+    if let Err(why) = learners::observer_behind_followers(&plan(letters)) {
+        eprintln!("SKIPPED an observer of {letters}: network namespaces are needed ({why})");
+    }
+}
+
+#[test]
+#[ignore = "minutes in all: scripts/test.sh matrix"]
+fn a_java_observes_behind_rookeepers() {
+    behind_followers("RRRj");
+}
+
+#[test]
+#[ignore = "minutes in all: scripts/test.sh matrix"]
+fn a_rookeeper_observes_behind_javas() {
+    behind_followers("JJJr");
+}
+
+#[test]
+#[ignore = "minutes in all: scripts/test.sh matrix"]
+fn a_java_leader_sends_its_tree_while_all_write() {
+    if java_wanted() {
+        learners::snap_while_all_write(&plan("RJJ"));
+    }
+}
+
+#[test]
+#[ignore = "minutes in all: scripts/test.sh matrix"]
+fn a_rookeeper_leader_sends_its_tree_while_all_write() {
+    if java_wanted() {
+        learners::snap_while_all_write(&plan("JRR"));
+    }
 }
 
 #[test]

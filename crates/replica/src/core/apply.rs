@@ -148,7 +148,9 @@ impl Core {
         };
         assert_eq!(applied.header.zxid, zxid, "transactions are applied in their order");
         self.outstanding.applied(zxid);
-        shared.digests.applied(zxid, || shared.tree.digest());
+        if shared.tree.is_whole() {
+            shared.digests.applied(zxid, || shared.tree.digest());
+        }
         if applied.digest_mismatch {
             self.figures.digest_mismatches += 1;
             effects.push(CoreEffect::DigestMismatch(zxid));

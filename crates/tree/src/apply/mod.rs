@@ -148,6 +148,12 @@ impl Tree {
         self.overlap = false;
     }
 
+    /// Whether the tree is that of its last transaction, and its digest says so: false while a
+    /// snapshot of several moments is being made up for.
+    pub fn is_whole(&self) -> bool {
+        !self.overlap && self.expected_digest.is_none()
+    }
+
     fn digest_differs(&mut self, zxid: Zxid, digest: Option<TxnDigest>) -> bool {
         if !self.config.digest_enabled || mutation::is_on(Mutation::DigestIgnored) {
             return false;

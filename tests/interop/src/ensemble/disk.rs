@@ -36,12 +36,21 @@ impl SmallDisk {
     /// # Panics
     /// Where the size of a mounted tmpfs cannot be changed.
     pub fn fill(&self, full: bool) {
-        let size = match full {
-            true => format!("{}k", self.used_kilobytes()),
-            false => format!("{}m", self.megabytes),
-        };
-        run(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.mount))
-            .unwrap_or_else(|why| panic!("{}: {why}", self.mount.display()));
+        let mut why = String::new();
+        // It cannot become smaller than what is on it, and somebody may be writing.
+        for spare in 0..50 {
+            let size = match full {
+                true => format!("{}k", self.used_kilobytes() + 16 * spare),
+                false => format!("{}m", self.megabytes),
+            };
+            let mut command = Command::new("mount");
+            command.args(["-o", &format!("remount,size={size}")]).arg(&self.mount);
+            match run(&mut command) {
+                Ok(_) => return,
+                Err(error) => why = error,
+            }
+        }
+        panic!("{}: {why}", self.mount.display());
     }
 
     /// What is written on, rounded up to a page as the size of a tmpfs is.

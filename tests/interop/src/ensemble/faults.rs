@@ -200,10 +200,7 @@ impl Faults {
             load.check();
             self.report.silence_max = self.report.silence_max.max(load.silence());
             self.cure(Instant::now());
-            let ended = self.ensemble.ended();
-            if !ended.is_empty() {
-                panic!("members {ended:?} ended by themselves\n{}", self.ensemble.describe());
-            }
+            self.reap();
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -236,7 +233,27 @@ impl Faults {
     }
 
     fn heal_all(&mut self) {
-        self.cure(Instant::now() + Duration::from_secs(3600));
+        let all = Instant::now() + Duration::from_secs(3600);
+        self.cure(all);
+        self.reap();
+        self.cure(all);
+    }
+
+    /// A server whose disk was found full in the middle of a write ends, and is started again. No
+    /// other may end by itself.
+    fn reap(&mut self) {
+        let ended = self.ensemble.ended();
+        for index in ended {
+            let code = self.ensemble.members[index].exit_code();
+            let no_room = self.disks.contains_key(&index) && code == Some(1);
+            if !no_room {
+                let state = self.ensemble.describe();
+                panic!("member {index} ended by itself, with {code:?}\n{state}");
+            }
+            self.ensemble.members[index].kill();
+            self.count("ended, its disk full");
+            self.later(2000, Cure::Launch(index));
+        }
     }
 
     fn count(&mut self, fault: &'static str) {

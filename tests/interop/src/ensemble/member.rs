@@ -128,6 +128,11 @@ impl Member {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// How the process ended, where it ended by itself and by no signal.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.as_mut()?.try_wait().ok()??.code()
+    }
+
     /// True between [`Member::pause`] and [`Member::go_on`].
     pub fn is_paused(&self) -> bool {
         self.paused

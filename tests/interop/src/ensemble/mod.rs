@@ -26,6 +26,7 @@
 //! - [`load`]: many lanes, and the final comparison
 //! - [`faults`]: random faults for as long as wanted
 //! - [`scenario`]: what every mix of members passes
+//! - [`learners`]: scenarios of observers behind followers, and of larger snapshots
 
 pub mod client;
 pub mod crowd;
@@ -36,6 +37,7 @@ pub mod faults;
 pub mod harness;
 pub mod history;
 pub mod lane;
+pub mod learners;
 pub mod load;
 pub mod member;
 pub mod network;

@@ -34,7 +34,7 @@ pub fn first_leader(plan: &Plan) -> usize {
 }
 
 /// The member that scenarios of one learner are about: the last observer, else the first voter.
-fn learner(plan: &Plan) -> usize {
+pub(super) fn learner(plan: &Plan) -> usize {
     if plan.observers > 0 { plan.programs.len() - 1 } else { 0 }
 }
 
@@ -45,7 +45,7 @@ pub fn start(name: &str, plan: &Plan) -> Ensemble {
     ensemble
 }
 
-fn finish(load: Load, ensemble: &mut Ensemble, what: &str) -> Summary {
+pub(super) fn finish(load: Load, ensemble: &mut Ensemble, what: &str) -> Summary {
     let summary = load.finish(ensemble);
     println!("{what}: {summary:?}");
     assert_eq!(summary.expired, 0, "sessions expired: {summary:?}");
@@ -54,7 +54,7 @@ fn finish(load: Load, ensemble: &mut Ensemble, what: &str) -> Summary {
 }
 
 /// A load that expects sync to be linearizable where ours leads from beginning to end.
-fn amount(plan: &Plan, leader_stays: bool) -> Amount {
+pub(super) fn amount(plan: &Plan, leader_stays: bool) -> Amount {
     let ours = !plan.programs[first_leader(plan)].is_java();
     Amount { linearizable: ours && leader_stays, ..Amount::light() }
 }
@@ -198,7 +198,7 @@ pub fn was_synchronised(ensemble: &Ensemble, learner: usize, sync: Sync) -> Opti
     member.program.is_java().then(|| member.log_of_this_run().contains(&of_leader))
 }
 
-fn assert_synchronised(ensemble: &mut Ensemble, learner: usize, sync: Sync) {
+pub(super) fn assert_synchronised(ensemble: &mut Ensemble, learner: usize, sync: Sync) {
     if was_synchronised(ensemble, learner, sync) == Some(false) {
         panic!("member {learner} was not synchronised by {sync:?}\n{}", ensemble.describe());
     }
