@@ -96,7 +96,7 @@ fn two_addresses(letters: &str) {
         format!("server.{id}={first}:{ports}|{second}:{ports}")
     });
     let lines = lines.collect();
-    let plan = plan(letters).config("multiAddress.enabled=true").config("syncLimit=6");
+    let plan = plan(letters).config("syncLimit=6").property("zookeeper.multiAddress.enabled=true");
     let mut ensemble = Ensemble::prepare_on("two-addresses", plan, network, scratch("addresses"));
     ensemble.servers = Some(lines);
     ensemble.start_led_by(2);
