@@ -38,6 +38,14 @@ pub fn assert_all_there(world: &mut World, paths: &[String]) {
     }
 }
 
+/// One state everywhere, and all that was acknowledged in it.
+#[track_caller]
+fn assert_whole(world: &mut World, written: &[String]) {
+    world.pass(1000);
+    world.assert_equal();
+    assert_all_there(world, written);
+}
+
 #[test]
 fn a_killed_leader_is_replaced_and_comes_back_by_diff() {
     for seed in 0..30 {
@@ -57,9 +65,7 @@ fn a_killed_leader_is_replaced_and_comes_back_by_diff() {
         world.until("back", 10_000, |world| world.all_serve());
         assert!(got(&mut world, leader, |start| *start == SyncStart::Diff));
         written.extend(write(&mut world, leader, "c", 5));
-        world.pass(1000);
-        world.assert_equal();
-        assert_all_there(&mut world, &written);
+        assert_whole(&mut world, &written);
     }
 }
 
@@ -91,9 +97,7 @@ fn a_leader_that_is_parted_loses_what_it_could_not_commit() {
         world.until("the old leader gave up", 20_000, |world| !world.serves(leader));
         world.heal();
         world.until("one ensemble", 20_000, |world| world.all_serve());
-        world.pass(1000);
-        world.assert_equal();
-        assert_all_there(&mut world, &written);
+        assert_whole(&mut world, &written);
         assert!(got(&mut world, leader, |start| matches!(start, SyncStart::Trunc(_))));
         let tree = &world.process(leader).shared.tree;
         assert!(tree.node("/lost0").is_none(), "seed {seed}: what was cut off is gone");
@@ -130,9 +134,7 @@ fn a_log_that_cannot_be_cut_is_replaced() {
         assert!(tree.node("/lost0").is_none(), "seed {seed}: what was never committed is gone");
         world.start(follower);
         world.until("all serve", 20_000, |world| world.all_serve());
-        world.pass(1000);
-        world.assert_equal();
-        assert_all_there(&mut world, &written);
+        assert_whole(&mut world, &written);
     }
 }
 
@@ -155,9 +157,7 @@ fn who_lacks_what_the_log_has_no_more_gets_a_snapshot() {
         world.until("all serve", 20_000, |world| world.all_serve());
         assert!(got(&mut world, lagging, |start| matches!(start, SyncStart::Snap(_))));
         written.extend(write(&mut world, lagging, "c", 5));
-        world.pass(1000);
-        world.assert_equal();
-        assert_all_there(&mut world, &written);
+        assert_whole(&mut world, &written);
         // What it installed is what it starts from.
         world.kill(lagging);
         world.start(lagging);
@@ -195,9 +195,7 @@ fn a_crash_while_a_snapshot_is_taken_over_loses_nothing() {
             world.start(leader);
         }
         world.until("all serve", 20_000, |world| world.all_serve());
-        world.pass(1000);
-        world.assert_equal();
-        assert_all_there(&mut world, &written);
+        assert_whole(&mut world, &written);
     }
 }
 
@@ -373,9 +371,7 @@ fn a_full_disk_ends_the_role_until_there_is_room() {
         assert!(!world.serves(leader));
         world.fill_disk(leader, false);
         world.until("back", 10_000, |world| world.all_serve());
-        world.pass(1000);
-        world.assert_equal();
-        assert_all_there(&mut world, &written);
+        assert_whole(&mut world, &written);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rookeeper_jute::quorum::PacketType;
+use rookeeper_jute::quorum::{PacketType, QuorumPacket};
 use rookeeper_jute::{ServerId, Zxid};
 
 use super::gate::Gate;
@@ -157,6 +157,27 @@ pub(super) fn packet(
     bytes(connection, out)
 }
 
+/// Takes bytes of a learner: hands over what packets there are, or why there are none any more.
+/// `take` says how long the next one may be, or that the connection is gone.
+pub(crate) fn each_packet(
+    reader: &mut PacketReader,
+    bytes: &[u8],
+    mut take: impl FnMut(Result<QuorumPacket<'_>, LinkEnd>) -> Option<usize>,
+) {
+    reader.push(bytes);
+    loop {
+        let packet = match reader.next_packet() {
+            Ok(Some(packet)) => Ok(packet),
+            Ok(None) => return,
+            Err(error) => Err(LinkEnd::BadPacket(error)),
+        };
+        match take(packet) {
+            Some(len_max) => reader.set_len_max(len_max),
+            None => return,
+        }
+    }
+}
+
 /// What a learner says of itself, as far as it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Introduction {
@@ -169,9 +190,7 @@ pub(crate) struct Introduction {
 
 /// Reads FOLLOWERINFO or OBSERVERINFO. Learners from before 3.4, which have no epochs, are
 /// refused.
-pub(crate) fn introduction(
-    packet: &rookeeper_jute::quorum::QuorumPacket<'_>,
-) -> Result<Introduction, LinkEnd> {
+pub(crate) fn introduction(packet: &QuorumPacket<'_>) -> Result<Introduction, LinkEnd> {
     let observer = match PacketType::from_i32(packet.packet_type) {
         Some(PacketType::FollowerInfo) => false,
         Some(PacketType::ObserverInfo) => true,

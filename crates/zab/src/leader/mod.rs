@@ -47,7 +47,9 @@ use crate::quorum::{Ensemble, Oracle, Tally};
 use crate::sync::{LogIndex, SyncRules};
 use crate::wire;
 
-pub(crate) use link::{INTRODUCTION_LEN_MAX, LEARNERS_MAX, STRANGERS_MAX, introduction};
+pub(crate) use link::{
+    INTRODUCTION_LEN_MAX, LEARNERS_MAX, STRANGERS_MAX, each_packet, introduction,
+};
 use link::{Link, LinkPhase};
 use load::Loads;
 use proposals::Proposals;
@@ -330,21 +332,15 @@ impl Leader {
     ) {
         let Some(link) = self.links.get_mut(&connection) else { return };
         let Some(mut reader) = link.reader.take() else { return };
-        reader.push(bytes);
-        loop {
-            let handled = match reader.next_packet() {
-                Ok(Some(packet)) => self.packet(now_ms, connection, &packet, effects),
-                Ok(None) => break,
-                Err(error) => Err(LinkEnd::BadPacket(error)),
-            };
+        link::each_packet(&mut reader, bytes, |packet| {
+            let handled =
+                packet.and_then(|packet| self.packet(now_ms, connection, &packet, effects));
             if let Err(reason) = handled {
                 self.close(connection, reason, effects);
             }
-            let Some(link) = self.links.get(&connection) else { break };
-            if link.phase != LinkPhase::Info {
-                reader.set_len_max(self.config.packet_len_max);
-            }
-        }
+            let stranger = self.links.get(&connection)?.phase == LinkPhase::Info;
+            Some(if stranger { INTRODUCTION_LEN_MAX } else { self.config.packet_len_max })
+        });
         if let Some(link) = self.links.get_mut(&connection) {
             link.reader = Some(reader);
             if self.loads.pause(connection) {

@@ -5,7 +5,9 @@ use rookeeper_jute::{OpCode, Reader, ServerId, SessionId, Zxid};
 
 use super::ObserverMaster;
 use super::types::ObserverMasterEffect;
-use crate::leader::{INTRODUCTION_LEN_MAX, LEARNERS_MAX, LinkEnd, STRANGERS_MAX, introduction};
+use crate::leader::{
+    INTRODUCTION_LEN_MAX, LEARNERS_MAX, LinkEnd, STRANGERS_MAX, each_packet, introduction,
+};
 use crate::links::ConnectionId;
 use crate::outgoing::{Outgoing, RecordsKind};
 use crate::sync::{SyncRules, SyncStep, choose};
@@ -132,20 +134,15 @@ impl ObserverMaster {
     ) {
         let Some(link) = self.links.get_mut(&connection) else { return };
         let Some(mut reader) = link.reader.take() else { return };
-        reader.push(bytes);
-        while self.links.contains_key(&connection) {
-            let handled = match reader.next_packet() {
-                Ok(Some(packet)) => self.packet(now_ms, connection, &packet, effects),
-                Ok(None) => break,
-                Err(error) => Err(LinkEnd::BadPacket(error)),
-            };
+        each_packet(&mut reader, bytes, |packet| {
+            let handled =
+                packet.and_then(|packet| self.packet(now_ms, connection, &packet, effects));
             if let Err(reason) = handled {
                 self.close(connection, reason, effects);
             }
-            if self.links.get(&connection).is_some_and(|link| link.phase != Phase::Info) {
-                reader.set_len_max(self.config.packet_len_max);
-            }
-        }
+            let stranger = self.links.get(&connection)?.phase == Phase::Info;
+            Some(if stranger { INTRODUCTION_LEN_MAX } else { self.config.packet_len_max })
+        });
         if let Some(link) = self.links.get_mut(&connection) {
             link.reader = Some(reader);
         }
