@@ -13,6 +13,7 @@
 //! - [`txns`]: transactions applied to the tree, and a snapshot of what comes of them
 //! - [`log`]: log files
 //! - [`snapshot`]: snapshot files, plain, gzip and snappy
+//! - [`notes`]: the store's own files beside Java's: the note of a change, the index of snapshots
 //! - [`config`]: zoo.cfg and the command line
 //! - [`texts`]: epoch files, four-letter words, credentials, ids of access control lists
 //! - [`parts`]: how inputs are cut, and snapshots made of trees
@@ -23,6 +24,7 @@ pub mod config;
 pub mod leader;
 pub mod learner;
 pub mod log;
+pub mod notes;
 pub mod parts;
 pub mod quorum;
 pub mod records;
@@ -46,6 +48,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("leader", leader::run),
     ("learner", learner::run),
     ("log", log::run),
+    ("notes", notes::run),
     ("quorum", quorum::run),
     ("records", records::run),
     ("requests", requests::run),

@@ -291,6 +291,31 @@ fn texts() -> Vec<Seed> {
     seeds.collect()
 }
 
+/// Notes and indexes of the store, as lines without their checksum and with it.
+fn notes() -> Vec<Seed> {
+    let samples = [
+        (0, "truncate", "rookeeper switch 1\ntruncate 8589934597\nold-log 4096 17 log.200000001\n"),
+        (
+            0,
+            "install",
+            "rookeeper switch 1\ninstall snapshot.300000004\nlog log.300000005\n\
+             old-snapshot 900 16 snapshot.0\nold-log 4096 17 log.100000001\n",
+        ),
+        (
+            1,
+            "index",
+            "rookeeper snapshots 1\n5 105 7 5 60 3 snapshot.5\n9 109 7 12 60 - snapshot.9\n",
+        ),
+    ];
+    let mut seeds = Vec::new();
+    for (kind, name, text) in samples {
+        let whole = rookeeper_store::notes::sealed(text.to_owned());
+        seeds.push(("notes", name.to_owned(), [&[kind | 2], text.as_bytes()].concat()));
+        seeds.push(("notes", format!("{name}-sealed"), [&[kind], whole.as_bytes()].concat()));
+    }
+    seeds
+}
+
 fn configs() -> Vec<Seed> {
     let plain = "# a comment\ntickTime=2000\ndataDir=/var/lib/zookeeper\nclientPort=2181\n\
                  maxClientCnxns=60\n4lw.commands.whitelist=*\nautopurge.purgeInterval=1\n\
@@ -353,5 +378,6 @@ fn peers() -> Vec<Seed> {
 
 /// All seeds.
 pub fn all() -> Vec<Seed> {
-    [records(), quorum(), files(), requests_and_clients(), texts(), configs(), peers()].concat()
+    [records(), quorum(), files(), requests_and_clients(), texts(), notes(), configs(), peers()]
+        .concat()
 }
