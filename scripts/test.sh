@@ -46,7 +46,8 @@ run_interop() {
 run_matrix() {
     cargo build -p rookeeper --locked \
         && cargo test -p rookeeper-interop --locked --no-fail-fast --test ensemble_mixed \
-            --test ensemble_setups --test ensemble_sessions -- --include-ignored
+            --test ensemble_setups --test ensemble_reconfig --test ensemble_sessions -- \
+            --include-ignored
 }
 
 # Adds up cargo's "test result" lines of a step's output; a step without tests counts as one.

@@ -3,10 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rookeeper_interop::ensemble::disk::SmallDisk;
 use rookeeper_interop::ensemble::harness::{Ensemble, Plan};
 use rookeeper_interop::ensemble::load::{Amount, Load, Summary};
 use rookeeper_interop::ensemble::network::Network;
@@ -141,32 +141,6 @@ fn cut(ensemble: &mut Ensemble, disks: &mut [Ext4], chosen: &[usize]) -> Result<
     Ok(())
 }
 
-/// A small file system in memory.
-struct Tmpfs {
-    mount: PathBuf,
-}
-
-impl Tmpfs {
-    fn make(mount: PathBuf, megabytes: u64) -> Result<Tmpfs, String> {
-        fs::create_dir_all(&mount).map_err(|error| error.to_string())?;
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"])
-            .arg(&mount)
-            .output()
-            .map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => Ok(Tmpfs { mount }),
-            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        }
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.mount).status();
-    }
-}
-
 /// Fills the disk of a follower, then of the leader, while the others go on; with room again each
 /// comes back. Returns what the load did.
 ///
@@ -178,7 +152,7 @@ impl Drop for Tmpfs {
 pub fn full_disks(binary: &Path, folder: &Path) -> Result<Summary, String> {
     let mut disks = Vec::new();
     for index in 0..3 {
-        disks.push(Tmpfs::make(folder.join(format!("tmpfs{index}")), 64)?);
+        disks.push(SmallDisk::make(&folder.join(format!("tmpfs{index}")), 64)?);
     }
     let directories = disks.iter().map(|disk| disk.mount.join("member")).collect();
     let mut ensemble = Ensemble::prepare_in(directories, plan(binary, 3), Network::loopback(3));

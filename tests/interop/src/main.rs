@@ -2,8 +2,12 @@
 //!
 //! ```text
 //! cargo run --release -p rookeeper-interop -- oracle --seeds 50 --operations 2000 --io-threads 1,4
-//! cargo run --release -p rookeeper-interop -- faults --members RRR --seconds 1800 --namespaces
+//! ROOKEEPER_BIN=target/release/rookeeper cargo run -p rookeeper-interop -- \
+//!     faults --members RRRRR --seconds 1800 --round 120 --namespaces --delays --small-disks
 //! ```
+//!
+//! A run of faults that fails tidies up by unwinding, which a release build does not do: it would
+//! leave its members running.
 //!
 //! `proxy` and `crowd` are processes of runs and tests: see [`delay`] and [`crowd`].
 

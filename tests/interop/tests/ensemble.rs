@@ -1,6 +1,6 @@
 //! The ensemble in short: ours under faults, Java's leaving and coming back, a mix of either
-//! leader. All mixes under all faults: `scripts/test.sh matrix`; long runs:
-//! `cargo run --release -p rookeeper-interop -- faults --members RRR --seconds 1800 --namespaces`.
+//! leader. All mixes under all faults: `scripts/test.sh matrix`; long runs: `rookeeper-interop
+//! faults`.
 
 use rookeeper_interop::ensemble::disk::SmallDisk;
 use rookeeper_interop::ensemble::faults::{self, Run};
