@@ -385,6 +385,46 @@ fn an_observer_serves_and_has_no_vote() {
     assert!(four_letter_word(ensemble.address(4), "srvr").contains("\nMode: observer\n"));
 }
 
+/// Whether a log of a member has these bytes.
+fn is_logged(ensemble: &Ensemble, id: usize, text: &str) -> bool {
+    let files = std::fs::read_dir(ensemble.home(id).join("data/version-2")).unwrap();
+    let mut logs = files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("log."));
+    logs.any(|log| std::fs::read(log).unwrap().windows(text.len()).any(|at| at == text.as_bytes()))
+}
+
+#[test]
+fn an_observer_without_a_log_goes_on_from_what_its_leaders_snapshot_held() {
+    let mut ensemble = Ensemble::new(4, "syncEnabled=false\nforceSnapshotSync=true");
+    ensemble.observers.insert(4);
+    for id in 1..=4 {
+        ensemble.start(id);
+    }
+    for round in 0..3 {
+        let leader = ensemble.wait_for_leader();
+        let path = format!("/unlogged{round}");
+        let mut client = Client::connect(ensemble.address(4));
+        assert_eq!(client.create(&path, b"x", 0).header.err, 0);
+        ensemble.wait_for_equal_trees();
+        assert!(is_logged(&ensemble, leader, &path) && !is_logged(&ensemble, 4, &path));
+        // A start, a leader that is gone, and both.
+        if round != 1 {
+            ensemble.stop(4);
+        }
+        if round != 0 {
+            ensemble.stop(leader);
+            ensemble.start(leader);
+        }
+        if round != 1 {
+            ensemble.start(4);
+        }
+        ensemble.wait_for_leader();
+        ensemble.wait_for_equal_trees();
+        assert!(Client::connect(ensemble.address(4)).exists(&path));
+    }
+}
+
 #[test]
 fn strangers_on_the_peers_ports_disturb_nobody() {
     let ensemble = Ensemble::started(3, "");
