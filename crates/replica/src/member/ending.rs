@@ -14,6 +14,15 @@ use super::effect::{
 use super::replica::{Context, Part, Replica};
 use crate::core::{CoreInput, CoreRole};
 
+/// A learner that ends within so many milliseconds has learned nothing.
+const IN_VAIN_MS: u64 = 100;
+
+/// How often in a row that may be before there is a pause.
+const IN_VAIN_MAX: u32 = 3;
+
+/// The pause, in milliseconds; up to twice as long by lot.
+const IN_VAIN_PAUSE_MS: u64 = 100;
+
 /// A part that has ended.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -37,6 +46,8 @@ pub(super) enum Next {
     /// An election, after a while drawn by lot (Java: `Observer.waitForObserverElectionDelay` and
     /// `waitForReconnectDelay`).
     Pause,
+    /// An election, after a moment: the last ones were in vain.
+    PauseBriefly,
     /// A reconfiguration has named the leader.
     Designated { leader: ServerId, zxid: Zxid },
 }
@@ -126,6 +137,10 @@ impl Replica {
                     + self.lot.below(member.observer_reconnect_delay_ms);
                 self.part = Part::Pausing { until_ms: context.now_ms() + delay_ms };
             }
+            Next::PauseBriefly => {
+                let delay_ms = IN_VAIN_PAUSE_MS + self.lot.below(IN_VAIN_PAUSE_MS);
+                self.part = Part::Pausing { until_ms: context.now_ms() + delay_ms };
+            }
             Next::Designated { .. } if self.barred.is_some() => self.look(context),
             Next::Designated { leader, zxid } => {
                 self.part = Part::Looking { since_ms: context.now_ms() };
@@ -191,8 +206,22 @@ impl Replica {
             },
             _ => return,
         };
+        let next = if next == Next::Look { self.next_look(context.now_ms()) } else { next };
         context.push(ReplicaEffect::Event(MemberEvent::RoleEnded(reason.into())));
         self.end_part(next, context);
+    }
+
+    /// A leader that refuses this server is found again within a millisecond: who is refused over
+    /// and over asks less often.
+    fn next_look(&mut self, now_ms: u64) -> Next {
+        let in_vain = match &self.part {
+            Part::Learning(learning) => {
+                !learning.serving && now_ms < learning.began_ms + IN_VAIN_MS
+            }
+            _ => false,
+        };
+        self.in_vain = if in_vain { self.in_vain + 1 } else { 0 };
+        if self.in_vain > IN_VAIN_MAX { Next::PauseBriefly } else { Next::Look }
     }
 
     /// The tree is not what the leader's transaction says. Once a snapshot may heal it; a second

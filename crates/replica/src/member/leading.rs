@@ -26,7 +26,7 @@ impl Replica {
             tick_time_ms: member.tick_time_ms,
             init_limit: member.init_limit,
             sync_limit: member.sync_limit,
-            accepted_epoch: self.accepted_epoch,
+            accepted_epoch: self.accepted_epoch.max(self.epoch_elsewhere),
             current_epoch: self.current_epoch,
             last_zxid: self.last_zxid.max(epoch_start),
             sync: self.sync_rules(context),
@@ -75,10 +75,6 @@ impl Replica {
         } else {
             context.push(ReplicaEffect::QuorumClose(connection));
         }
-    }
-
-    pub(super) fn voter_looks(&mut self, voter: ServerId, context: &mut Context<'_>) {
-        self.step_leader(LeaderInput::VoterLooks(voter), context);
     }
 
     pub(super) fn leader_asks(&mut self, effect: LeaderEffect, context: &mut Context<'_>) {
@@ -133,13 +129,21 @@ impl Replica {
                 self.activate(zxid, membership, Some(designated), context);
             }
             LeaderEffect::Stopped => self.leader_stopped(context),
-            LeaderEffect::Abandon(end) => {
-                if matches!(end, LeaderEnd::VoterLeft(_)) {
-                    context.push(ReplicaEffect::Event(MemberEvent::VoterLeft));
-                }
-                self.abandon(&end.to_string(), context);
-            }
+            LeaderEffect::Abandon(end) => self.leader_abandons(end, context),
         }
+    }
+
+    fn leader_abandons(&mut self, end: LeaderEnd, context: &mut Context<'_>) {
+        match end {
+            LeaderEnd::VoterLeft(_) => {
+                context.push(ReplicaEffect::Event(MemberEvent::VoterLeft));
+            }
+            LeaderEnd::EpochPassed { accepted_epoch, .. } => {
+                self.epoch_elsewhere = self.epoch_elsewhere.max(accepted_epoch);
+            }
+            _ => {}
+        }
+        self.abandon(&end.to_string(), context);
     }
 
     /// Something is new of one of its learners.

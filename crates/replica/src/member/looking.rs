@@ -3,6 +3,7 @@
 use rookeeper_jute::ServerId;
 use rookeeper_jute::quorum::PeerState;
 use rookeeper_zab::election::{ElectionEffect, ElectionInput, Outcome};
+use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::links::{LinksEffect, LinksInput};
 use rookeeper_zab::membership::Role;
 
@@ -58,7 +59,12 @@ impl Replica {
                 self.awaited.push_back(Awaited::Adopted);
             }
             ElectionEffect::Settled(outcome) => self.elected(&outcome, context),
-            ElectionEffect::VoterLooks(voter) => self.voter_looks(voter, context),
+            ElectionEffect::VoterLooks(voter) => {
+                self.step_leader(LeaderInput::VoterLooks(voter), context);
+            }
+            ElectionEffect::VoterLeft(voter) => {
+                self.step_leader(LeaderInput::VoterLeft(voter), context);
+            }
         }
     }
 

@@ -73,6 +73,10 @@ pub struct Replica {
     pub(super) snapshot_wanted: bool,
     /// How many leaders' histories in a row have left something out.
     pub(super) gaps: u32,
+    /// The highest epoch that another server is known to have accepted.
+    pub(super) epoch_elsewhere: i64,
+    /// How often in a row this server's part ended as soon as it had begun.
+    pub(super) in_vain: u32,
     /// How often the tree was found to differ from the leader's.
     pub(super) divergences: u32,
     /// It serves no more until an operator has looked.
@@ -106,7 +110,7 @@ pub(super) enum Part {
     Learning(Box<Learning>),
     /// A part has ended; every stage is waited for.
     Ending(Ending),
-    /// An observer that lets others go first.
+    /// An observer that lets others go first, or who has tried in vain too often.
     Pausing { until_ms: u64 },
     /// Has joined every stage and takes no part.
     Apart,
@@ -224,6 +228,8 @@ impl Replica {
             unlogged: false,
             snapshot_wanted: false,
             gaps: 0,
+            epoch_elsewhere: -1,
+            in_vain: 0,
             divergences: 0,
             withdrawn: false,
             unavailable_since_ms: Some(now.monotonic_ms()),

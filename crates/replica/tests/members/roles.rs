@@ -1,8 +1,9 @@
 //! What each role does while nothing fails.
 
 use rookeeper_jute::SessionId;
-use rookeeper_replica::{EndReason, ReplicaConfig, ReplicaInput, ReplicaStartError};
+use rookeeper_replica::{EndReason, MemberEvent, ReplicaConfig, ReplicaInput, ReplicaStartError};
 
+use crate::network::Port;
 use crate::world::World;
 
 /// An ensemble that serves.
@@ -129,6 +130,50 @@ fn a_start_goes_by_the_epochs_on_disk() {
     world.until("all serve", 10_000, |world| world.all_serve());
     world.assert_equal();
     assert_eq!(world.machines[1].disk.current, world.machines[2].disk.current);
+}
+
+/// Who was about to lead, again and again, and each time lost its followers, has accepted epochs
+/// that the others do not know of. In Java it stays out until the next election.
+#[test]
+fn who_has_accepted_a_later_epoch_is_not_shut_out() {
+    for seed in 0..10 {
+        let mut world = serving(3, 0, seed);
+        let leader = world.leader().expect("serving");
+        let away = (leader + 1) % 3;
+        world.kill(away);
+        world.pass(1000);
+        world.machines[away].disk.accepted = Some(40);
+        world.start(away);
+        world.until("it is let in", 3000, |world| world.all_serve());
+        let current = world.machines[away].disk.current;
+        assert!(current > Some(40), "seed {seed}: epoch {current:?}");
+        let client = world.connect(away);
+        assert!(world.create(client, "/in"));
+        world.pass(500);
+        world.assert_equal();
+    }
+}
+
+/// A leader that refuses a learner is found again at once, as long as it lives.
+#[test]
+fn who_learns_in_vain_over_and_over_asks_less_often() {
+    let mut world = serving(3, 0, 6);
+    let leader = world.leader().expect("serving");
+    let away = (leader + 1) % 3;
+    for _ in 0..2000 {
+        world.pass(1);
+        let open = world
+            .ends
+            .iter()
+            .find(|(_, end)| (end.server, end.port, end.open) == (away, Port::Quorum, true));
+        if let Some(connection) = open.map(|(connection, _)| *connection) {
+            world.close(connection);
+            world.step(away, ReplicaInput::QuorumClosed(connection));
+        }
+    }
+    let ended = |(_, event): &&(u64, MemberEvent)| matches!(event, MemberEvent::RoleEnded(_));
+    let count = world.process(away).events.iter().filter(ended).count();
+    assert!((5..40).contains(&count), "{count} times in two seconds");
 }
 
 #[test]

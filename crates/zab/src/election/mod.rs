@@ -125,6 +125,9 @@ pub enum ElectionEffect {
     /// This server leads, and a voter is looking (for
     /// `zookeeper.leader.maxTimeToWaitForEpoch`).
     VoterLooks(ServerId),
+    /// This server leads, and a voter looks in a later round: it follows this server no more,
+    /// unless a quorum does.
+    VoterLeft(ServerId),
 }
 
 /// How an election ended.
@@ -352,6 +355,9 @@ impl Election {
             Phase::Settled(own) if looks => {
                 if own.state == PeerState::Leading {
                     effects.push(ElectionEffect::VoterLooks(from));
+                    if round > own.round {
+                        effects.push(ElectionEffect::VoterLeft(from));
+                    }
                 }
                 let message = self.notification();
                 effects.push(ElectionEffect::Send { to: from, message });

@@ -48,12 +48,15 @@ impl Leader {
         let Some(link) = self.links.get_mut(&connection) else { return Ok(()) };
         (link.server, link.observer) = (server, observer);
         (link.phase, link.silent_at_ms) = (LinkPhase::Epoch, None);
+        self.left.remove(&server);
         if matches!(self.phase, Phase::Idle | Phase::Discovery) {
             self.epoch = self.epoch.max(accepted_epoch + 1);
             if !observer {
                 self.arrived.add(server);
             }
             self.try_epoch(effects);
+        } else if accepted_epoch > self.epoch && !observer && self.ensemble.is_voter(server) {
+            self.abandon(LeaderEnd::EpochPassed { server, accepted_epoch }, effects);
         } else if self.phase != Phase::Accepting {
             self.tell_epoch(now_ms, connection, effects);
         }

@@ -7,7 +7,9 @@
 //! goes the same way alone.
 //!
 //! What differs from Java, within the protocol: discovery and ACKEPOCH need quorums of a pending
-//! configuration too; a voter that is ahead ends this leadership at once; pings begin with
+//! configuration too; a voter that is ahead ends this leadership at once, and one that has accepted
+//! a later epoch as well, which could not follow before the next election; so does a quorum's
+//! leaving before the epoch has begun; pings begin with
 //! NEWLEADER, so that learners do not give up while the others synchronise; a sync, this server's
 //! own clients' included, waits until a quorum has answered a ping that was sent after it, so that
 //! a deposed leader answers none (ZOOKEEPER-1675); a voter's acknowledgements count without gaps
@@ -128,6 +130,8 @@ pub struct Leader {
     epoch_acks: Tally,
     /// Voters that had accepted the epoch before they were asked.
     epoch_spent: BTreeSet<ServerId>,
+    /// Voters that elect anew, and did not come since.
+    left: BTreeSet<ServerId>,
     new_leader_acks: Tally,
     current_written: bool,
     links: BTreeMap<ConnectionId, Link>,
@@ -167,6 +171,7 @@ impl Leader {
             arrived: tally.clone(),
             epoch_acks: tally.clone(),
             epoch_spent: BTreeSet::new(),
+            left: BTreeSet::new(),
             new_leader_acks: tally,
             current_written: false,
             links: BTreeMap::new(),
@@ -237,6 +242,7 @@ impl Leader {
                 self.advance(now_ms, effects);
             }
             LeaderInput::VoterLooks(server) => self.voter_looks(now_ms, server, effects),
+            LeaderInput::VoterLeft(server) => self.voter_left(server, effects),
             LeaderInput::Stop => self.stop(now_ms, effects),
         }
     }
@@ -483,6 +489,22 @@ impl Leader {
     fn abandon(&mut self, end: LeaderEnd, effects: &mut Vec<LeaderEffect>) {
         self.close_all(LinkEnd::LeaderEnded, effects);
         effects.push(LeaderEffect::Abandon(end));
+    }
+
+    /// Before the epoch has begun it cannot begin any more once too few voters are left: who looks
+    /// joins a leader only that a quorum has. Java waits for all of `initLimit`.
+    fn voter_left(&mut self, server: ServerId, effects: &mut Vec<LeaderEffect>) {
+        if matches!(self.phase, Phase::Idle | Phase::Broadcasting) {
+            return;
+        }
+        self.left.insert(server);
+        let mut stay = Tally::new(&self.ensemble);
+        for voter in self.ensemble.voters().difference(&self.left) {
+            stay.add(*voter);
+        }
+        if !stay.is_quorum(self.oracle) {
+            self.abandon(LeaderEnd::Deserted, effects);
+        }
     }
 
     fn voter_looks(&mut self, now_ms: u64, server: ServerId, effects: &mut Vec<LeaderEffect>) {

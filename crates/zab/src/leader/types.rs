@@ -56,7 +56,8 @@ pub struct LeaderConfig {
     pub init_limit: u32,
     /// Ticks that a learner may be silent, or owe one acknowledgement (`syncLimit`).
     pub sync_limit: u32,
-    /// The accepted epoch on this server's disk.
+    /// The accepted epoch on this server's disk, or a later one that another server is known to
+    /// have accepted.
     pub accepted_epoch: i64,
     /// The current epoch on this server's disk.
     pub current_epoch: i64,
@@ -154,6 +155,9 @@ pub enum LeaderInput<'a> {
     Oracle(Oracle),
     /// A voter looks for a leader (the election's `VoterLooks`).
     VoterLooks(ServerId),
+    /// A voter looks for a leader in a later round than the one that made this server the leader
+    /// (the election's `VoterLeft`).
+    VoterLeft(ServerId),
     /// Nothing more will be proposed: end when the learners have everything.
     Stop,
 }
@@ -352,6 +356,18 @@ pub enum LeaderEnd {
     /// A voter whose vote this leadership rests on looks for another leader.
     #[error("server {0} has changed its mind")]
     VoterLeft(ServerId),
+    /// Too few voters are left for a quorum: the others elect anew, and who looks for a leader
+    /// joins one only that a quorum has.
+    #[error("too few voters are left, the others elect anew")]
+    Deserted,
+    /// A voter has accepted a later epoch, so that it may never follow in this one.
+    #[error("server {server} has accepted epoch {accepted_epoch}")]
+    EpochPassed {
+        /// The voter.
+        server: ServerId,
+        /// Its epoch; the next leader's has to be later.
+        accepted_epoch: i64,
+    },
     /// Too few voters were heard of within `syncLimit`.
     #[error("not sufficient followers synced")]
     QuorumLost,

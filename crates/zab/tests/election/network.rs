@@ -240,7 +240,9 @@ impl Network {
                     self.members.get_mut(&id).expect("all members are known").good_ms = now_ms;
                     self.outcomes.push((now_ms, id, outcome));
                 }
-                ElectionEffect::Adopt(_) | ElectionEffect::VoterLooks(_) => {}
+                ElectionEffect::Adopt(_)
+                | ElectionEffect::VoterLooks(_)
+                | ElectionEffect::VoterLeft(_) => {}
             }
         }
     }
