@@ -36,10 +36,11 @@ run_mutations() { make --silent mutations; }
 
 run_fuzz() { scripts/fuzz.sh all "${FUZZ_SECONDS:-5}"; }
 
-# The binary in the tests' own profile, so that no test builds it while others wait.
+# The binaries in the tests' own profile, so that no test builds them while others wait.
 run_interop() {
     scripts/java-zookeeper.sh install \
         && cargo build -p rookeeper --locked \
+        && cargo build -p rookeeper-server --example short_epochs --locked \
         && cargo test -p rookeeper-interop --locked --no-fail-fast
 }
 

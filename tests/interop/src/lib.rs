@@ -24,7 +24,6 @@
 //!   where no client looks.
 //! - Characters beyond U+FFFF: Java writes two surrogates of three bytes, which is not UTF-8; we
 //!   write UTF-8.
-//! - `reconfigEnabled=true` on a standalone server: we refuse to start until there are ensembles.
 //! - A write that cannot be decoded: Java logs an error transaction under the zxid of the one
 //!   before; we log nothing. Clients see the same.
 //!

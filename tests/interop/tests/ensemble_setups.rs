@@ -29,9 +29,8 @@ fn finish(load: Load, ensemble: &mut Ensemble) {
 /// Three groups of three, in the first of which one server outweighs the two others. With a whole
 /// group and three more servers gone, two groups are still there by weight; four servers that carry
 /// one group alone are no quorum.
-#[test]
-fn groups_and_weights_make_quorums() {
-    let mut plan = Plan::new(vec![Program::ours(); 9]);
+fn groups_and_weights(programs: Vec<Program>) {
+    let mut plan = Plan::new(programs);
     for line in ["group.1=1:2:3", "group.2=4:5:6", "group.3=7:8:9", "weight.1=3"] {
         plan = plan.config(line);
     }
@@ -59,6 +58,22 @@ fn groups_and_weights_make_quorums() {
     ensemble.wait_serving();
     load.wait_writes(200);
     finish(load, &mut ensemble);
+}
+
+#[test]
+fn groups_and_weights_make_quorums() {
+    groups_and_weights(vec![Program::ours(); 9]);
+}
+
+#[test]
+#[ignore = "minutes in all: scripts/test.sh matrix"]
+fn groups_and_weights_make_quorums_beside_java() {
+    if java_wanted() {
+        let mut programs = vec![Program::ours(); 9];
+        programs[3] = JAVA;
+        programs[8] = JAVA;
+        groups_and_weights(programs);
+    }
 }
 
 #[test]
