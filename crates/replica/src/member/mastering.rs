@@ -29,6 +29,7 @@ impl Replica {
             recent_len_max: rules.recent_len_max,
             snap_syncs_max: member.snap_syncs_max,
             diff_syncs_max: member.diff_syncs_max,
+            load: member.load,
             packet_len_max: member.packet_len_max,
         };
         let history = self.history.clone();
@@ -91,6 +92,13 @@ impl Replica {
             }
             ObserverMasterEffect::Revalidate { session, timeout_ms } => {
                 self.step_learner(LearnerInput::Revalidate { session, timeout_ms }, context);
+            }
+            ObserverMasterEffect::PauseReading(connection) => {
+                context.push(ReplicaEffect::Event(MemberEvent::LearnerFloods(connection)));
+                context.push(ReplicaEffect::QuorumPause(connection));
+            }
+            ObserverMasterEffect::ResumeReading(connection) => {
+                context.push(ReplicaEffect::QuorumResume(connection));
             }
             ObserverMasterEffect::Syncs { step, under_way, begins } => {
                 let event = MemberEvent::LearnerSyncs { step, under_way, begins };

@@ -38,7 +38,7 @@ impl Held {
 
 /// Who holds how much, and who is not read because of it.
 #[derive(Debug)]
-pub(super) struct Loads {
+pub(crate) struct Loads {
     limits: LoadLimits,
     held: BTreeMap<ConnectionId, Held>,
     total: Held,
@@ -46,19 +46,19 @@ pub(super) struct Loads {
 }
 
 impl Loads {
-    pub(super) fn new(limits: LoadLimits) -> Loads {
+    pub(crate) fn new(limits: LoadLimits) -> Loads {
         let (held, paused) = (BTreeMap::new(), BTreeSet::new());
         Loads { limits, held, total: Held::default(), paused }
     }
 
     /// A learner asks for something. What it held when its connection ended stays counted.
-    pub(super) fn add(&mut self, connection: ConnectionId, requests: usize, bytes: usize) {
+    pub(crate) fn add(&mut self, connection: ConnectionId, requests: usize, bytes: usize) {
         self.held.entry(connection).or_default().add(requests, bytes);
         self.total.add(requests, bytes);
     }
 
     /// Something is done.
-    pub(super) fn remove(&mut self, connection: ConnectionId, requests: usize, bytes: usize) {
+    pub(crate) fn remove(&mut self, connection: ConnectionId, requests: usize, bytes: usize) {
         let Some(held) = self.held.get_mut(&connection) else { return };
         held.remove(requests, bytes);
         self.total.remove(requests, bytes);
@@ -68,12 +68,12 @@ impl Loads {
     }
 
     /// Whether this learner is to be read no more; said once.
-    pub(super) fn pause(&mut self, connection: ConnectionId) -> bool {
+    pub(crate) fn pause(&mut self, connection: ConnectionId) -> bool {
         self.exceeds(connection, 1) && self.paused.insert(connection)
     }
 
     /// Who is to be read again.
-    pub(super) fn resume(&mut self) -> Vec<ConnectionId> {
+    pub(crate) fn resume(&mut self) -> Vec<ConnectionId> {
         if self.paused.is_empty() {
             return Vec::new();
         }
@@ -85,12 +85,12 @@ impl Loads {
         again
     }
 
-    pub(super) fn is_paused(&self, connection: ConnectionId) -> bool {
+    pub(crate) fn is_paused(&self, connection: ConnectionId) -> bool {
         self.paused.contains(&connection)
     }
 
     /// A connection has ended; what it asked for goes on.
-    pub(super) fn ended(&mut self, connection: ConnectionId) {
+    pub(crate) fn ended(&mut self, connection: ConnectionId) {
         self.paused.remove(&connection);
     }
 

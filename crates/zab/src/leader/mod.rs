@@ -53,7 +53,7 @@ pub(crate) use link::{
     INTRODUCTION_LEN_MAX, LEARNERS_MAX, STRANGERS_MAX, each_packet, introduction,
 };
 use link::{Link, LinkPhase};
-use load::Loads;
+pub(crate) use load::Loads;
 use proposals::Proposals;
 use tenure::{Stopping, Sync};
 pub use types::{LeaderConfig, LeaderEffect, LeaderEnd, LeaderInput, LinkEnd, LoadLimits};

@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::txn::TxnHeader;
-use rookeeper_jute::{Decode, OpCode, ServerId, SessionId, Zxid};
+use rookeeper_jute::{Decode, OpCode, ServerId, SessionId, Xid, Zxid};
 
-use crate::leader::LinkEnd;
+use crate::leader::{LinkEnd, Loads};
 use crate::links::ConnectionId;
 use crate::outgoing::{Outgoing, RecordsKind};
 use crate::quorum::Ensemble;
@@ -42,7 +42,11 @@ pub use types::{ObserverMasterConfig, ObserverMasterEffect, ObserverMasterInput}
 const RECORD_OVERHEAD: u64 = 13;
 
 /// Who waits for an answer of the leader: an observer, or a client of this server.
-type Asker = Option<ConnectionId>;
+/// What it counts for, in bytes, stands beside it.
+type Asker = Option<(ConnectionId, usize)>;
+
+/// A request by which its transaction is known.
+type RequestKey = (SessionId, Xid);
 
 /// A follower's other face.
 #[derive(Debug)]
@@ -63,6 +67,10 @@ pub struct ObserverMaster {
     links: BTreeMap<ConnectionId, Link>,
     syncs: VecDeque<Asker>,
     revalidations: VecDeque<(SessionId, i32, Asker)>,
+    /// Observers' requests whose transactions the leader has not proposed: who asked, and what
+    /// each counts for.
+    requests: BTreeMap<RequestKey, Vec<(ConnectionId, usize)>>,
+    loads: Loads,
     touched: BTreeMap<SessionId, i32>,
     /// Observers whose history could not be read from disk.
     snapshot_next: BTreeSet<ServerId>,
@@ -94,6 +102,8 @@ impl ObserverMaster {
             links: BTreeMap::new(),
             syncs: VecDeque::new(),
             revalidations: VecDeque::new(),
+            requests: BTreeMap::new(),
+            loads: Loads::new(config.load),
             touched: BTreeMap::new(),
             snapshot_next: BTreeSet::new(),
             ping_at_ms: now_ms,
@@ -167,6 +177,7 @@ impl ObserverMaster {
                 }
             }
         }
+        self.resume_reading(now_ms, effects);
     }
 
     /// Changes what bounds the choice between log and snapshot, for observers that come later.
@@ -192,7 +203,22 @@ impl ObserverMaster {
 
     fn proposed(&mut self, segment: Arc<Segment>) {
         assert!(segment.first_zxid() > self.recent.last(), "proposals come in order, once");
+        if !self.requests.is_empty() {
+            segment.records().for_each(|(_, txn)| self.request_done(txn));
+        }
         self.recent.push(segment);
+    }
+
+    /// A transaction has come: who asked for it waits for the leader no longer.
+    fn request_done(&mut self, txn: &[u8]) {
+        let Ok(header) = TxnHeader::from_bytes(txn) else { return };
+        let key = (header.client_id, header.cxid);
+        let Some(askers) = self.requests.get_mut(&key) else { return };
+        let (connection, bytes) = askers.remove(0);
+        if askers.is_empty() {
+            self.requests.remove(&key);
+        }
+        self.loads.remove(connection, 1, bytes);
     }
 
     /// INFORM for everything that was committed. A reconfiguration at the end waits: it may be
@@ -263,7 +289,8 @@ impl ObserverMaster {
     fn sync_done(&mut self, effects: &mut Vec<ObserverMasterEffect>) {
         match self.syncs.pop_front().flatten() {
             None => effects.push(ObserverMasterEffect::OwnSyncDone),
-            Some(connection) => {
+            Some((connection, bytes)) => {
+                self.loads.remove(connection, 1, bytes);
                 self.send(connection, PacketType::Sync, Zxid::ZERO, None, effects);
             }
         }
@@ -277,10 +304,11 @@ impl ObserverMaster {
     ) {
         let place = self.revalidations.iter().position(|(asked, _, _)| *asked == session);
         let asked = place.and_then(|place| self.revalidations.remove(place));
-        let Some((_, timeout_ms, Some(connection))) = asked else {
+        let Some((_, timeout_ms, Some((connection, bytes)))) = asked else {
             effects.push(ObserverMasterEffect::OwnRevalidated { session, valid });
             return;
         };
+        self.loads.remove(connection, 1, bytes);
         if valid {
             self.touched.insert(session, timeout_ms);
         }

@@ -13,6 +13,9 @@ use crate::outgoing::{Outgoing, RecordsKind};
 use crate::sync::{SyncRules, SyncStep, choose};
 use crate::wire::{self, PacketError, PacketReader, epoch_zxid};
 
+/// What a REVALIDATE that waits for the leader counts for, in bytes.
+const REVALIDATION_LEN: usize = 256;
+
 /// How far an observer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -93,6 +96,7 @@ impl ObserverMaster {
         connection: ConnectionId,
         effects: &mut Vec<ObserverMasterEffect>,
     ) {
+        self.loads.ended(connection);
         if self.links.remove(&connection).is_some_and(|link| link.is_up()) {
             effects.push(ObserverMasterEffect::ObserverGone(connection));
         }
@@ -113,7 +117,9 @@ impl ObserverMaster {
             return;
         }
         self.ping_at_ms = now_ms.saturating_add((self.config.tick_time_ms / 2).max(1));
-        let silent = self.links.iter().filter(|(_, link)| now_ms >= link.silent_at_ms);
+        let silent = self.links.iter().filter(|(connection, link)| {
+            now_ms >= link.silent_at_ms && !self.loads.is_paused(**connection)
+        });
         let silent: Vec<ConnectionId> = silent.map(|(connection, _)| *connection).collect();
         for connection in silent {
             self.close(connection, LinkEnd::Silent, effects);
@@ -145,6 +151,20 @@ impl ObserverMaster {
         });
         if let Some(link) = self.links.get_mut(&connection) {
             link.reader = Some(reader);
+            if self.loads.pause(connection) {
+                effects.push(ObserverMasterEffect::PauseReading(connection));
+            }
+        }
+    }
+
+    /// Goes on with observers that were not read; what they said meanwhile is still to come.
+    pub(super) fn resume_reading(&mut self, now_ms: u64, effects: &mut Vec<ObserverMasterEffect>) {
+        let served_ms = self.ticks_from(now_ms, self.config.sync_limit);
+        for connection in self.loads.resume() {
+            if let Some(link) = self.links.get_mut(&connection) {
+                link.silent_at_ms = link.silent_at_ms.max(served_ms);
+                effects.push(ObserverMasterEffect::ResumeReading(connection));
+            }
         }
     }
 
@@ -189,8 +209,13 @@ impl ObserverMaster {
             }
             (Phase::UpToDate, PacketType::Request) => {
                 let request = wire::read_request(packet)?;
+                let bytes = request.held_len();
+                self.loads.add(connection, 1, bytes);
                 if OpCode::from_i32(request.op) == Some(OpCode::Sync) {
-                    self.syncs.push_back(Some(connection));
+                    self.syncs.push_back(Some((connection, bytes)));
+                } else {
+                    let key = (request.session, request.cxid);
+                    self.requests.entry(key).or_default().push((connection, bytes));
                 }
                 effects.push(ObserverMasterEffect::Forward(request));
                 Ok(())
@@ -199,7 +224,9 @@ impl ObserverMaster {
                 let mut reader = Reader::new(packet.data.unwrap_or_default());
                 let session: SessionId = reader.read().map_err(PacketError::from)?;
                 let timeout_ms: i32 = reader.read().map_err(PacketError::from)?;
-                self.revalidations.push_back((session, timeout_ms, Some(connection)));
+                self.loads.add(connection, 1, REVALIDATION_LEN);
+                let asker = Some((connection, REVALIDATION_LEN));
+                self.revalidations.push_back((session, timeout_ms, asker));
                 effects.push(ObserverMasterEffect::Revalidate { session, timeout_ms });
                 Ok(())
             }

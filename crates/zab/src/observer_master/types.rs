@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rookeeper_jute::{ServerId, SessionId, Zxid};
 
 use crate::forward::Forward;
-use crate::leader::LinkEnd;
+use crate::leader::{LinkEnd, LoadLimits};
 use crate::links::ConnectionId;
 use crate::outgoing::Outgoing;
 use crate::quorum::Ensemble;
@@ -36,6 +36,8 @@ pub struct ObserverMasterConfig {
     pub diff_syncs_max: usize,
     /// The longest data of a packet, in bytes (`jute.maxbuffer` and its extra size).
     pub packet_len_max: usize,
+    /// When observers are not read for a while.
+    pub load: LoadLimits,
 }
 
 /// What happens to an observer master.
@@ -99,6 +101,10 @@ pub enum ObserverMasterInput<'a> {
 /// What to do for an observer master, in this order.
 #[derive(Debug, Clone)]
 pub enum ObserverMasterEffect {
+    /// Read nothing from an observer for now: too much of what it asked for is not done.
+    PauseReading(ConnectionId),
+    /// Read from it again.
+    ResumeReading(ConnectionId),
     /// An observer is sent the history from now on, or has acknowledged it.
     Syncs {
         /// In which way.

@@ -134,6 +134,8 @@ fn show(effect: &ObserverMasterEffect) -> Vec<String> {
         ObserverMasterEffect::Revalidate { session, timeout_ms } => {
             format!("revalidate {session} {timeout_ms}")
         }
+        ObserverMasterEffect::PauseReading(connection) => format!("pause {}", connection.0),
+        ObserverMasterEffect::ResumeReading(connection) => format!("resume {}", connection.0),
         ObserverMasterEffect::Syncs { .. } => return Vec::new(),
         ObserverMasterEffect::OwnSyncDone => "own sync".to_owned(),
         ObserverMasterEffect::OwnRevalidated { session, valid } => format!("own {session} {valid}"),
@@ -306,4 +308,41 @@ fn strangers_hold_little() {
     let mut long = Vec::new();
     wire::packet(PacketType::ObserverInfo, Zxid::ZERO, Some(&[0; 4097]), &mut long);
     assert_eq!(master.receive(65, &long)[0], "close 65: unreasonable length 4097 in a packet");
+}
+
+/// What the leader does with an observer's requests takes its time, and they are held here.
+#[test]
+fn an_observer_that_floods_is_not_read_until_half_of_it_is_done() {
+    let request = |op: OpCode| {
+        let (session, cxid, op) = (SessionId(7), Xid(1), op.to_i32());
+        let mut bytes = Vec::new();
+        wire::request(&Forward { session, cxid, op, body: vec![1], identities: None }, &mut bytes);
+        bytes
+    };
+    let mut master = Master::new();
+    master.up(1);
+    master.up(2);
+    let mut asked: Vec<u8> = (0..30).flat_map(|_| request(OpCode::Create)).collect();
+    asked.extend((0..5).flat_map(|_| request(OpCode::Sync)));
+    for _ in 0..5 {
+        let mut data = SessionId(7).to_bytes();
+        4000i32.encode(&mut data);
+        asked.extend(packet(PacketType::Revalidate, Zxid::NONE, Some(&data)));
+    }
+    assert_eq!(master.receive(1, &asked).len(), 40, "all of it goes on to the leader");
+    let one_more = master.receive(1, &request(OpCode::Create));
+    assert_eq!(one_more, ["forward 1", "pause 1"]);
+    assert_eq!(master.receive(2, &request(OpCode::Create)), ["forward 1"], "the others go on");
+    // Answers, and transactions of the same session and number: eleven are left to do.
+    for _ in 0..5 {
+        assert_eq!(master.step(Input::SyncDone), ["1: Sync 0x0"]);
+        let answer = Input::Revalidated { session: SessionId(7), valid: true };
+        assert_eq!(master.step(answer), ["1: Revalidate 0xffffffffffffffff"]);
+    }
+    let mut builder = SegmentBuilder::default();
+    for counter in HISTORY + 1..=HISTORY + 11 {
+        builder.push(zxid(counter), &txn(zxid(counter), SessionId(7)));
+    }
+    assert_eq!(master.step(Input::Proposed(builder.freeze())), ["resume 1"]);
+    assert_eq!(master.receive(1, &request(OpCode::Create)), ["forward 1"]);
 }

@@ -115,6 +115,7 @@ pub fn observer_master(node: &Disk, diff_len_max: Option<u64>) -> ObserverMaster
         snap_syncs_max: 10,
         diff_syncs_max: 10,
         packet_len_max: 1 << 20,
+        load: LoadLimits { requests_max: 40, ..LoadLimits::default() },
     };
     let files = node.live();
     ObserverMaster::new(config, files.index(), files.last(), 0)
