@@ -81,9 +81,10 @@ pub fn random_map(source: &Source) -> Vec<String> {
     })
 }
 
-/// The file system belongs to the real disk, the binary, the benchmark and the tests.
+/// The file system belongs to the real disk, the binaries, the benchmark and the tests.
 pub fn file_system(source: &Source) -> Vec<String> {
     let allowed = source.krate().is_none_or(|krate| ["rookeeper", "bench"].contains(&krate))
+        || source.path == "crates/sim/src/main.rs"
         || source.path.starts_with("crates/store/src/disk/real")
         || source.path == "crates/store/src/real_disk.rs"
         || source.path.starts_with("crates/store/src/real");

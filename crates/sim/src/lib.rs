@@ -21,6 +21,7 @@
 //! - [`digest`]: the model's digest
 //! - [`checks`]: the judges
 //! - [`dice`], [`queue`], [`trace`]: chance, time, and a hash of all that happened
+//! - [`scenario`]: what goes wrong, as a text
 //! - [`runs`]: many seeds
 #![forbid(unsafe_code)]
 
@@ -38,6 +39,7 @@ pub mod quorums;
 pub mod recovery;
 pub mod roles;
 pub mod runs;
+pub mod scenario;
 pub mod storage;
 pub mod trace;
 pub mod workload;

@@ -6,6 +6,7 @@ use rookeeper_store::SimulatedDisk;
 use crate::dice::Dice;
 use crate::world::Event;
 use crate::world::process::Process;
+use crate::world::rot::Rot;
 
 /// A machine's clocks. The monotonic one runs at its own rate; the wall clock jumps.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +69,10 @@ pub struct Machine {
     /// After how many more times that the disk is told to do something else than append the power
     /// goes out, if it does.
     pub power_loss_in_change: Option<u64>,
+    /// What is rotten on the disk.
+    pub rot: Option<Rot>,
+    /// Whether the directory was emptied since: an empty one is no database from then on.
+    pub is_wiped: bool,
     /// Whether the next recovery is cut short by a loss of power, after so many operations.
     pub power_loss_in_recovery: Option<u64>,
 }

@@ -1,4 +1,5 @@
-//! `rookeeper-sim run --seeds N --first S --members 1|3|5`: runs seeds until one finds something.
+//! `rookeeper-sim run --seeds N --first S --members 1|3|5`: runs seeds until one finds something,
+//! and writes down what was done to its world; `rookeeper-sim replay FILE` does that again.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 use rookeeper_sim::plan::Setup;
 use rookeeper_sim::runs::{Outcome, Sum, run};
+use rookeeper_sim::scenario::{self, Scenario};
 
 struct Options {
     seeds: u64,
@@ -26,7 +28,11 @@ const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5]
                 and says in how many seeds it is found
   --jobs N      threads, each with seeds of its own (default 1)
   --loud        print each event
-  --keep-going  count what is found and go on";
+  --keep-going  count what is found and go on
+What went wrong in a seed that finds something is written to failed-<seed>-of-<members>.txt.
+
+rookeeper-sim replay FILE [--loud]
+  runs a scenario: such a file, or one written by hand";
 
 fn options(args: &[String]) -> Result<Options, String> {
     let members = vec![3, 5];
@@ -73,6 +79,11 @@ fn options(args: &[String]) -> Result<Options, String> {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, file, flags @ ..] = &args[..]
+        && command == "replay"
+    {
+        return replay(file, flags.iter().any(|flag| flag == "--loud"));
+    }
     let options = match options(&args) {
         Ok(options) => options,
         Err(message) => {
@@ -83,6 +94,7 @@ fn main() -> ExitCode {
     if let Some(name) = &options.mutation {
         return mutations(&options, name);
     }
+    write_down_panics();
     let begun = Instant::now();
     let next = AtomicU64::new(options.first);
     let state = Mutex::new((Sum::default(), 0u64));
@@ -94,6 +106,52 @@ fn main() -> ExitCode {
     let (sum, failed) = state.into_inner().expect("no thread panics while it adds");
     println!("{}", sum.text(begun.elapsed().as_millis()));
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes the scenario of this thread's run to a file, and says where.
+fn write_down(why: &str) {
+    let Some(scenario) = scenario::of_this_thread() else { return };
+    let name = format!("failed-{}-of-{}.txt", scenario.seed, scenario.members);
+    let why: String = why.lines().map(|line| format!("# {line}\n")).collect();
+    match std::fs::write(&name, format!("{why}{scenario}")) {
+        Ok(()) => println!("what was done to it: {name}"),
+        Err(error) => println!("{name} cannot be written: {error}"),
+    }
+}
+
+/// An assertion that ends the process leaves its scenario behind too.
+fn write_down_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        write_down(&panic.to_string());
+    }));
+}
+
+/// Runs a scenario.
+fn replay(file: &str, is_loud: bool) -> ExitCode {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string());
+    let scenario: Scenario = match text.and_then(|text| text.parse()) {
+        Ok(scenario) => scenario,
+        Err(error) => {
+            eprintln!("{file}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let begun = Instant::now();
+    let Outcome { report, fault } = run(Setup { is_loud, ..scenario.setup() });
+    let mut sum = Sum::default();
+    sum.add(&report);
+    println!("{}", sum.text(begun.elapsed().as_millis()));
+    let missing = scenario.check(&report).err();
+    let found = fault.map(|fault| fault.to_string()).or(missing);
+    match found {
+        None => ExitCode::SUCCESS,
+        Some(what) => {
+            println!("{file}: {what}\ntrace {:016x}", report.trace);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs seeds, one after the other, until none is left.
@@ -116,6 +174,7 @@ fn run_some(options: &Options, next: &AtomicU64, state: &Mutex<(Sum, u64)>) {
                 let commit = option_env!("ROOKEEPER_COMMIT").unwrap_or("unknown");
                 println!("seed {seed}, {members} members, commit {commit}: {fault}");
                 println!("trace {:016x} after {} events", report.trace, report.events);
+                write_down(&fault.to_string());
             }
         }
         if *failed > 0 && !options.keeps_going {

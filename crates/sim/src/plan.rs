@@ -3,6 +3,7 @@
 
 use crate::dice::Dice;
 use crate::roles::Roles;
+use crate::scenario::Mishap;
 
 /// Kinds of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,11 +45,13 @@ pub enum Trouble {
     ClockJump,
     /// The others lose the leader and it does not notice: its clients still reach it.
     Deposed,
+    /// A process is killed, and a bit flips on its disk.
+    Rot,
 }
 
 impl Trouble {
     /// All kinds.
-    pub const ALL: [Trouble; 18] = [
+    pub const ALL: [Trouble; 19] = [
         Trouble::Kill,
         Trouble::PowerLoss,
         Trouble::PowerLossOfAll,
@@ -67,6 +70,7 @@ impl Trouble {
         Trouble::FullDisk,
         Trouble::ClockJump,
         Trouble::Deposed,
+        Trouble::Rot,
     ];
 
     /// The name in reports.
@@ -90,6 +94,32 @@ impl Trouble {
             Trouble::FullDisk => "full disk",
             Trouble::ClockJump => "clock jump",
             Trouble::Deposed => "deposed leader",
+            Trouble::Rot => "rot",
+        }
+    }
+
+    /// What has to be known of one: whom it befalls (`server`; `machine`, `from` and `to` count
+    /// the clients behind the servers), how long it lasts (`for`) and so on; times are
+    /// microseconds. `dice` decides what is not named.
+    pub fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Trouble::Kill | Trouble::PowerLoss => &["server"],
+            Trouble::PowerLossOfAll => &[],
+            Trouble::CrashInStep => &["server", "after", "power"],
+            Trouble::CrashInRecovery => &["server", "after"],
+            Trouble::CrashInChange => &["server", "after", "share", "dice"],
+            Trouble::Pause => &["server", "for"],
+            Trouble::Reset => &["share", "dice"],
+            Trouble::HalfOpen => &["dice", "for"],
+            Trouble::Partition => &["sides", "for"],
+            Trouble::OneWay | Trouble::Partial => &["from", "to", "for"],
+            Trouble::SlowLink => &["machine", "delay", "for"],
+            Trouble::SlowDisk => &["server", "sync", "for"],
+            Trouble::FailedSync => &["server", "write", "after"],
+            Trouble::FullDisk => &["server", "room", "for"],
+            Trouble::ClockJump => &["server", "ms"],
+            Trouble::Deposed => &["for"],
+            Trouble::Rot => &["server", "dice"],
         }
     }
 }
@@ -105,12 +135,14 @@ pub struct Setup {
     pub trouble_us: u64,
     /// Whether each event is printed.
     pub is_loud: bool,
+    /// What goes wrong, and when, in this order; `None` where the seed decides.
+    pub mishaps: Option<Vec<(u64, Mishap)>>,
 }
 
 impl Setup {
     /// A run of 30 virtual seconds with trouble.
     pub fn new(seed: u64, members: usize) -> Self {
-        Setup { seed, members, trouble_us: 30_000_000, is_loud: false }
+        Setup { seed, members, trouble_us: 30_000_000, is_loud: false, mishaps: None }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rookeeper_archive::{Mismatch, Sections, TreeRecovery, Witness, write_at_once};
 use rookeeper_jute::Zxid;
-use rookeeper_store::{Recovered, SimulatedDisk, Store, StoreConfig, StoreError};
+use rookeeper_store::{EpochFile, Recovered, SimulatedDisk, Store, StoreConfig, StoreError};
 use rookeeper_tree::{Tree, TreeConfig};
 use rookeeper_zab::sync::LogIndex;
 
@@ -19,9 +19,14 @@ pub fn membership_path(last_seen: bool) -> PathBuf {
     PathBuf::from(DATA_DIR).join(if last_seen { "zoo.next" } else { "zoo.dynamic" })
 }
 
-/// How the stores of the world are set up: small files, so that many of them are made.
-pub fn store_config() -> StoreConfig {
-    StoreConfig { pre_alloc_size: 4096, ..StoreConfig::new(PathBuf::from(DATA_DIR)) }
+/// How the stores of the world are set up: small files, so that many of them are made; whether an
+/// empty directory `may_be_new`, or has lost what it held.
+pub fn store_config(may_be_new: bool) -> StoreConfig {
+    StoreConfig {
+        pre_alloc_size: 4096,
+        auto_create_db: may_be_new,
+        ..StoreConfig::new(PathBuf::from(DATA_DIR))
+    }
 }
 
 /// How the trees of the world are set up.
@@ -79,8 +84,8 @@ pub struct Opened {
 ///
 /// # Errors
 /// The store's.
-pub fn open(disk: &SimulatedDisk, is_alone: bool) -> Result<Opened, StoreError> {
-    let store = Store::open(Arc::new(disk.clone()), store_config())?;
+pub fn open(disk: &SimulatedDisk, is_alone: bool, may_be_new: bool) -> Result<Opened, StoreError> {
+    let store = Store::open(Arc::new(disk.clone()), store_config(may_be_new))?;
     let mut recovery = TreeRecovery::new(tree_config(), Onlooker::default()).with_earlier();
     let recovered = store.recover(&mut recovery)?;
     let (mut tree, history, seen) = recovery.finish();
@@ -89,6 +94,9 @@ pub fn open(disk: &SimulatedDisk, is_alone: bool) -> Result<Opened, StoreError> 
     }
     if recovered.write_initial_snapshot {
         write_at_once(&store, &mut tree, SECTIONS)?;
+    }
+    for which in [EpochFile::Accepted, EpochFile::Current] {
+        store.epoch(which)?;
     }
     Ok(Opened { store, tree: Some(tree), recovered, history, seen })
 }

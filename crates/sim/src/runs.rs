@@ -2,6 +2,7 @@
 
 use crate::checks::Fault;
 use crate::plan::Setup;
+use crate::scenario;
 use crate::world::{Report, World};
 
 /// What some runs did together.
@@ -37,6 +38,7 @@ impl Sum {
         total.truncations += report.truncations;
         total.snapshots_cut += report.snapshots_cut;
         total.installs += report.installs;
+        total.wiped += report.wiped;
         for (reason, count) in &report.endings {
             *total.endings.entry(reason.clone()).or_default() += count;
         }
@@ -55,7 +57,8 @@ impl Sum {
             "{} seeds, {virtual_s} virtual seconds ({rate} a second), {} events\n\
              {} operations (at least {} a seed, {} answered), {} committed, {} watch events, \
              {} locks held, {} sessions expired, {} looks at all disks\n\
-             {} epochs, {} truncations (of {} snapshots), {} snapshots from leaders\n\
+             {} epochs, {} truncations (of {} snapshots), {} snapshots from leaders, \
+             {} directories emptied\n\
              {} answers without a leader, {} looks at local sessions\n{troubles} troubles:",
             self.seeds,
             total.events,
@@ -71,6 +74,7 @@ impl Sum {
             total.truncations,
             total.snapshots_cut,
             total.installs,
+            total.wiped,
             total.read_only,
             total.local_sessions
         );
@@ -96,6 +100,7 @@ pub struct Outcome {
 
 /// Runs one seed.
 pub fn run(setup: Setup) -> Outcome {
+    scenario::begin(&setup);
     // An assertion of the production code is a fault like any other, where it unwinds.
     let ran = std::panic::catch_unwind(|| World::new(setup).run());
     match ran {

@@ -43,10 +43,12 @@ pub struct Storage {
 
 impl Storage {
     /// A thread that has nothing to do.
-    pub fn new(store: Store, disk: SimulatedDisk) -> Self {
-        let writer = store.log_writer();
+    ///
+    /// Where there is no `history` at all, a leader's snapshot has to come first.
+    pub fn new(store: Store, disk: SimulatedDisk, history: bool) -> Self {
+        let writer = history.then(|| store.log_writer());
         Storage {
-            archive: Archive::new(Arc::new(store), Some(writer), tree_config()),
+            archive: Archive::new(Arc::new(store), writer, tree_config()),
             disk,
             queue: VecDeque::new(),
             batch: VecDeque::new(),

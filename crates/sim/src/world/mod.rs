@@ -10,6 +10,8 @@
 //! - `clients`: what clients do
 //! - `read_only`: clients of servers that have no leader, and sessions that one server knows
 //! - `trouble`: what goes wrong
+//! - `rot`: what becomes of a disk that rots
+//! - `states`: equal transactions, equal states
 //! - `inspect`: what is looked at while the world runs, and at its end
 
 mod clients;
@@ -18,11 +20,13 @@ pub mod peers;
 pub mod process;
 mod quorum;
 mod read_only;
+pub mod rot;
 mod server;
 mod sockets;
+mod states;
 mod trouble;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rookeeper_replica::ConnectionKey;
@@ -41,6 +45,7 @@ use crate::plan::{Plan, Setup, Trouble};
 use crate::queue::Queue;
 use crate::quorums::Quorums;
 use crate::roles::Roles;
+use crate::scenario::Mishap;
 use crate::trace::Trace;
 use clients::Client;
 use peers::{Link, Port};
@@ -200,6 +205,8 @@ pub struct Report {
     pub read_only: u64,
     /// Sessions that one server alone knew, counted at each look.
     pub local_sessions: u64,
+    /// Directories that were emptied since a file in them was rotten.
+    pub wiped: u64,
     /// Looks at all disks as if the power went out.
     pub ghosts: u64,
     /// The hash of everything that happened.
@@ -220,6 +227,10 @@ pub struct World {
     /// The configuration that all members begin with; `None` where a server stands alone.
     first: Option<Arc<Membership>>,
     dice: Dice,
+    /// Decides what goes wrong, where no scenario does, and nothing else.
+    fate: Dice,
+    /// What is still to go wrong, where a scenario says so.
+    mishaps: Option<VecDeque<(u64, Mishap)>>,
     trace: Trace,
     report: Report,
     /// The first thing that was found.
@@ -256,6 +267,8 @@ impl World {
                 sync_us: plan.sync_us,
                 epochs: [-1, -1],
                 power_loss_in_change: None,
+                rot: None,
+                is_wiped: false,
                 power_loss_in_recovery: None,
             })
             .collect();
@@ -271,7 +284,9 @@ impl World {
             machines,
             clients: Vec::new(),
             history: History::default(),
+            fate: dice.fork(),
             dice,
+            mishaps: setup.mishaps.clone().map(VecDeque::from),
             trace: Trace::default(),
             report: Report::default(),
             fault: None,
@@ -297,7 +312,13 @@ impl World {
             let after_us = self.dice.below(500_000);
             self.queue.push(after_us, Event::Act(client));
         }
-        self.queue.push(1_500_000, Event::Trouble);
+        let first_us = match &self.mishaps {
+            None => Some(1_500_000),
+            Some(mishaps) => mishaps.front().map(|(at_us, _)| *at_us),
+        };
+        if let Some(first_us) = first_us {
+            self.queue.push_at(first_us, Event::Trouble);
+        }
         self.queue.push(2_000_000, Event::Ghosts);
         self.queue.push(self.setup.trouble_us, Event::Peace);
     }
@@ -344,7 +365,10 @@ impl World {
             let now_us = self.queue.now_us();
             crate::say(&format!("{:>10}.{:06} {event:?}", now_us / 1_000_000, now_us % 1_000_000));
         }
-        self.trace.note(self.queue.now_us());
+        // The last one of a seed, after the end of trouble, does nothing and no scenario has it.
+        if event != Event::Trouble {
+            self.trace.note(self.queue.now_us());
+        }
         match event {
             Event::Arrive { net, from } => self.arrive(net, from),
             Event::Core(who) => self.core_turn(who),

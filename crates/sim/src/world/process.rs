@@ -390,7 +390,7 @@ impl Process {
             core_scheduled: false,
             apply_scheduled: false,
             last_appended: last,
-            storage: Storage::new(opened.store, disk.clone()),
+            storage: Storage::new(opened.store, disk.clone(), last >= Zxid::ZERO),
             snapshot: None,
             snapshots: 0,
             sockets: BTreeMap::new(),

@@ -53,7 +53,13 @@ impl World {
         }
         self.reset_forgotten(server);
         let is_alone = self.machines.len() == 1;
-        let opened = match recovery::open(&self.machines[server].disk, is_alone) {
+        let machine = &self.machines[server];
+        let opened = recovery::open(&machine.disk, is_alone, !machine.is_wiped);
+        if cut.is_none() && self.is_refused_for_rot(server, &opened) {
+            self.wipe(server);
+            return;
+        }
+        let opened = match opened {
             Ok(opened) => opened,
             Err(_) if cut.is_some() => {
                 self.lose_power(server);
@@ -75,6 +81,7 @@ impl World {
         if cut.is_some() {
             self.machines[server].disk.lose_power_at(u64::MAX);
         }
+        self.forget_what_it_had(server);
         self.check_opened(server, &opened);
         self.make_process(server, opened);
     }

@@ -7,60 +7,154 @@ use rookeeper_store::disk::{Chooser, Fault as DiskFault, FaultKind};
 
 use super::process::{Engine, Process};
 use super::{End, Event, Mending, World};
+use crate::dice::Dice;
 use crate::network::{MachineId, Packet};
 use crate::plan::Trouble;
 use crate::recovery::SECTIONS;
+use crate::scenario::{self, Mishap, Value};
 
 impl World {
+    /// The next thing goes wrong: what the scenario says, or the seed.
     pub(super) fn trouble(&mut self) {
         if self.is_peace {
             return;
         }
-        let pause_us = self.plan.trouble_pause_us;
-        let after_us = self.dice.between(pause_us / 4, pause_us);
-        self.queue.push(after_us, Event::Trouble);
-        let trouble = *self.dice.pick(&self.plan.troubles);
-        let server = self.dice.index(self.machines.len());
+        let mishap = match &mut self.mishaps {
+            Some(mishaps) => {
+                let Some((_, mishap)) = mishaps.pop_front() else { return };
+                if let Some((at_us, _)) = mishaps.front() {
+                    self.queue.push_at(*at_us, Event::Trouble);
+                }
+                mishap
+            }
+            None => {
+                let pause_us = self.plan.trouble_pause_us;
+                let after_us = self.fate.between(pause_us / 4, pause_us);
+                self.queue.push(after_us, Event::Trouble);
+                self.draw_mishap()
+            }
+        };
         if self.setup.is_loud {
-            crate::say(&format!("trouble: {trouble:?}, server {server}"));
+            crate::say(&format!("trouble: {mishap}"));
         }
-        self.count(trouble);
-        match trouble {
+        scenario::note(self.queue.now_us(), &mishap);
+        self.count(mishap.trouble);
+        self.befall(&mishap);
+    }
+
+    /// What the seed does next.
+    fn draw_mishap(&mut self) -> Mishap {
+        let (servers, all) = (self.machines.len(), self.machines_len());
+        let fate = &mut self.fate;
+        let trouble = *fate.pick(&self.plan.troubles);
+        let server = fate.index(servers) as u64;
+        let numbers = match trouble {
+            Trouble::Kill | Trouble::PowerLoss => vec![server],
+            Trouble::PowerLossOfAll => vec![],
+            Trouble::CrashInStep => vec![server, fate.below(60), fate.below(2)],
+            Trouble::CrashInRecovery => vec![server, fate.between(1, 12)],
+            Trouble::CrashInChange => {
+                vec![server, fate.below(4), fate.between(5, 100), fate.draw() >> 1]
+            }
+            Trouble::Pause => vec![server, fate.between(20_000, 6_000_000)],
+            Trouble::Reset => vec![fate.between(5, 100), fate.draw() >> 1],
+            Trouble::HalfOpen => vec![fate.draw() >> 1, fate.between(20_000, 15_000_000)],
+            Trouble::Partition => vec![fate.below(1 << all), fate.between(20_000, 8_000_000)],
+            Trouble::OneWay | Trouble::Partial => {
+                let to = match fate.index(all) as u64 {
+                    to if to == server => (server + 1) % all as u64,
+                    to => to,
+                };
+                let flips = trouble == Trouble::OneWay && fate.one_in(2);
+                let (from, to) = if flips { (to, server) } else { (server, to) };
+                vec![from, to, fate.between(20_000, 8_000_000)]
+            }
+            Trouble::SlowLink => {
+                let machine = fate.index(all) as u64;
+                let delay_us = fate.between(2_000, 1_500_000);
+                vec![machine, delay_us, fate.between(20_000, 6_000_000)]
+            }
+            Trouble::SlowDisk => {
+                vec![server, fate.between(20_000, 3_000_000), fate.between(20_000, 6_000_000)]
+            }
+            Trouble::FailedSync => {
+                vec![server, u64::from(!fate.percent(70)), fate.below(30)]
+            }
+            Trouble::FullDisk => {
+                vec![server, fate.below(120_000), fate.between(20_000, 5_000_000)]
+            }
+            Trouble::ClockJump => {
+                let jump_ms = fate.between(0, 7_200_000) as i64 - 3_600_000;
+                let values = vec![Value::Number(server as i64), Value::Number(jump_ms)];
+                return Mishap { trouble, values };
+            }
+            Trouble::Deposed => vec![fate.between(500_000, 8_000_000)],
+            Trouble::Rot => vec![server, fate.draw() >> 1],
+        };
+        Mishap::new(trouble, &numbers)
+    }
+
+    /// What a value of a mishap means now.
+    fn number(&self, value: Value) -> i64 {
+        let leading: Vec<bool> = (0..self.machines.len()).map(|at| self.leads(at)).collect();
+        let nth = |wanted: bool, at: usize| {
+            let found = leading.iter().enumerate().filter(|(_, leads)| **leads == wanted);
+            found.map(|(server, _)| server as i64).nth(at).unwrap_or_default()
+        };
+        match value {
+            Value::Number(number) => number,
+            Value::Leader => nth(true, 0),
+            Value::Follower => nth(false, 0),
+            Value::Other => nth(false, 1),
+        }
+    }
+
+    fn befall(&mut self, mishap: &Mishap) {
+        let values: Vec<i64> = mishap.values.iter().map(|value| self.number(*value)).collect();
+        // A text may name what is not there.
+        let number = |at: usize| values.get(at).copied().unwrap_or_default().unsigned_abs();
+        let server = number(0) as usize % self.machines.len();
+        let machine = |at: usize| number(at) as usize % (self.machines.len() + self.plan.clients);
+        let (first, second) = (machine(0), machine(1));
+        match mishap.trouble {
             Trouble::Kill => self.crash(server, false),
             Trouble::PowerLoss => self.crash(server, true),
             Trouble::PowerLossOfAll => {
                 (0..self.machines.len()).for_each(|server| self.crash(server, true));
             }
-            Trouble::CrashInStep => self.arm_crash(server),
+            Trouble::CrashInStep => self.arm_crash(server, number(1) as u32, number(2) != 0),
             Trouble::CrashInRecovery => {
-                let after = self.dice.between(1, 12);
-                self.machines[server].power_loss_in_recovery = Some(after);
+                self.machines[server].power_loss_in_recovery = Some(number(1));
                 self.crash(server, true);
             }
             Trouble::CrashInChange => {
-                self.machines[server].power_loss_in_change = Some(self.dice.below(4));
+                self.machines[server].power_loss_in_change = Some(number(1));
                 // Something makes it look for a leader.
-                self.reset_some();
+                self.reset_some(number(2), number(3));
             }
-            Trouble::Pause => self.pause(server),
-            Trouble::Reset => self.reset_some(),
-            Trouble::HalfOpen => self.half_open(),
-            Trouble::Partition | Trouble::OneWay | Trouble::Partial => self.cut_some(trouble),
-            Trouble::SlowLink => self.slow_link(),
-            Trouble::SlowDisk => self.slow_disk(server),
-            Trouble::FailedSync => self.plan_failed_sync(server),
-            Trouble::FullDisk => self.fill_disk(server),
-            Trouble::ClockJump => {
-                let jump_ms = self.dice.between(0, 7_200_000) as i64 - 3_600_000;
-                self.machines[server].clock.ahead_ms += jump_ms;
+            Trouble::Pause => self.pause(server, number(1)),
+            Trouble::Reset => self.reset_some(number(0), number(1)),
+            Trouble::HalfOpen => self.half_open(number(0), number(1)),
+            Trouble::Partition => {
+                let sides = match mishap.values[0] {
+                    Value::Number(sides) => sides as u64,
+                    _ => 1 << server,
+                };
+                self.part(sides, number(1));
             }
-            Trouble::Deposed => self.depose(),
+            Trouble::OneWay => self.cut(vec![(first, second)], number(2)),
+            Trouble::Partial => self.cut(vec![(first, second), (second, first)], number(2)),
+            Trouble::SlowLink => self.slow_link(first, number(1), number(2)),
+            Trouble::SlowDisk => {
+                self.machines[server].sync_us = number(1);
+                self.queue.push(number(2), Event::Mend(Mending::Disk(server)));
+            }
+            Trouble::FailedSync => self.plan_failed_sync(server, number(1) != 0, number(2)),
+            Trouble::FullDisk => self.fill_disk(server, number(1), number(2)),
+            Trouble::ClockJump => self.machines[server].clock.ahead_ms += values[1],
+            Trouble::Rot => self.rot(server, number(1)),
+            Trouble::Deposed => self.depose(number(0)),
         }
-    }
-
-    fn mend_later(&mut self, longest_us: u64, mending: Mending) {
-        let after_us = self.dice.between(20_000, longest_us);
-        self.queue.push(after_us, Event::Mend(mending));
     }
 
     pub(super) fn crash(&mut self, server: usize, with_power: bool) {
@@ -126,8 +220,7 @@ impl World {
         }
     }
 
-    fn arm_crash(&mut self, server: usize) {
-        let (after, with_power) = (self.dice.below(60) as u32, self.dice.one_in(2));
+    fn arm_crash(&mut self, server: usize, after: u32, with_power: bool) {
         if let Some(process) = &mut self.machines[server].process {
             process.dies_after.get_or_insert((after, with_power));
         }
@@ -143,80 +236,65 @@ impl World {
         }
     }
 
-    fn pause(&mut self, server: usize) {
+    fn pause(&mut self, server: usize, for_us: u64) {
         let machine = &mut self.machines[server];
         if machine.process.is_some() && machine.paused.is_none() {
             machine.paused = Some(Vec::new());
-            self.mend_later(6_000_000, Mending::Resume(server));
+            self.queue.push(for_us, Event::Mend(Mending::Resume(server)));
         }
     }
 
-    fn reset_some(&mut self) {
+    fn reset_some(&mut self, share: u64, dice: u64) {
         let now_us = self.queue.now_us();
-        let share = self.dice.between(5, 100);
+        let mut dice = Dice::new(dice);
         for net in self.network.all() {
-            if self.dice.percent(share) {
+            if dice.percent(share) {
                 let arrivals = self.network.reset(now_us, net);
                 self.schedule_arrivals(arrivals);
             }
         }
     }
 
-    fn half_open(&mut self) {
+    fn half_open(&mut self, dice: u64, for_us: u64) {
+        let mut dice = Dice::new(dice);
         let all = self.network.all();
         if all.is_empty() {
             return;
         }
-        let net = *self.dice.pick(&all);
-        let side = self.dice.index(2);
+        let net = *dice.pick(&all);
+        let side = dice.index(2);
         self.network.blackhole(net, side);
-        if self.dice.one_in(2) {
+        if dice.one_in(2) {
             self.network.blackhole(net, 1 - side);
         }
-        self.mend_later(15_000_000, Mending::Connection(net));
+        self.queue.push(for_us, Event::Mend(Mending::Connection(net)));
     }
 
     fn machines_len(&self) -> usize {
         self.machines.len() + self.plan.clients
     }
 
-    /// Cuts directions between machines: sets of them, one direction, or one pair.
-    fn cut_some(&mut self, trouble: Trouble) {
+    /// Parts the machines whose bits are set from all others.
+    fn part(&mut self, sides: u64, for_us: u64) {
         let count = self.machines_len();
-        let servers = self.machines.len();
-        let mut pairs: Vec<(MachineId, MachineId)> = Vec::new();
-        if trouble == Trouble::Partition {
-            let side: Vec<bool> = (0..count).map(|_| self.dice.one_in(2)).collect();
-            for from in 0..count {
-                let others = (0..count).filter(|to| side[from] != side[*to]);
-                pairs.extend(others.map(|to| (from, to)));
-            }
-        } else {
-            let from = self.dice.index(servers);
-            let to = match self.dice.index(count) {
-                to if to == from => (from + 1) % count,
-                to => to,
-            };
-            pairs.push((from, to));
-            if trouble == Trouble::Partial || self.dice.one_in(3) {
-                pairs.push((to, from));
-            }
-            if trouble == Trouble::OneWay {
-                let flip = self.dice.one_in(2);
-                pairs = vec![if flip { (to, from) } else { (from, to) }];
-            }
-        }
+        let side = |machine: usize| sides >> machine & 1;
+        let pairs = (0..count).flat_map(|from| (0..count).map(move |to| (from, to)));
+        self.cut(pairs.filter(|(from, to)| side(*from) != side(*to)).collect(), for_us);
+    }
+
+    /// Cuts directions between machines.
+    fn cut(&mut self, pairs: Vec<(MachineId, MachineId)>, for_us: u64) {
         let now_us = self.queue.now_us();
         for (from, to) in &pairs {
             self.network.cut(now_us, *from, *to, true);
         }
-        self.mend_later(8_000_000, Mending::Links(pairs));
+        self.queue.push(for_us, Event::Mend(Mending::Links(pairs)));
     }
 
     /// The leader is cut off from the other servers and from clients that write. They are told that
     /// their connections to it are gone, and elect another one at once; it is told nothing, and
     /// waits for them for `syncLimit` still, while clients that read ask it.
-    fn depose(&mut self) {
+    fn depose(&mut self, for_us: u64) {
         let now_us = self.queue.now_us();
         let servers = self.machines.len();
         let Some(leader) = (0..servers).find(|server| self.serves_as_leader(*server)) else {
@@ -231,14 +309,13 @@ impl World {
         for (from, to) in &pairs {
             self.network.cut(now_us, *from, *to, true);
         }
-        let after_us = self.dice.between(500_000, 8_000_000);
         for (net, side) in self.network.of_machine(leader) {
             let is_cut = self.network.machine(net, 1 - side).is_some_and(|at| others.contains(&at));
             if !is_cut {
                 continue;
             }
             self.network.blackhole(net, side);
-            self.queue.push(after_us, Event::Mend(Mending::Connection(net)));
+            self.queue.push(for_us, Event::Mend(Mending::Connection(net)));
             match self.network.end(net, 1 - side).copied() {
                 Some(End::Peer { who, port, link }) => {
                     self.peer_packet(net, 1 - side, (who, port, link), Packet::Reset);
@@ -249,7 +326,7 @@ impl World {
                 _ => {}
             }
         }
-        self.queue.push(after_us, Event::Mend(Mending::Links(pairs)));
+        self.queue.push(for_us, Event::Mend(Mending::Links(pairs)));
     }
 
     /// The power goes out where the disk changes the history, or the disk fails, or the leader dies
@@ -272,7 +349,10 @@ impl World {
         let leader = (0..self.machines.len()).find(|other| self.leads(*other));
         match leader {
             Some(leader) => self.crash(leader, false),
-            None => self.reset_some(),
+            None => {
+                let (share, dice) = (self.dice.between(5, 100), self.dice.draw());
+                self.reset_some(share, dice);
+            }
         }
         self.machines[server].process.is_none()
     }
@@ -291,10 +371,8 @@ impl World {
         self.leads(server) && process.is_some_and(Process::applies_committed)
     }
 
-    fn slow_link(&mut self) {
+    fn slow_link(&mut self, slow: MachineId, delay_us: u64, for_us: u64) {
         let count = self.machines_len();
-        let slow = self.dice.index(count);
-        let delay_us = self.dice.between(2_000, 1_500_000);
         let mut before = Vec::new();
         for other in (0..count).filter(|other| *other != slow) {
             for (from, to) in [(slow, other), (other, slow)] {
@@ -303,28 +381,23 @@ impl World {
                 self.network.set_delay(from, to, delay_us, delay_us / 2);
             }
         }
-        self.mend_later(6_000_000, Mending::Delays(before));
+        self.queue.push(for_us, Event::Mend(Mending::Delays(before)));
     }
 
-    fn slow_disk(&mut self, server: usize) {
-        self.machines[server].sync_us = self.dice.between(20_000, 3_000_000);
-        self.mend_later(6_000_000, Mending::Disk(server));
-    }
-
-    fn plan_failed_sync(&mut self, server: usize) {
+    fn plan_failed_sync(&mut self, server: usize, is_write: bool, after: u64) {
         self.machines[server].disk.plan_fault(DiskFault {
-            kind: if self.dice.percent(70) { FaultKind::Sync } else { FaultKind::Write },
+            kind: if is_write { FaultKind::Write } else { FaultKind::Sync },
             path_contains: "log".into(),
-            after: self.dice.below(30),
+            after,
             error: ErrorKind::Other,
         });
     }
 
-    fn fill_disk(&mut self, server: usize) {
+    fn fill_disk(&mut self, server: usize, room: u64, for_us: u64) {
         let disk = &self.machines[server].disk;
         let used: u64 = disk.dump().values().map(|data| data.len() as u64).sum();
-        disk.set_capacity(Some(used + self.dice.below(120_000)));
-        self.mend_later(5_000_000, Mending::Room(server));
+        disk.set_capacity(Some(used + room));
+        self.queue.push(for_us, Event::Mend(Mending::Room(server)));
     }
 
     pub(super) fn mend(&mut self, mending: Mending) {

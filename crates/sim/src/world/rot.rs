@@ -1,0 +1,198 @@
+//! Bits that flip while a machine is down, and what becomes of its server: what is rotten is
+//! refused by name, and whoever runs the server then empties its directory, after which it has to
+//! take a snapshot of a leader's before it counts for anything.
+//!
+//! One member at a time rots, while all others keep what they have: what goes beyond that is
+//! beyond a quorum's promise. An epoch that becomes another number is beyond Java's format.
+
+use std::path::{Path, PathBuf};
+
+use rookeeper_jute::Zxid;
+use rookeeper_store::disk::Chooser;
+use rookeeper_store::{SimulatedDisk, StoreError};
+
+use super::World;
+use crate::checks::Fault;
+use crate::dice::Dice;
+use crate::machine::Machine;
+use crate::recovery::{self, Opened};
+
+/// What is rotten on a disk.
+#[derive(Debug, Clone)]
+pub struct Rot {
+    /// The files.
+    files: Vec<PathBuf>,
+    /// What a start has to find, if it finds anything; `None` once it did.
+    had: Option<Zxid>,
+}
+
+const CHECK: &str = "rot";
+
+/// What a start with a rotten file came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Everything is there: the file is not needed, or can be done without.
+    Harmless,
+    /// It was refused, and said why.
+    Refused,
+}
+
+/// Judges a start: it has everything, or is refused with the name of what is rotten.
+fn judge(rot: &Rot, opened: &Result<Opened, StoreError>) -> Result<Outcome, Fault> {
+    match opened {
+        Ok(opened) => {
+            let found = opened.recovered.last_zxid;
+            match rot.had {
+                Some(had) if found < had => {
+                    let (files, repairs) = (&rot.files, &opened.recovered.repairs);
+                    let what = format!("{found} is left of {had}: {files:?}, {repairs:?}");
+                    Err(Fault::new(CHECK, what))
+                }
+                _ => Ok(Outcome::Harmless),
+            }
+        }
+        // The disk's own failure says nothing of what is on it.
+        Err(StoreError::Io { .. }) => Ok(Outcome::Harmless),
+        Err(error) => {
+            let text = error.to_string();
+            let is_named = |path: &PathBuf| text.contains(&*path.to_string_lossy());
+            match rot.files.iter().any(is_named) {
+                true => Ok(Outcome::Refused),
+                false => Err(Fault::new(CHECK, format!("of {:?} it is said: {text}", rot.files))),
+            }
+        }
+    }
+}
+
+/// Flips a bit in one of the files that a server needs, or may need; which.
+fn flip_one(disk: &SimulatedDisk, dice: &mut Dice) -> Option<PathBuf> {
+    let is_data = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        let is_epoch = ["currentEpoch", "acceptedEpoch"].contains(&&*name);
+        let is_kept = path.components().any(|part| part.as_os_str() == "quarantine");
+        let is_ours = name.ends_with(".rookeeper") || is_epoch;
+        !is_kept && (is_ours || name.starts_with("log.") || name.starts_with("snapshot."))
+    };
+    let files = disk.dump().into_iter().filter(|(path, data)| is_data(path) && !data.is_empty());
+    let files: Vec<(PathBuf, Vec<u8>)> = files.collect();
+    if files.is_empty() {
+        return None;
+    }
+    let (path, data) = dice.pick(&files);
+    // What follows the last record of a log is padding.
+    let end = data.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
+    let near = if dice.one_in(2) { 120 } else { end };
+    let offset = end - 1 - dice.index(near.min(end));
+    // A digit that becomes another one cannot be told from a right one.
+    let bit = if path.ends_with("currentEpoch") || path.ends_with("acceptedEpoch") {
+        dice.between(6, 7)
+    } else {
+        dice.below(8)
+    };
+    disk.flip(path, offset, 1 << bit);
+    Some(path.clone())
+}
+
+impl World {
+    /// Kills a server and flips a bit on its disk, where a quorum's promise allows that.
+    pub(super) fn rot(&mut self, server: usize, dice: u64) {
+        // One that was emptied keeps what it promises again once a leader's epoch is on its disk.
+        let is_whole =
+            |other: &Machine| other.rot.is_none() && (!other.is_wiped || other.epochs[1] > 0);
+        let mut others = self.machines.iter().enumerate().filter(|(at, _)| *at != server);
+        if self.setup.members < 3 || !others.all(|(_, other)| is_whole(other)) {
+            return;
+        }
+        self.crash(server, false);
+        let machine = &mut self.machines[server];
+        let whole = machine.disk.after_power_loss(&mut Chooser::Nothing);
+        let Ok(opened) = recovery::open(&whole, false, !machine.is_wiped) else { return };
+        let had = Some(opened.recovered.last_zxid);
+        let Some(path) = flip_one(&machine.disk, &mut Dice::new(dice)) else { return };
+        let mut files = machine.rot.take().map_or_else(Vec::new, |rot| rot.files);
+        files.push(path);
+        machine.rot = Some(Rot { files, had });
+    }
+
+    /// Whether a start is refused for what is rotten, as it should be.
+    pub(super) fn is_refused_for_rot(
+        &mut self,
+        server: usize,
+        opened: &Result<Opened, StoreError>,
+    ) -> bool {
+        let Some(rot) = &self.machines[server].rot else { return false };
+        match judge(rot, opened) {
+            Ok(outcome) => outcome == Outcome::Refused,
+            Err(fault) => {
+                let what = format!("server {server}: {}", fault.what);
+                self.fail(CHECK, what);
+                false
+            }
+        }
+    }
+
+    /// A server has started in spite of it: from now on it may be told to give up its history.
+    pub(super) fn forget_what_it_had(&mut self, server: usize) {
+        if let Some(rot) = &mut self.machines[server].rot {
+            rot.had = None;
+        }
+    }
+
+    /// Empties the directory of a server that does not start.
+    pub(super) fn wipe(&mut self, server: usize) {
+        self.report.wiped += 1;
+        let machine = &mut self.machines[server];
+        machine.disk = SimulatedDisk::new();
+        machine.rot = None;
+        machine.is_wiped = true;
+        machine.epochs = [-1, -1];
+        self.start_later(server);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened() -> (SimulatedDisk, Opened) {
+        let disk = SimulatedDisk::new();
+        let opened = recovery::open(&disk, false, true).unwrap();
+        (disk, opened)
+    }
+
+    #[test]
+    fn what_is_missing_or_refused_without_a_name_is_found() {
+        let file = PathBuf::from("/data/version-2/log.1");
+        let rot = |had| Rot { files: vec![file.clone()], had };
+        let of = |had| judge(&rot(had), &Ok(opened().1));
+        assert_eq!(of(Some(Zxid::ZERO)), Ok(Outcome::Harmless));
+        assert_eq!(of(None), Ok(Outcome::Harmless));
+        assert!(of(Some(Zxid(1))).is_err(), "a transaction is gone");
+        let damaged = |path: &str| {
+            Err(StoreError::EpochDamaged { path: path.into(), content: String::new() })
+        };
+        assert_eq!(judge(&rot(None), &damaged("/data/version-2/log.1")), Ok(Outcome::Refused));
+        assert!(judge(&rot(None), &damaged("/data/version-2/log.2")).is_err(), "another file");
+    }
+
+    #[test]
+    fn a_rotten_epoch_is_never_a_number() {
+        let (disk, opened) = opened();
+        drop(opened);
+        for name in ["currentEpoch", "acceptedEpoch"] {
+            disk.put(&Path::new("/data/version-2").join(name), b"37");
+        }
+        let mut rotten = 0;
+        for seed in 0..200 {
+            let disk = disk.after_kill();
+            let path = flip_one(&disk, &mut Dice::new(seed)).expect("there are files");
+            if path.to_string_lossy().ends_with("Epoch") {
+                rotten += 1;
+                let error = recovery::open(&disk, false, true).map(drop).expect_err("refused");
+                assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+            }
+        }
+        assert!(rotten > 20, "{rotten}");
+    }
+}
