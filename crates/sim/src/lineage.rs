@@ -81,6 +81,11 @@ impl Lineage {
             let what = format!("epoch {epoch} has two leaders: after {other} and after {last}");
             return Err(Fault::new("one leader per epoch", what));
         }
+        let is_late = self.starts.range(epoch + 1..).next().is_some();
+        if is_late {
+            // Its quorum has left it for a later leader meanwhile, with all that it had.
+            return self.lies_on_path(last);
+        }
         self.holds_committed(last, "the new leader's history")
     }
 
@@ -314,6 +319,20 @@ mod tests {
         lineage.lies_on_path(z(2, 0)).unwrap();
         let zxids: Vec<Zxid> = lineage.committed().into_iter().map(|(zxid, _)| zxid).collect();
         assert_eq!(zxids, [z(1, 1), z(1, 2), z(2, 1)]);
+    }
+
+    #[test]
+    fn a_leader_that_is_established_late_has_a_part_of_what_is_committed() {
+        let mut lineage = lineage();
+        lineage.begin_epoch(3, z(1, 2)).unwrap();
+        lineage.append(z(3, 0), z(3, 1), b"y").unwrap();
+        lineage.commit(z(3, 1)).unwrap();
+        assert!(lineage.begin_epoch(2, z(1, 3)).is_err(), "what was left out");
+        let mut other = self::lineage();
+        other.begin_epoch(3, z(1, 2)).unwrap();
+        other.append(z(3, 0), z(3, 1), b"y").unwrap();
+        other.commit(z(3, 1)).unwrap();
+        other.begin_epoch(2, z(1, 2)).unwrap();
     }
 
     #[test]

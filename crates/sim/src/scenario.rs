@@ -68,13 +68,16 @@ pub struct Scenario {
     pub mishaps: Vec<(u64, Mishap)>,
     /// What the run must come to, at least, by name.
     pub expected: Vec<(String, u64)>,
+    /// What it must not come to at all.
+    pub unwanted: Vec<String>,
 }
 
 impl Scenario {
     /// A run without trouble.
     pub fn new(seed: u64, members: usize) -> Self {
         let Setup { trouble_us, .. } = Setup::new(seed, members);
-        Scenario { members, seed, trouble_us, mishaps: Vec::new(), expected: Vec::new() }
+        let (mishaps, expected, unwanted) = (Vec::new(), Vec::new(), Vec::new());
+        Scenario { members, seed, trouble_us, mishaps, expected, unwanted }
     }
 
     /// The run that it asks for.
@@ -91,6 +94,11 @@ impl Scenario {
     /// # Errors
     /// Says what is missing.
     pub fn check(&self, report: &Report) -> Result<(), String> {
+        for name in &self.unwanted {
+            if counted(report, name) != Some(0) {
+                return Err(format!("{name}, and none are wanted"));
+            }
+        }
         for (name, least) in &self.expected {
             let found = counted(report, name).ok_or_else(|| format!("{name} is not counted"))?;
             if found < *least {
@@ -105,6 +113,7 @@ impl Scenario {
 fn counted(report: &Report, name: &str) -> Option<u64> {
     Some(match name {
         "epochs" => report.epochs,
+        "synchronisations" => report.synchronisations,
         "truncations" => report.truncations,
         "snapshots" => report.installs,
         "wiped" => report.wiped,
@@ -186,6 +195,9 @@ impl fmt::Display for Scenario {
         for (name, least) in &self.expected {
             writeln!(f, "expect {name} {least}")?;
         }
+        for name in &self.unwanted {
+            writeln!(f, "without {name}")?;
+        }
         for (at_us, mishap) in &self.mishaps {
             writeln!(f, "at {at_us} {mishap}")?;
         }
@@ -223,6 +235,10 @@ impl Scenario {
                 let (name, least) = pair()?;
                 counted(&Report::default(), name).ok_or(format!("{name} is not counted"))?;
                 self.expected.push((name.to_owned(), number(least.trim())?));
+            }
+            "without" => {
+                counted(&Report::default(), rest).ok_or(format!("{rest} is not counted"))?;
+                self.unwanted.push(rest.to_owned());
             }
             "at" => {
                 let (at_us, mishap) = pair()?;
@@ -267,13 +283,14 @@ mod tests {
     #[test]
     fn a_scenario_is_what_its_text_says() {
         let text = "members 5\nseed 7\ntrouble-us 9000000\nexpect epochs 2\n\
-                    at 5 kill server=leader\nat 9 clock-jump server=1 ms=-500\n";
+                    without snapshots\nat 5 kill server=leader\nat 9 clock-jump server=1 ms=-500\n";
         let scenario: Scenario = text.parse().unwrap();
         assert_eq!(scenario.to_string(), text);
         assert_eq!((scenario.members, scenario.seed, scenario.mishaps.len()), (5, 7, 2));
         let report = |epochs| Report { epochs, ..Report::default() };
         assert!(scenario.check(&report(1)).is_err());
         assert_eq!(scenario.check(&report(2)), Ok(()));
+        assert!(scenario.check(&Report { installs: 1, ..report(2) }).is_err());
         let shortened = text.replace("at 5", "# at 5");
         assert_eq!(shortened.parse::<Scenario>().unwrap().mishaps.len(), 1);
     }
@@ -288,6 +305,7 @@ mod tests {
             "at 5 kill server=1 for=3",
             "at soon kill server=1",
             "expect miracles 1",
+            "without luck",
             "wait 5",
         ] {
             let error = format!("# first\n{wrong}\n").parse::<Scenario>().unwrap_err();

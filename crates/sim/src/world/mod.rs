@@ -201,6 +201,8 @@ pub struct Report {
     pub snapshots_cut: u64,
     /// Snapshots that learners took from their leaders.
     pub installs: u64,
+    /// Histories that learners had taken over, in whatever way, and made durable.
+    pub synchronisations: u64,
     /// Answers of servers without a leader.
     pub read_only: u64,
     /// Sessions that one server alone knew, counted at each look.

@@ -368,7 +368,10 @@ impl World {
                 process.last_appended = *zxid;
                 self.report.installs += 1;
             }
-            StorageCommand::Settle => process.settles.push_back(process.last_appended),
+            StorageCommand::Settle => {
+                process.settles.push_back(process.last_appended);
+                self.report.synchronisations += 1;
+            }
             // A switch that was asked for before is carried out before: nothing is left to abort.
             StorageCommand::AbortInstall if !process.settles.is_empty() => {}
             StorageCommand::AbortInstall => {
