@@ -59,7 +59,11 @@ impl commands::Command for Command {
     }
 
     fn bytes_len(&self) -> u64 {
-        self.len() as u64
+        match self {
+            Command::Storage(StorageCommand::Append(_) | StorageCommand::InstallBytes(_))
+            | Command::Close => self.len() as u64,
+            Command::Storage(_) => room::NEW_FILE_LEN,
+        }
     }
 
     /// Only transactions, and what ends a file of them, wait for others to gather.
@@ -320,5 +324,25 @@ fn tell(command: &StorageCommand) {
         }
         StorageCommand::EndInstall => tracing::info!("the leader's snapshot is complete"),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use rookeeper_zab::EpochKind;
+
+    use super::*;
+    use crate::commands::Command as _;
+
+    #[test]
+    fn an_epoch_is_not_written_on_a_disk_that_has_just_filled_up() {
+        let free = Cell::new(1 << 30);
+        let mut room = Room::new(|| Some(free.get()));
+        assert!(room.is_enough_for(100));
+        free.set(0);
+        let epoch = StorageCommand::WriteEpoch { kind: EpochKind::Accepted, epoch: 1 };
+        assert!(!room.is_enough_for(Command::Storage(epoch).bytes_len()));
     }
 }

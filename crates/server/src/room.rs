@@ -11,6 +11,10 @@ const RESERVE_MIN: u64 = 1 << 20;
 const CHECK_LEN: u64 = 1 << 20;
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The length of what is written seldom, and in new files: free space is looked at before it. A
+/// log's next bytes often have their room already, those of a new file never.
+pub(crate) const NEW_FILE_LEN: u64 = CHECK_LEN + 1;
+
 /// How often a full disk is looked at.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
