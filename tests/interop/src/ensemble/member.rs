@@ -145,10 +145,28 @@ impl Member {
         }
     }
 
-    /// Stops its time (SIGSTOP).
+    /// Stops its time (SIGSTOP), and waits until all its threads stand still: on a busy machine
+    /// that may take a moment.
     pub fn pause(&mut self) {
         self.signal("-STOP");
         self.paused = true;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.stands_still() {
+            assert!(Instant::now() < deadline, "member {} does not stand still", self.index);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether each of its threads is stopped, or has ended; true where nobody can tell.
+    fn stands_still(&self) -> bool {
+        let Some(pid) = self.pid() else { return true };
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+        let states = threads.flatten().map(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state stands behind the name, which is in brackets and may hold anything.
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+        });
+        states.into_iter().all(|state| state.is_none_or(|state| "TtZXx".contains(state)))
     }
 
     /// Lets it go on (SIGCONT).
