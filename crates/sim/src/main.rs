@@ -1,5 +1,6 @@
 //! `rookeeper-sim run --seeds N --first S --members 1|3|5`: runs seeds until one finds something,
 //! and writes down what was done to its world; `rookeeper-sim replay FILE` does that again.
+//! `rookeeper-sim speed`: how fast virtual time passes.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -18,6 +19,7 @@ struct Options {
     keeps_going: bool,
     jobs: u64,
     mutation: Option<String>,
+    tells_speed: bool,
 }
 
 const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5] [--loud]
@@ -32,7 +34,14 @@ const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5]
 What went wrong in a seed that finds something is written to failed-<seed>-of-<members>.txt.
 
 rookeeper-sim replay FILE [--loud]
-  runs a scenario: such a file, or one written by hand";
+  runs a scenario: such a file, or one written by hand
+
+rookeeper-sim speed [--seeds N] [--first S]
+  virtual seconds a second of one core, for three members at 200 operations a second with all
+  troubles (default 20 seeds)";
+
+/// The load at which speed is told.
+const SPEED_OPERATIONS_PER_S: u64 = 200;
 
 fn options(args: &[String]) -> Result<Options, String> {
     let members = vec![3, 5];
@@ -44,10 +53,13 @@ fn options(args: &[String]) -> Result<Options, String> {
         keeps_going: false,
         jobs: 1,
         mutation: None,
+        tells_speed: false,
     };
     let mut args = args.iter();
-    if args.next().map(String::as_str) != Some("run") {
-        return Err(USAGE.to_owned());
+    match args.next().map(String::as_str) {
+        Some("run") => {}
+        Some("speed") => (options.tells_speed, options.seeds) = (true, 20),
+        _ => return Err(USAGE.to_owned()),
     }
     while let Some(flag) = args.next() {
         if flag == "--loud" {
@@ -91,6 +103,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if options.tells_speed {
+        return speed(&options);
+    }
     if let Some(name) = &options.mutation {
         return mutations(&options, name);
     }
@@ -152,6 +167,40 @@ fn replay(file: &str, is_loud: bool) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Processor time of the calling thread in nanoseconds, where Linux tells it.
+fn processor_ns() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
+/// Tells how fast virtual time passes on one core.
+fn speed(options: &Options) -> ExitCode {
+    let mut sum = Sum::default();
+    let (begun, begun_ns) = (Instant::now(), processor_ns());
+    for seed in options.first..options.first.saturating_add(options.seeds) {
+        let mut setup = Setup::new(seed, 3);
+        setup.operations_per_s = Some(SPEED_OPERATIONS_PER_S);
+        let Outcome { report, fault } = run(setup);
+        if let Some(fault) = fault {
+            println!("seed {seed}, 3 members at a fixed rate: {fault}");
+            return ExitCode::FAILURE;
+        }
+        sum.add(&report);
+    }
+    let took_s = begun.elapsed().as_secs_f64();
+    let used = begun_ns.and_then(|from_ns| Some(processor_ns()?.saturating_sub(from_ns)));
+    let used_s = used.map_or(took_s, |used_ns| used_ns as f64 / 1e9);
+    let virtual_s = sum.total.virtual_us as f64 / 1e6;
+    let rate = sum.total.operations as f64 / virtual_s;
+    println!("{}", sum.text(begun.elapsed().as_millis()));
+    println!(
+        "3 members, {rate:.0} operations a second: {virtual_s:.0} virtual seconds in {used_s:.1} s \
+         of one core ({took_s:.1} s by the clock), {:.0} a second and core",
+        virtual_s / used_s
+    );
+    ExitCode::SUCCESS
 }
 
 /// Runs seeds, one after the other, until none is left.

@@ -137,12 +137,21 @@ pub struct Setup {
     pub is_loud: bool,
     /// What goes wrong, and when, in this order; `None` where the seed decides.
     pub mishaps: Option<Vec<(u64, Mishap)>>,
+    /// How many operations all clients ask for in a second, where that is not for the seed to say.
+    pub operations_per_s: Option<u64>,
 }
 
 impl Setup {
     /// A run of 30 virtual seconds with trouble.
     pub fn new(seed: u64, members: usize) -> Self {
-        Setup { seed, members, trouble_us: 30_000_000, is_loud: false, mishaps: None }
+        Setup {
+            seed,
+            members,
+            trouble_us: 30_000_000,
+            is_loud: false,
+            mishaps: None,
+            operations_per_s: None,
+        }
     }
 }
 
@@ -182,6 +191,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Voters alone, and clients that keep up with a rate.
+    pub fn keep_pace(&mut self) {
+        self.roles = Roles::default();
+        (self.depth, self.pause_us, self.readers) = (40, 20_000, 0);
+    }
+
     /// Draws the plan of a seed.
     pub fn draw(dice: &mut Dice) -> Plan {
         let share = dice.between(20, 90);

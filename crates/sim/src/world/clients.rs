@@ -128,7 +128,13 @@ impl World {
         let depth = self.plan.depth;
         let of = &mut self.clients[client];
         let room = depth.saturating_sub(of.outstanding);
-        let count = of.dice.index(room.min(8) + 1);
+        let count = match self.setup.operations_per_s {
+            None => of.dice.index(room.min(8) + 1),
+            Some(rate) => {
+                let due = rate as usize * self.queue.now_us() as usize / 1_000_000;
+                due.saturating_sub(self.history.records.len()).min(room)
+            }
+        };
         for _ in 0..count {
             let token = self.next_token();
             let reads = self.only_reads(client);

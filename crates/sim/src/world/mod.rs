@@ -256,6 +256,9 @@ impl World {
         if setup.members == 1 {
             plan.roles = Roles::default();
         }
+        if setup.operations_per_s.is_some() {
+            plan.keep_pace();
+        }
         let servers = setup.members + plan.roles.observers;
         let machines = (0..servers)
             .map(|_| Machine {
