@@ -213,11 +213,10 @@ pub fn request(forward: &Forward, out: &mut Vec<u8>) {
         body: &forward.body,
     };
     let auth_info = forward.identities.as_ref().map(|identities| {
-        let id = |(scheme, id): &(Box<str>, Box<str>)| Id {
-            scheme: Some(Cow::Owned(scheme.to_string())),
-            id: Some(Cow::Owned(id.to_string())),
-        };
-        identities.iter().map(id).collect()
+        let text = |text| Some(Cow::Borrowed(text));
+        let ids =
+            identities.iter().map(|(scheme, id)| Id { scheme: text(&**scheme), id: text(&**id) });
+        ids.collect()
     });
     QuorumPacket {
         packet_type: PacketType::Request as i32,

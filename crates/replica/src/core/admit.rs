@@ -100,7 +100,7 @@ impl Core {
     fn admit_some(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
         while !self.must_stall(shared) {
             if let Some((learner, request)) = self.forwarded.pop_front() {
-                self.forwarded_request(now, learner, &request, shared, effects);
+                self.forwarded_request(now, learner, request, shared, effects);
                 continue;
             }
             let Some((submission, bytes)) = self.backlog.next() else { return };

@@ -91,7 +91,7 @@ impl Core {
         &mut self,
         now: Now,
         learner: ConnectionId,
-        request: &Forward,
+        mut request: Forward,
         shared: &Shared,
         effects: &mut Vec<CoreEffect>,
     ) {
@@ -107,15 +107,14 @@ impl Core {
             let ticket = self.syncs_asked;
             return effects.push(CoreEffect::SyncWanted { ticket, learner: Some(learner) });
         }
-        let mut check = self.check_forwarded(now, learner, op, request);
+        let mut check = self.check_forwarded(now, learner, op, &request);
         let mut ephemeral = Ok(());
         if check == Err(ErrorCode::SessionExpired) && self.is_local_elsewhere(request.session) {
             (check, ephemeral) = (Ok(()), check);
         }
-        let identities: Vec<Identity> = match &request.identities {
-            Some(pairs) => pairs.iter().map(|(scheme, id)| Identity::new(scheme, id)).collect(),
-            None => Vec::new(),
-        };
+        let pairs = request.identities.take().unwrap_or_default();
+        let identities: Vec<Identity> =
+            pairs.into_iter().map(|(scheme, id)| Identity { scheme, id }).collect();
         let write = Write {
             session: request.session,
             cxid: request.cxid,
