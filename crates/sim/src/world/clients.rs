@@ -46,6 +46,8 @@ pub struct Client {
     /// Operations of the present session that did not come back.
     outstanding: usize,
     timer_ms: Option<u64>,
+    /// The last state that it was told; the session may have gone on, the rest is still to be told.
+    pub(super) told: Option<State>,
 }
 
 impl Client {
@@ -62,6 +64,7 @@ impl Client {
             has_directories: false,
             outstanding: 0,
             timer_ms: None,
+            told: None,
         }
     }
 
@@ -185,7 +188,7 @@ impl World {
         of.handle = self.handles;
         of.lock = Lock::Away;
         of.outstanding = 0;
-        of.timer_ms = None;
+        (of.timer_ms, of.told) = (None, None);
         let seed = of.dice.draw();
         let mut config = Config { resume, ..Config::new(servers, timeout_ms, seed) };
         if self.plan.roles.read_only_after_ms.is_some() && of.dice.percent(60) {
@@ -274,6 +277,9 @@ impl World {
         {
             let id = self.clients[client].session_id();
             crate::say(&format!("client {client}, {handle}, session {id}: {effect:?}"));
+        }
+        if let Effect::State(state) = effect {
+            self.clients[client].told = Some(state);
         }
         match effect {
             Effect::Connect { connection, host } => {

@@ -102,7 +102,7 @@ impl World {
         zxid: Zxid,
         result: &Result<Reply, ErrorCode>,
     ) -> Zxid {
-        let is_read_only = self.clients[client].standing().1 == Some(State::ConnectedReadOnly);
+        let is_read_only = self.clients[client].told == Some(State::ConnectedReadOnly);
         let record = &self.history.records[token.0 as usize];
         let is_write = record.is_write();
         let refuses = self.plan.roles.local_sessions == Some(Upgrading::Refused);
