@@ -11,7 +11,10 @@ const QUICK: [(Mutation, &[&str]); 12] = [
     (Mutation::AckBeforeDurable, &["acknowledged"]),
     (Mutation::AckNewLeaderEarly, &["acknowledged"]),
     (Mutation::EpochBeforeHistory, &["epochs"]),
-    (Mutation::UncommittedApplied, &["durability", "agreement", "linearizable"]),
+    (
+        Mutation::UncommittedApplied,
+        &["committed by a quorum", "durability", "agreement", "linearizable"],
+    ),
     (Mutation::DiffOverGap, &["agreement"]),
     (Mutation::DivergentKept, &["agreement"]),
     (Mutation::TruncIgnored, &["agreement", "digest", "equal state"]),

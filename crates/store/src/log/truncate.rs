@@ -46,10 +46,10 @@ fn try_truncate(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
         state.generation += 1;
     }
     make_room_in_quarantine(shared);
-    let marker = Marker::of(shared, Change::Truncate { zxid })?;
     if mutation::is_on(Mutation::TruncUnsynced) {
         cut_after(shared, zxid)?;
     } else {
+        let marker = Marker::of(shared, Change::Truncate { zxid })?;
         marker.write(shared)?;
         crate::switch::complete(shared, &marker)?;
     }
