@@ -16,21 +16,33 @@ use crate::ids::Now;
 use crate::shared::Shared;
 
 impl Replica {
-    /// A configuration was proposed: from now on it decides beside the committed one. Where
-    /// `reconfigEnabled` is off the files alone say who belongs here, as in Java: a leader without
-    /// it keeps version 0, and would take whoever came with a later one for ahead of it.
+    /// A configuration was proposed: from now on it decides beside the committed one. One that a
+    /// leader begins with takes the place of a later one as well, as in Java: that was proposed by
+    /// somebody else and is not in the leader's history. Where `reconfigEnabled` is off the files
+    /// alone say who belongs here, as in Java: a leader without it keeps version 0, and would take
+    /// whoever came with a later one for ahead of it.
     pub(super) fn last_seen(&mut self, membership: Arc<Membership>, context: &mut Context<'_>) {
         if !self.config.prepare.reconfig_enabled {
             return;
         }
         let known = self.ensemble.last_seen();
-        let same = membership.version() == known.version() && !membership.differs_from(known);
-        if membership.version() < known.version() || same {
+        if membership.version() == known.version() && !membership.differs_from(known) {
             return;
         }
         let committed = self.ensemble.committed().clone();
         self.use_ensemble(Ensemble::with_last_seen(committed, membership.clone()), context);
         self.store(StorageCommand::WriteMembership { membership, last_seen: true }, context);
+    }
+
+    /// A proposed configuration whose transaction is not in the log, because a crash or another
+    /// leader took it from there, was never acknowledged by this server: it decides nothing.
+    pub(super) fn forget_unlogged(&mut self, context: &mut Context<'_>) {
+        let version = Zxid(self.ensemble.last_seen().version());
+        if self.ensemble.is_pending() && version.counter() != 0 && version > self.last_zxid {
+            let membership = self.ensemble.committed().clone();
+            self.use_ensemble(Ensemble::new(membership.clone()), context);
+            self.store(StorageCommand::WriteMembership { membership, last_seen: true }, context);
+        }
     }
 
     /// A configuration is committed. Where it changes this server's role or the leader, the part

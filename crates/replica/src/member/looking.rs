@@ -29,6 +29,7 @@ impl Replica {
     pub(super) fn look(&mut self, context: &mut Context<'_>) {
         self.part = Part::Looking { since_ms: context.now_ms() };
         self.announce(ServerState::Looking, context);
+        self.forget_unlogged(context);
         let last_zxid = if self.barred.is_some() { UNKNOWN } else { self.last_zxid };
         let look = ElectionInput::Look { last_zxid, current_epoch: self.current_epoch };
         self.step_election(look, context);

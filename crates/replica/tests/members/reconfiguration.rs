@@ -6,6 +6,7 @@ use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_jute::{ErrorCode, OpCode};
 use rookeeper_replica::{ReplicaConfig, ServerState};
 use rookeeper_tree::AccessControl;
+use rookeeper_zab::membership::{Membership, MembershipRules};
 
 use crate::faults::{all_is_well, assert_all_there, seeds, something_happens, try_write};
 use crate::roles::{serving, serving_as};
@@ -446,4 +447,64 @@ fn try_to_change(world: &mut World, server: usize) -> bool {
     };
     world.request(client, OpCode::Reconfig, &body);
     world.try_answer(client, 1000).is_some_and(|reply| reply.header.err == 0)
+}
+
+/// Whether nobody takes a configuration for pending.
+#[track_caller]
+fn assert_nothing_pends(world: &mut World) {
+    for server in 0..world.machines.len() {
+        let report = world.process(server).replica.report();
+        let known = (report.committed.version(), report.last_seen.version());
+        assert_eq!(known.0, known.1, "at {server}");
+    }
+}
+
+#[test]
+fn a_change_that_only_its_leader_saw_decides_nothing_later() {
+    for seed in 0..10 {
+        let mut world = open(5, 0, seed);
+        let leader = world.leader().expect("serving");
+        let client = world.connect(leader);
+        assert!(world.create(client, "/before"));
+        world.partition(&[leader]);
+        let body = ReconfigRequest {
+            joining_servers: None,
+            leaving_servers: Some(format!("{}", (leader + 1) % 5 + 1).into()),
+            new_members: None,
+            cur_config_id: -1,
+        };
+        world.request(client, OpCode::Reconfig, &body);
+        world.until("another leads", 60_000, |world| {
+            (0..5).any(|at| at != leader && world.process(at).state == ServerState::Leading)
+                && world.process(leader).state == ServerState::Looking
+        });
+        let report = world.process(leader).replica.report();
+        assert!(report.last_seen.version() > report.committed.version(), "it saw it");
+        let other = (0..5).find(|at| *at != leader && world.serves(*at)).expect("a majority");
+        let client = world.connect(other);
+        assert!(world.create(client, "/while"));
+        world.heal();
+        assert_settled(&mut world);
+        assert_nothing_pends(&mut world);
+    }
+}
+
+#[test]
+fn a_change_that_is_not_in_the_log_is_forgotten_at_the_start() {
+    let mut world = open(3, 0, 1);
+    let leader = world.leader().expect("serving");
+    let client = world.connect(leader);
+    assert!(world.create(client, "/before"));
+    // The machine's power went out between its file and its log.
+    let report = world.process(leader).replica.report();
+    let far = report.history_last.0 + 1;
+    let text = format!("{}\n{}\n", line(1, "participant"), line(2, "participant"));
+    let pending = Membership::parse(&text, &MembershipRules::default()).expect("a membership");
+    world.kill(leader);
+    world.machines[leader].disk.write_membership(&pending.with_version(far), true);
+    world.start(leader);
+    let report = world.process(leader).replica.report();
+    assert_eq!(report.last_seen.version(), report.committed.version());
+    assert_settled(&mut world);
+    assert_nothing_pends(&mut world);
 }

@@ -156,7 +156,10 @@ impl Leader {
         self.committed(before, zxid, effects);
         self.ensemble.adopt(membership.clone());
         let deciding = self.ensemble.deciding().cloned().collect();
-        self.proposals.decide_from(self.proposals.proposed().next(), deciding);
+        // Also on what was proposed while it was pending: whoever leads next knows of it, for a
+        // quorum of the old one has it. Those who lose their vote by it may acknowledge nothing
+        // any more.
+        self.proposals.decide_from(zxid.next(), deciding);
         effects.push(LeaderEffect::Activate { zxid, membership, designated });
         if hands_over {
             self.hand_over(now_ms, designated);

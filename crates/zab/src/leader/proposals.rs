@@ -111,9 +111,9 @@ impl Proposals {
         self.durable
     }
 
-    /// From a proposal that is not made yet on, quorums of these configurations are needed.
+    /// From a proposal that is not committed yet on, quorums of these configurations are needed.
     pub(super) fn decide_from(&mut self, from: Zxid, configurations: Vec<Arc<Membership>>) {
-        assert!(from > self.proposed, "who decides on a proposal is known before it is made");
+        assert!(from > self.committed, "who decides on a proposal is known before its commit");
         self.rules.retain(|rule| rule.from < from);
         self.rules.push_back(Rule { from, configurations });
     }

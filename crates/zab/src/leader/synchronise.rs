@@ -1,6 +1,7 @@
 //! The history for one learner: DIFF, TRUNC or SNAP, from disk and from memory, and NEWLEADER
 //! (Java: `LearnerHandler.syncFollower`, `Leader.startForwarding`).
 
+use rookeeper_jute::Zxid;
 use rookeeper_jute::quorum::PacketType;
 
 use super::Leader;
@@ -34,10 +35,22 @@ impl Leader {
         if observer && !self.admits(plan.step) {
             return Err(LinkEnd::TooManySyncs);
         }
-        self.send_history(connection, observer, plan, effects);
-        let text = self.ensemble.last_seen().to_string();
-        let zxid = self.epoch_zxid();
+        let after = self.send_history(connection, plan, effects);
+        // A learner takes NEWLEADER's configuration for committed when it is up to date, Java's
+        // too: one that is only proposed by then comes as any other proposal, after it.
+        let is_pending = self.pending.is_some();
+        if !is_pending && !observer {
+            self.send_proposals(connection, after, effects);
+        }
+        let membership = match is_pending {
+            true => self.ensemble.committed(),
+            false => self.ensemble.last_seen(),
+        };
+        let (text, zxid) = (membership.to_string(), self.epoch_zxid());
         effects.push(link::packet(connection, PacketType::NewLeader, zxid, Some(text.as_bytes())));
+        if is_pending && !observer {
+            self.send_proposals(connection, after, effects);
+        }
         if !observer {
             self.proposals.restart(server);
         }
@@ -65,14 +78,13 @@ impl Leader {
     }
 
     /// What is committed and on this server's disk comes from there, what is committed since from
-    /// memory, and to a voter then what is not committed yet.
+    /// memory. Returns what the learner has then.
     fn send_history(
         &self,
         connection: ConnectionId,
-        observer: bool,
         plan: SyncPlan,
         effects: &mut Vec<LeaderEffect>,
-    ) {
+    ) -> Zxid {
         let committed = self.committed_history.last();
         let on_disk = committed.min(self.proposals.durable());
         let mut send = |item| effects.push(LeaderEffect::Send { connection, item });
@@ -99,17 +111,24 @@ impl Leader {
         if plan.step != SyncStep::Snap && plan.after < on_disk {
             send(Outgoing::History { after: plan.after, through: on_disk });
         }
-        let kinds = [
-            (in_memory_after, committed, RecordsKind::ProposalAndCommit),
-            (committed.max(in_memory_after), self.proposals.proposed(), RecordsKind::Proposal),
-        ];
-        for (after, through, kind) in kinds {
-            if observer && kind == RecordsKind::Proposal {
-                continue;
-            }
-            for (segment, range) in self.proposals.records(after, through) {
-                send(Outgoing::Records { segment: segment.clone(), range, kind });
-            }
+        let kind = RecordsKind::ProposalAndCommit;
+        for (segment, range) in self.proposals.records(in_memory_after, committed) {
+            send(Outgoing::Records { segment: segment.clone(), range, kind });
+        }
+        committed.max(in_memory_after)
+    }
+
+    /// What is not committed yet, for a voter.
+    fn send_proposals(
+        &self,
+        connection: ConnectionId,
+        after: Zxid,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        let kind = RecordsKind::Proposal;
+        for (segment, range) in self.proposals.records(after, self.proposals.proposed()) {
+            let item = Outgoing::Records { segment: segment.clone(), range, kind };
+            effects.push(LeaderEffect::Send { connection, item });
         }
     }
 }

@@ -119,6 +119,14 @@ impl History {
         self.reconfigurations.push_back((zxid, membership));
     }
 
+    /// Whether a configuration of this version is only proposed in the leader's epoch, as far as
+    /// this learner was told. The first leader's version is no transaction.
+    pub(super) fn is_pending(&self, version: Zxid, leader_epoch: i64) -> bool {
+        let waits = self.reconfigurations.iter().any(|(zxid, _)| *zxid == version);
+        let is_to_come = i64::from(version.epoch()) == leader_epoch && version > self.last;
+        waits || is_to_come && version.counter() != 0
+    }
+
     /// Takes a commit, which has to be of the oldest proposal that waits for one. Returns the
     /// configuration where that is a reconfiguration.
     pub(super) fn commit(&mut self, zxid: Zxid) -> Result<Option<Arc<Membership>>, LearnerEnd> {

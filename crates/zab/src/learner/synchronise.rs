@@ -174,7 +174,10 @@ impl State {
     pub(super) fn up_to_date(&mut self, effects: &mut Vec<LearnerEffect>) {
         let (zxid, epoch) = (epoch_zxid(self.epoch), self.epoch);
         assert!(self.config.current_epoch == epoch, "clients come after the current epoch");
-        if let Some(membership) = self.membership.take() {
+        // Java's leaders send the one that is proposed last, committed or not: where it is not,
+        // its commit is still to come.
+        let pending = |it: &Arc<Membership>| self.history.is_pending(Zxid(it.version()), epoch);
+        if let Some(membership) = self.membership.take().filter(|it| !pending(it)) {
             effects.push(LearnerEffect::Activate { zxid, membership, designated: None });
         }
         effects.push(LearnerEffect::Serve { epoch });

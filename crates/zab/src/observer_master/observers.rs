@@ -333,7 +333,11 @@ impl ObserverMaster {
             let item = Outgoing::Records { segment, range, kind };
             effects.push(ObserverMasterEffect::Send { connection, item });
         }
-        let text = self.ensemble.last_seen().to_string();
+        // It takes this one for committed when it is up to date. A first leader's version is no
+        // transaction that might not be.
+        let last_seen = self.ensemble.last_seen();
+        let is_first = Zxid(last_seen.version()).counter() == 0;
+        let text = if is_first { last_seen } else { self.ensemble.committed() }.to_string();
         self.send(connection, PacketType::NewLeader, start, Some(text.as_bytes()), effects);
         if let Some(link) = self.links.get_mut(&connection) {
             link.phase = Phase::NewLeader(plan.step);

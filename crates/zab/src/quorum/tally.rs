@@ -48,10 +48,15 @@ impl Ensemble {
         &self.last_seen
     }
 
+    /// Whether a configuration was proposed after the committed one.
+    pub fn is_pending(&self) -> bool {
+        self.last_seen.version() > self.committed.version()
+    }
+
     /// The configurations of which a quorum is needed: the committed one and a newer one, if
     /// that is pending.
     pub fn deciding(&self) -> impl Iterator<Item = &Arc<Membership>> {
-        let pending = self.last_seen.version() > self.committed.version();
+        let pending = self.is_pending();
         std::iter::once(&self.committed).chain(pending.then_some(&self.last_seen))
     }
 
