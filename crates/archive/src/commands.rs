@@ -213,11 +213,13 @@ impl Storage {
         self.writer.take().map_or(Ok(()), LogWriter::close)
     }
 
-    /// Reads the history from disk anew and puts its tree in place.
+    /// Reads the history from disk anew and puts its tree in place. A directory that is no database
+    /// still has no log: a leader's snapshot has to come first, as before the one that was given up.
     fn reload(&mut self, host: &mut impl Host) -> Result<(), StoreError> {
         let mut recovery = TreeRecovery::new(self.tree, host.witness()).with_earlier();
         let recovered = self.store.recover(&mut recovery)?;
-        let writer = self.store.log_writer();
+        let is_database = recovered.last_zxid >= Zxid::ZERO;
+        let writer = is_database.then(|| self.store.log_writer());
         self.put_in_place(recovery, &recovered.repairs, recovered.last_zxid, writer, host);
         Ok(())
     }
@@ -237,7 +239,7 @@ impl Storage {
             }
             Err(error) => return Err(error),
         }
-        let (writer, last_zxid) = (install.log_writer(), install.zxid());
+        let (writer, last_zxid) = (Some(install.log_writer()), install.zxid());
         self.put_in_place(recovery, &[], last_zxid, writer, host);
         Ok(())
     }
@@ -247,14 +249,14 @@ impl Storage {
         recovery: TreeRecovery<H::Witness>,
         repairs: &[Repair],
         last_zxid: Zxid,
-        writer: LogWriter,
+        writer: Option<LogWriter>,
         host: &mut H,
     ) {
         let (tree, history, witness) = recovery.finish();
         host.reloaded(repairs, witness);
         host.give_up_snapshot();
         host.replace_tree(tree);
-        self.writer = Some(writer);
+        self.writer = writer;
         host.report(StorageReport::Reloaded { last_zxid, history });
     }
 }
