@@ -214,7 +214,7 @@ impl Storage {
     }
 
     /// Reads the history from disk anew and puts its tree in place. A directory that is no database
-    /// still has no log: a leader's snapshot has to come first, as before the one that was given up.
+    /// has no log still: a leader's snapshot has to come first.
     fn reload(&mut self, host: &mut impl Host) -> Result<(), StoreError> {
         let mut recovery = TreeRecovery::new(self.tree, host.witness()).with_earlier();
         let recovered = self.store.recover(&mut recovery)?;
