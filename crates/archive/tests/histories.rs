@@ -98,8 +98,15 @@ fn z(epoch: u32, counter: u32) -> Zxid {
     Zxid::new(epoch, counter)
 }
 
+fn config() -> StoreConfig {
+    StoreConfig { pre_alloc_size: 4096, ..StoreConfig::new(PathBuf::from("/data")) }
+}
+
 fn open(disk: &SimulatedDisk) -> (Arc<Store>, Tree, LogIndex) {
-    let config = StoreConfig { pre_alloc_size: 4096, ..StoreConfig::new(PathBuf::from("/data")) };
+    open_with(disk, config())
+}
+
+fn open_with(disk: &SimulatedDisk, config: StoreConfig) -> (Arc<Store>, Tree, LogIndex) {
     let store = Store::open(Arc::new(disk.clone()), config).unwrap();
     let mut recovery = TreeRecovery::new(TREE, Onlooker::default()).with_earlier();
     let recovered = store.recover(&mut recovery).unwrap();
@@ -184,6 +191,28 @@ fn a_leader_s_history_takes_the_place_of_the_old_one_only_when_it_is_settled() {
         storage.close().unwrap();
         assert_eq!(open(&disk.after_kill()).1.last_processed_zxid(), expected);
     }
+}
+
+#[test]
+fn a_directory_that_has_lost_its_database_stays_without_one_where_a_snapshot_is_given_up() {
+    let disk = SimulatedDisk::new();
+    let config = StoreConfig { auto_create_db: false, ..config() };
+    let (store, ..) = open_with(&disk, config.clone());
+    let (mut storage, mut script) = (Storage::new(store, None, TREE), Script::default());
+    for _ in 0..2 {
+        for command in [
+            StorageCommand::BeginInstall(z(1, 5)),
+            StorageCommand::InstallBytes(b"ZKSN".to_vec()),
+            StorageCommand::AbortInstall,
+        ] {
+            storage.carry_out(command, &mut script).unwrap();
+        }
+        assert_eq!(script.said.pop(), Some(format!("reloaded {}", Zxid::NONE)));
+    }
+    storage.close().unwrap();
+    let store = Store::open(Arc::new(disk.after_kill()), config).unwrap();
+    let mut recovery = TreeRecovery::new(TREE, Onlooker::default());
+    assert_eq!(store.recover(&mut recovery).unwrap().last_zxid, Zxid::NONE);
 }
 
 fn read(store: &Arc<Store>, item: Outgoing, len: usize) -> Result<Vec<u8>, ReadingError> {

@@ -8,6 +8,7 @@ mod common;
 use common::{Model, Recording, config, in_version_2, payload, start, vector, vector_files};
 use proptest::prelude::*;
 use rookeeper_jute::Zxid;
+use rookeeper_jute::persistence::FILE_HEADER_LEN;
 use rookeeper_store::log::{Tail, encode_record};
 use rookeeper_store::names::{log_name, snapshot_compression};
 use rookeeper_store::{Compression, Disk, Repair, SimulatedDisk, StoreConfig, StoreError};
@@ -195,6 +196,55 @@ fn each_flipped_bit_of_a_closed_log_is_refused_or_covered() {
             disk.put(&in_version_2("log.1"), &bytes);
         }
     }
+}
+
+/// A log of each of two epochs; what the log of the second one goes on from is `named` in it.
+fn two_epochs(named: Zxid) -> SimulatedDisk {
+    let disk = SimulatedDisk::new();
+    let (store, _, _) = start(&disk, config()).unwrap();
+    Model::default().save(&store).unwrap();
+    let mut log = store.log_writer();
+    for zxid in (1..=3).map(|counter| Zxid::new(1, counter)) {
+        log.append(zxid, &payload(zxid, 30)).unwrap();
+    }
+    log.close().unwrap();
+    drop(store);
+    let (store, _, _) = start(&disk, config()).unwrap();
+    let mut log = store.log_writer_at(named);
+    for zxid in (1..=2).map(|counter| Zxid::new(4, counter)) {
+        log.append(zxid, &payload(zxid, 30)).unwrap();
+    }
+    log.close().unwrap();
+    disk
+}
+
+#[test]
+fn the_end_of_an_epoch_that_is_missing_is_noticed_at_the_beginning_of_the_next_one() {
+    // No number tells: the first transaction of an epoch follows any of the epoch before.
+    let (first, second) = (in_version_2("log.100000001"), in_version_2("log.400000001"));
+    let whole = two_epochs(Zxid::new(1, 3));
+    assert_eq!(start(&whole, config()).unwrap().2.txns.len(), 5);
+    let len = whole.contents(&first).unwrap().len();
+    let last = (len - FILE_HEADER_LEN) / 3;
+    for offset in len - last..len {
+        whole.flip(&first, offset, 1);
+        let error = refusal(&whole);
+        let StoreError::LogDamaged { path, last, .. } = &error else { panic!("{error}") };
+        assert_eq!((path, *last), (&first, Zxid::new(1, 2)));
+        whole.flip(&first, offset, 1);
+    }
+    let bytes = whole.contents(&first).unwrap();
+    whole.put(&first, &bytes[..len - last]);
+    let error = refusal(&whole);
+    let StoreError::LogGap { path, last, found, .. } = &error else { panic!("{error}") };
+    assert_eq!((path, *last, *found), (&second, Zxid::new(1, 2), Zxid::new(4, 1)));
+}
+
+#[test]
+fn an_epoch_without_transactions_is_no_gap() {
+    // A leader's tree was at the start of epoch 3, and perhaps in a snapshot that is gone now.
+    let disk = two_epochs(Zxid::new(3, 0));
+    assert_eq!(start(&disk, config()).unwrap().2.txns.len(), 5);
 }
 
 #[test]

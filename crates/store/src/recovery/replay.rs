@@ -9,7 +9,7 @@ use super::{RecoveryProgress, RecoverySink, Repair};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::log::cursor::logs_after;
-use crate::log::mark::{Mark, Writes};
+use crate::log::mark::{Mark, Writes, link};
 use crate::log::repair::{TORN_LEN_MAX, next_valid_record};
 use crate::log::truncate::{keep_copy, set_aside};
 use crate::log::writer::cut;
@@ -21,6 +21,9 @@ use crate::window::READ_LEN;
 /// How much of the end of Java's logs is written again if they were not closed in order, in bytes:
 /// far more than it writes between two syncs, unless its requests are huge.
 const PROVE_LEN_MAX: u64 = 64 << 20;
+
+/// How many epochs without a transaction are looked at between two that have some.
+const EPOCHS_MAX: usize = 4096;
 
 /// How many transactions pass between two reports of progress.
 const PROGRESS_TXNS: u64 = 1 << 14;
@@ -88,6 +91,9 @@ impl<'s> Replay<'s> {
         let (end, bad) = loop {
             match reader.step()? {
                 Step::Txn { offset, header } => {
+                    if !has_records && self.skips_some(header.zxid, &reader)? {
+                        return Err(self.gap(reader.path().to_path_buf(), offset, header.zxid));
+                    }
                     has_records = true;
                     last_here = last_here.max(header.zxid);
                     self.txn(offset, &header, &reader, sink)?;
@@ -107,6 +113,27 @@ impl<'s> Replay<'s> {
         let closed = bad.is_none() && reader.file_len() == end;
         let path = reader.path().to_path_buf();
         Ok(Segment { path, end, closed, has_records, bad, tail_end: None })
+    }
+
+    /// Whether the header of a log says that its first transaction comes after another one than the
+    /// last so far. Within an epoch their numbers say so; that the end of an epoch is missing shows
+    /// nowhere else. Said may also be an epoch's start, which is no transaction, and where it is
+    /// such a start that the snapshot holds, what came before that.
+    fn skips_some(
+        &self,
+        first: Zxid,
+        reader: &SegmentReader<Box<dyn DiskFile>>,
+    ) -> Result<bool, StoreError> {
+        let may_be_any = self.txns == 0 && (self.any_start || self.start.counter() == 0);
+        if first <= self.last || may_be_any || first.epoch() == self.last.epoch() {
+            return Ok(false);
+        }
+        let said = Writes::and_link(reader.file());
+        let (_, said) = said.map_err(StoreError::io("read", reader.path()))?;
+        let mut starts = (self.last.epoch()..first.epoch()).take(EPOCHS_MAX).map(|it| it + 1);
+        Ok(said != 0
+            && said != link(self.last)
+            && !starts.any(|epoch| said == link(Zxid::new(epoch, 0))))
     }
 
     /// Where to go on behind damage that lies among transactions of the snapshot, if at all.
