@@ -89,6 +89,8 @@ mutations! {
     TornRefused = "torn-refused",
     /// Damage is taken for the end of the log (Z-09).
     DamageIsEnd = "damage-is-end",
+    /// Recovery does not ask a log what its first transaction comes after.
+    LinkIgnored = "link-ignored",
     /// Digests are not compared, and closed sessions leave ephemerals (Z-11).
     DigestIgnored = "digest-ignored",
     /// A snapshot is of many moments (3144, 3145, 3306, 4846).

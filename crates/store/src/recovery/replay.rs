@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rookeeper_jute::Zxid;
+use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::txn::TxnHeader;
 
 use super::{RecoveryProgress, RecoverySink, Repair};
@@ -125,7 +126,8 @@ impl<'s> Replay<'s> {
         reader: &SegmentReader<Box<dyn DiskFile>>,
     ) -> Result<bool, StoreError> {
         let may_be_any = self.txns == 0 && (self.any_start || self.start.counter() == 0);
-        if first <= self.last || may_be_any || first.epoch() == self.last.epoch() {
+        let is_known = first <= self.last || first.epoch() == self.last.epoch();
+        if may_be_any || is_known || mutation::is_on(Mutation::LinkIgnored) {
             return Ok(false);
         }
         let said = Writes::and_link(reader.file());
