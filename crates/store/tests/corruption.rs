@@ -5,7 +5,9 @@
 
 mod common;
 
-use common::{Model, Recording, config, in_version_2, payload, start, vector, vector_files};
+use common::{
+    Model, Recording, append, config, epochs, in_version_2, payload, start, vector, vector_files,
+};
 use proptest::prelude::*;
 use rookeeper_jute::Zxid;
 use rookeeper_jute::persistence::FILE_HEADER_LEN;
@@ -493,4 +495,84 @@ proptest! {
             let _ = rookeeper_store::snapshot::parse(&bytes, Compression::None, LEN_MAX, &mut read);
         }
     }
+}
+
+/// Where the later log is Java's, which says nothing, what stands at the end of the earlier one is
+/// judged as at the end of the history, and a torn tail is passed over as it is.
+#[test]
+fn damage_at_the_end_of_an_epoch_is_refused_where_the_next_log_says_nothing() {
+    let (first, second) = (in_version_2("log.100000001"), in_version_2("log.400000001"));
+    let (disk, whole) = (two_epochs(Zxid::new(1, 3)), epochs(&[(1, 3), (4, 2)], 30));
+    for offset in 8..16 {
+        let bytes = disk.contents(&second).unwrap();
+        disk.flip(&second, offset, bytes[offset]);
+    }
+    assert_eq!(Model::of(&start(&disk, config()).unwrap().2), whole);
+    let bytes = disk.contents(&first).unwrap();
+    let txns = rookeeper_store::log::parse(&bytes).txns;
+    for (offset, _) in &txns {
+        disk.flip(&first, *offset as usize + 30, 1);
+        let error = refusal(&disk);
+        let StoreError::LogDamaged { path, offset: at, .. } = error else { panic!("{error}") };
+        assert_eq!((path, at), (first.clone(), *offset));
+        disk.flip(&first, *offset as usize + 30, 1);
+    }
+    // A write after the last one that was torn, and that no server of ours has seen since.
+    let torn = [&bytes[..], &[0, 0, 0, 0, 9, 9, 9]].concat();
+    disk.put(&first, &torn);
+    let (_store, recovered, recording) = start(&disk, config()).unwrap();
+    assert_eq!(Model::of(&recording), whole);
+    assert!(matches!(&recovered.repairs[..], [Repair::LeftOver { .. }]), "{recovered:?}");
+    assert_eq!(disk.contents(&first).unwrap(), torn);
+}
+
+/// A leader's tree stands at the beginning of its epoch before the first transaction of it; that is
+/// no transaction, and logs may say it or the one before.
+#[test]
+fn epochs_that_stay_empty_are_no_gap() {
+    for behind_it in [false, true] {
+        let (disk, begun) = (two_epochs(Zxid::new(1, 3)), Zxid::new(6, 0));
+        let mut model = epochs(&[(1, 3), (4, 2)], 30);
+        let (store, _, _) = start(&disk, config()).unwrap();
+        let mut log = if behind_it { store.log_writer_at(begun) } else { store.log_writer() };
+        let mut writer = store.snapshot_writer(begun).unwrap();
+        writer.write(&model.body()).unwrap();
+        writer.finish(None, Some(begun)).unwrap();
+        append(&mut log, &mut model, Zxid::new(8, 1), 30);
+        log.close().unwrap();
+        let mut history = store.history(begun, Zxid::new(8, 1)).unwrap();
+        assert_eq!(history.advance().unwrap().unwrap().0, Zxid::new(8, 1));
+        drop((history, store));
+        let (store, recovered, recording) = start(&disk, config()).unwrap();
+        assert_eq!(recovered.snapshot.unwrap().info.zxid, begun);
+        assert_eq!(Model::of(&recording), model);
+        drop(store);
+        disk.remove(&in_version_2(&format!("snapshot.{:x}", begun.0))).unwrap();
+        assert_eq!(Model::of(&start(&disk, config()).unwrap().2), model);
+    }
+}
+
+/// A leader that sends its log to a learner, and a member that is told to cut its end off.
+#[test]
+fn a_log_with_a_hole_at_the_end_of_an_epoch_is_neither_sent_nor_cut() {
+    let (disk, first) = (two_epochs(Zxid::new(1, 3)), in_version_2("log.100000001"));
+    let (store, _, _) = start(&disk, config()).unwrap();
+    let len = disk.contents(&first).unwrap().len();
+    disk.flip(&first, len - 20, 1);
+    let end = Zxid::new(4, 2);
+    for after in [Zxid::ZERO, Zxid::new(1, 1), Zxid::new(1, 2)] {
+        let mut history = store.history(after, end).unwrap();
+        let error = loop {
+            match history.advance() {
+                Ok(sent) => assert!(sent.unwrap().0.epoch() == 1, "after {after}"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, StoreError::LogGap { .. }), "after {after}: {error}");
+    }
+    let mut history = store.history(Zxid::new(1, 3), end).unwrap();
+    assert_eq!(history.advance().unwrap().unwrap().0, Zxid::new(4, 1), "the learner has it");
+    drop(history);
+    let error = store.truncate(end).unwrap_err();
+    assert!(matches!(error, StoreError::TruncationPointMissing { .. }), "{error}");
 }

@@ -8,7 +8,8 @@ use rookeeper_jute::Zxid;
 use rookeeper_jute::txn::TxnHeader;
 
 use super::follows;
-use super::mark::{Writes, link};
+use super::mark::{Before, Writes, link};
+use super::repair::{Tail, judge_tail};
 use super::segment::{SegmentReader, Step};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -31,10 +32,17 @@ pub struct LogCursor {
     shared: Arc<Shared>,
     left: VecDeque<PathBuf>,
     reader: Option<SegmentReader<Box<dyn DiskFile>>>,
+    /// Whether nothing of the log that it reads was read yet.
+    at_start: bool,
+    /// Whether the transaction that it stands on is the first one of its log.
+    is_first: bool,
+    /// A log between the last two transactions that does not end in order, and where its records
+    /// end.
+    bad: Option<(PathBuf, u64)>,
     from: Zxid,
     last: Option<Zxid>,
-    /// Whether the logs have something before `from`.
-    has_before: bool,
+    /// The last transaction that the logs have before `from`.
+    before: Option<Zxid>,
     /// Where the transaction that it stands on begins.
     offset: u64,
 }
@@ -42,7 +50,18 @@ pub struct LogCursor {
 impl LogCursor {
     pub(crate) fn open(shared: Arc<Shared>, from: Zxid) -> Result<Self, StoreError> {
         let left = logs_after(&shared, from)?.into_iter().map(|(_, path)| path).collect();
-        Ok(LogCursor { shared, left, reader: None, from, last: None, has_before: false, offset: 0 })
+        Ok(LogCursor {
+            shared,
+            left,
+            reader: None,
+            at_start: true,
+            is_first: false,
+            bad: None,
+            from,
+            last: None,
+            before: None,
+            offset: 0,
+        })
     }
 
     /// Moves to the next transaction; [`LogCursor::payload`] lends its bytes. `None` at the end
@@ -51,6 +70,7 @@ impl LogCursor {
     /// # Errors
     /// [`StoreError::LogGap`] where transactions are missing; the operating system's.
     pub fn advance(&mut self) -> Result<Option<TxnHeader>, StoreError> {
+        self.bad = None;
         loop {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
@@ -59,24 +79,57 @@ impl LogCursor {
                     None => return Ok(None),
                 },
             };
-            let Step::Txn { offset, header } = reader.step()? else {
-                if self.left.is_empty() {
-                    return Ok(None);
+            let (offset, header) = match reader.step()? {
+                Step::Txn { offset, header } => (offset, header),
+                Step::End { .. } | Step::Bad(_) if self.left.is_empty() => return Ok(None),
+                step => {
+                    if let Step::Bad(bad) = step {
+                        self.bad = Some((reader.path().to_path_buf(), bad.offset));
+                    }
+                    (self.reader, self.at_start) = (None, true);
+                    continue;
                 }
-                self.reader = None;
-                continue;
             };
-            self.has_before |= header.zxid < self.from;
-            if header.zxid < self.from || self.last.is_some_and(|last| header.zxid <= last) {
+            self.is_first = std::mem::replace(&mut self.at_start, false);
+            if header.zxid < self.from {
+                self.before = self.before.max(Some(header.zxid));
                 continue;
             }
-            if let Some(last) = self.last.filter(|last| !follows(*last, header.zxid)) {
-                let (path, found) = (reader.path().to_path_buf(), header.zxid);
-                return Err(StoreError::LogGap { path, offset, last, found });
+            if self.last.is_some_and(|last| header.zxid <= last) {
+                continue;
+            }
+            if let Some(last) = self.last
+                && !(follows(last, header.zxid) && self.epoch_is_whole(last, header.zxid)?)
+            {
+                let path = self.place().0;
+                return Err(StoreError::LogGap { path, offset, last, found: header.zxid });
             }
             (self.last, self.offset) = (Some(header.zxid), offset);
             return Ok(Some(header));
         }
+    }
+
+    /// Whether nothing shows that transactions are missing between `last` and `next`, which it
+    /// has come to, where that begins an epoch.
+    fn epoch_is_whole(&self, last: Zxid, next: Zxid) -> Result<bool, StoreError> {
+        if next == last.next() || !self.is_first {
+            return Ok(true);
+        }
+        match (Before::of(self.said()?, last, next), &self.bad) {
+            (Before::Known, _) | (Before::Unsaid, None) => Ok(true),
+            (Before::Other, _) => Ok(false),
+            (Before::Unsaid, Some((path, offset))) => {
+                let file = self.shared.disk.open(path).map_err(StoreError::io("open", path))?;
+                Ok(matches!(judge_tail(&*file, path, *offset, last)?, Tail::Torn { .. }))
+            }
+        }
+    }
+
+    /// What the log that it reads says of what comes before it.
+    fn said(&self) -> Result<u32, StoreError> {
+        let Some(reader) = &self.reader else { return Ok(0) };
+        let said = Writes::and_link(reader.file());
+        Ok(said.map_err(StoreError::io("read", reader.path()))?.1)
     }
 
     /// Header, transaction and optional digest of the transaction that the cursor stands on.
@@ -85,16 +138,20 @@ impl LogCursor {
     }
 
     /// Whether the logs prove that the transaction that it stands on, the first one at or after
-    /// where it began, is the next one after `previous`: the logs have what was before, or the
-    /// log that begins with it says so. Where that was purged, an epoch's end may be missing.
+    /// where it began, is the next one after `previous`: the logs have what was before and nothing
+    /// shows that something is missing in between, or the log that begins with it says so. Where
+    /// that was purged, an epoch's end may be missing.
     ///
     /// # Errors
     /// The operating system's.
     pub(crate) fn first_follows(&self, previous: Zxid) -> Result<bool, StoreError> {
-        let Some(reader) = &self.reader else { return Ok(false) };
-        let said = Writes::and_link(reader.file());
-        let (_, said) = said.map_err(StoreError::io("read", reader.path()))?;
-        Ok(self.has_before || said == link(previous))
+        let Some(next) = self.last else { return Ok(false) };
+        match self.before {
+            // The beginning of an epoch is no transaction.
+            Some(before) if previous.counter() == 0 => self.epoch_is_whole(before, next),
+            Some(_) => self.epoch_is_whole(previous, next),
+            None => Ok(self.said()? == link(previous)),
+        }
     }
 
     /// The file and offset of that transaction.

@@ -35,6 +35,38 @@ pub(crate) fn link(previous: Zxid) -> u32 {
     (mixed >> 34) as u32 | 1
 }
 
+/// How many epochs without a transaction are looked through between two logs.
+const EMPTY_EPOCHS_MAX: usize = 1 << 16;
+
+/// What a log says of the transaction before its first one, where that begins an epoch: numbers
+/// do not tell how far the epoch before it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// It is the one that is known to be the last.
+    Known,
+    /// It is another one: transactions are missing.
+    Other,
+    /// Nothing: the log is Java's, or its writer knew no more than that an epoch had begun.
+    Unsaid,
+}
+
+impl Before {
+    /// What a log with the link `said`, whose first transaction is `first`, says of `last`.
+    pub(crate) fn of(said: u32, last: Zxid, first: Zxid) -> Before {
+        if said == 0 {
+            return Before::Unsaid;
+        }
+        if said == link(last) {
+            return Before::Known;
+        }
+        let begun = (last.epoch()..first.epoch()).rev().take(EMPTY_EPOCHS_MAX);
+        match begun.map(|epoch| link(Zxid::new(epoch + 1, 0))).any(|begun| begun == said) {
+            true => Before::Unsaid,
+            false => Before::Other,
+        }
+    }
+}
+
 /// The database id of a log of ours; a link of 0 says nothing.
 pub(crate) fn dbid(synced: bool, link: u32) -> i64 {
     let lower = if synced { SYNCED_DBID } else { UNSYNCED_DBID };
@@ -145,6 +177,19 @@ impl Mark {
 mod tests {
     use super::*;
     use crate::disk::Bytes;
+
+    #[test]
+    fn a_log_contradicts_every_last_transaction_but_the_one_it_follows() {
+        let (last, first) = (Zxid::new(3, 9), Zxid::new(6, 1));
+        assert_eq!(Before::of(link(last), last, first), Before::Known);
+        for other in [Zxid::new(3, 8), Zxid::new(3, 10), Zxid::new(4, 1), Zxid::new(7, 0)] {
+            assert_eq!(Before::of(link(other), last, first), Before::Other, "{other}");
+        }
+        for begun in 4..=6 {
+            assert_eq!(Before::of(link(Zxid::new(begun, 0)), last, first), Before::Unsaid);
+        }
+        assert_eq!(Before::of(0, last, first), Before::Unsaid);
+    }
 
     #[test]
     fn a_mark_is_found_where_it_was_written_and_nowhere_else() {

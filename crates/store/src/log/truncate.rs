@@ -14,6 +14,7 @@ use rookeeper_jute::mutation::{self, Mutation};
 
 use super::cursor::logs_after;
 use super::follows;
+use super::mark::{Before, Writes};
 use super::segment::{SegmentReader, Step, first_nonzero};
 use super::writer::cut;
 use crate::disk::DiskFile;
@@ -76,8 +77,11 @@ fn goes_through(shared: &Shared, snapshot: Zxid, zxid: Zxid) -> Result<bool, Sto
     let mut last = snapshot;
     for (_, path) in logs_after(shared, snapshot)? {
         let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
+        let (_, mut said) = Writes::and_link(&*file).map_err(StoreError::io("read", &path))?;
         let mut reader = SegmentReader::open(file, &path)?;
         while let Step::Txn { header, .. } = reader.step()? {
+            // What a log says of its first transaction holds for no other one.
+            let said = std::mem::take(&mut said);
             if header.zxid <= last {
                 continue;
             }
@@ -85,6 +89,13 @@ fn goes_through(shared: &Shared, snapshot: Zxid, zxid: Zxid) -> Result<bool, Sto
                 return Ok(true);
             }
             if !follows(last, header.zxid) {
+                return Ok(false);
+            }
+            let is_begun = last == snapshot && snapshot.counter() == 0;
+            if header.zxid != last.next()
+                && !is_begun
+                && Before::of(said, last, header.zxid) == Before::Other
+            {
                 return Ok(false);
             }
             if header.zxid > zxid {

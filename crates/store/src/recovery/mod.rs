@@ -5,6 +5,10 @@
 //! off only where it is a torn tail ([`crate::log::judge_tail`]), and what is cut is kept in the
 //! quarantine directory. Where recovery refuses, it has changed nothing.
 //!
+//! Numbers do not tell whether an epoch has its end. A log of ours says which transaction comes
+//! before its first one ([`crate::log::mark`]); if that is not the one read last, transactions are
+//! missing. A log that says nothing is believed only if those before it end in order or torn.
+//!
 //! What a killed process left in the system's cache reads well and may not be on the disk, even if
 //! another sync succeeds (a failed one marks pages clean). So the end of the last logs is written
 //! again, byte for byte in its place, and synced before its zxid is announced: a power loss in

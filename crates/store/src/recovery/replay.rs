@@ -10,7 +10,7 @@ use super::{RecoveryProgress, RecoverySink, Repair};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::log::cursor::logs_after;
-use crate::log::mark::{Mark, Writes, link};
+use crate::log::mark::{Before, Mark, Writes, link};
 use crate::log::repair::{TORN_LEN_MAX, next_valid_record};
 use crate::log::truncate::{keep_copy, set_aside};
 use crate::log::writer::cut;
@@ -22,9 +22,6 @@ use crate::window::READ_LEN;
 /// How much of the end of Java's logs is written again if they were not closed in order, in bytes:
 /// far more than it writes between two syncs, unless its requests are huge.
 const PROVE_LEN_MAX: u64 = 64 << 20;
-
-/// How many epochs without a transaction are looked at between two that have some.
-const EPOCHS_MAX: usize = 4096;
 
 /// How many transactions pass between two reports of progress.
 const PROGRESS_TXNS: u64 = 1 << 14;
@@ -40,6 +37,8 @@ struct Segment {
     has_records: bool,
     /// What stands at the end, if not padding.
     bad: Option<Bad>,
+    /// Whether bad bytes stand at its end that are no part of the history, and stay.
+    left_over: bool,
     /// How bad bytes at the end of the history are to be mended.
     tail_end: Option<u64>,
 }
@@ -51,6 +50,8 @@ pub(super) struct Replay<'s> {
     pub(super) last: Zxid,
     /// Whether the first transaction may have any zxid: there was no snapshot.
     any_start: bool,
+    /// The last transaction that was read, delivered or not.
+    read: Zxid,
     pub(super) txns: u64,
     pub(super) txns_len: u64,
     duplicates: u64,
@@ -65,6 +66,7 @@ impl<'s> Replay<'s> {
             start,
             last: start,
             any_start,
+            read: Zxid::NONE,
             txns: 0,
             txns_len: 0,
             duplicates: 0,
@@ -87,17 +89,19 @@ impl<'s> Replay<'s> {
         mut reader: SegmentReader<Box<dyn DiskFile>>,
         sink: &mut dyn RecoverySink,
     ) -> Result<Segment, StoreError> {
+        let said = Writes::and_link(reader.file());
+        let (_, said) = said.map_err(StoreError::io("read", reader.path()))?;
         let mut last_here = Zxid::NONE;
         let mut has_records = false;
         let (end, bad) = loop {
             match reader.step()? {
                 Step::Txn { offset, header } => {
-                    if !has_records && self.skips_some(header.zxid, &reader)? {
-                        return Err(self.gap(reader.path().to_path_buf(), offset, header.zxid));
-                    }
+                    // What a log says of its first transaction holds for no other one.
+                    let said = if has_records { 0 } else { said };
                     has_records = true;
                     last_here = last_here.max(header.zxid);
-                    self.txn(offset, &header, &reader, sink)?;
+                    self.txn(offset, &header, said, &reader, sink)?;
+                    self.read = self.read.max(header.zxid);
                 }
                 Step::End { offset } => break (offset, None),
                 Step::Bad(bad) => match self.resume_at(&reader, &bad, last_here)? {
@@ -113,29 +117,8 @@ impl<'s> Replay<'s> {
         };
         let closed = bad.is_none() && reader.file_len() == end;
         let path = reader.path().to_path_buf();
-        Ok(Segment { path, end, closed, has_records, bad, tail_end: None })
-    }
-
-    /// Whether the header of a log says that its first transaction comes after another one than the
-    /// last so far. Within an epoch their numbers say so; that the end of an epoch is missing shows
-    /// nowhere else. Said may also be an epoch's start, which is no transaction, and where it is
-    /// such a start that the snapshot holds, what came before that.
-    fn skips_some(
-        &self,
-        first: Zxid,
-        reader: &SegmentReader<Box<dyn DiskFile>>,
-    ) -> Result<bool, StoreError> {
-        let may_be_any = self.txns == 0 && (self.any_start || self.start.counter() == 0);
-        let is_known = first <= self.last || first.epoch() == self.last.epoch();
-        if may_be_any || is_known || mutation::is_on(Mutation::LinkIgnored) {
-            return Ok(false);
-        }
-        let said = Writes::and_link(reader.file());
-        let (_, said) = said.map_err(StoreError::io("read", reader.path()))?;
-        let mut starts = (self.last.epoch()..first.epoch()).take(EPOCHS_MAX).map(|it| it + 1);
-        Ok(said != 0
-            && said != link(self.last)
-            && !starts.any(|epoch| said == link(Zxid::new(epoch, 0))))
+        let (left_over, tail_end) = (false, None);
+        Ok(Segment { path, end, closed, has_records, bad, left_over, tail_end })
     }
 
     /// Where to go on behind damage that lies among transactions of the snapshot, if at all.
@@ -158,6 +141,7 @@ impl<'s> Replay<'s> {
         &mut self,
         offset: u64,
         header: &TxnHeader,
+        said: u32,
         reader: &SegmentReader<Box<dyn DiskFile>>,
         sink: &mut dyn RecoverySink,
     ) -> Result<(), StoreError> {
@@ -170,6 +154,9 @@ impl<'s> Replay<'s> {
         let first = self.any_start && self.txns == 0;
         if !first && !follows(self.last, zxid) {
             return Err(self.gap(path(), offset, zxid));
+        }
+        if !first && zxid != self.last.next() {
+            self.begin_epoch(said, path(), offset, zxid)?;
         }
         let (len, limit) = (payload.len() as u64, self.shared.config.record_len_max as u64);
         if len > limit {
@@ -191,10 +178,41 @@ impl<'s> Replay<'s> {
         Ok(())
     }
 
+    /// An epoch begins: whether the one before it is whole is not told by numbers, but by the log,
+    /// or else by what stands at the end of those before it.
+    fn begin_epoch(
+        &self,
+        said: u32,
+        path: PathBuf,
+        offset: u64,
+        zxid: Zxid,
+    ) -> Result<(), StoreError> {
+        if mutation::is_on(Mutation::LinkIgnored) {
+            return Ok(());
+        }
+        // A snapshot at the beginning of an epoch that stayed empty is no transaction: the log
+        // goes on behind the last one of an epoch before.
+        let is_behind_start =
+            self.txns == 0 && self.start.counter() == 0 && said == link(self.read);
+        match Before::of(said, self.last, zxid) {
+            Before::Known => return Ok(()),
+            Before::Other if is_behind_start => return Ok(()),
+            Before::Other => return Err(self.gap(path, offset, zxid)),
+            Before::Unsaid => {}
+        }
+        for segment in &self.segments {
+            if let Some(bad) = &segment.bad {
+                self.judge(segment, bad)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The history goes on: what stands at the end of earlier logs is no part of it.
     fn leave_over(&mut self) {
         for segment in &mut self.segments {
             if let Some(Bad { offset, reason }) = segment.bad.take() {
+                segment.left_over = true;
                 self.repairs.push(Repair::LeftOver { path: segment.path.clone(), offset, reason });
             }
         }
@@ -218,23 +236,28 @@ impl<'s> Replay<'s> {
     }
 
     fn judge_tails(&mut self) -> Result<(), StoreError> {
-        for segment in &mut self.segments {
-            let Some(Bad { offset, reason }) = &segment.bad else { continue };
-            let path = &segment.path;
-            let file = self.shared.disk.open(path).map_err(StoreError::io("open", path))?;
-            match judge_tail(&*file, path, *offset, self.last)? {
-                Tail::Torn { end } => segment.tail_end = Some(end),
-                Tail::Damaged { evidence } => {
-                    return Err(StoreError::LogDamaged {
-                        path: path.clone(),
-                        offset: *offset,
-                        reason: format!("{reason}, and {evidence}"),
-                        last: self.last,
-                    });
-                }
+        for at in 0..self.segments.len() {
+            let segment = &self.segments[at];
+            if let Some(bad) = &segment.bad {
+                self.segments[at].tail_end = Some(self.judge(segment, bad)?);
             }
         }
         Ok(())
+    }
+
+    /// Where the torn tail that stands at the end of a log ends; damage is refused.
+    fn judge(&self, segment: &Segment, bad: &Bad) -> Result<u64, StoreError> {
+        let (path, Bad { offset, reason }) = (&segment.path, bad);
+        let file = self.shared.disk.open(path).map_err(StoreError::io("open", path))?;
+        match judge_tail(&*file, path, *offset, self.last)? {
+            Tail::Torn { end } => Ok(end),
+            Tail::Damaged { evidence } => Err(StoreError::LogDamaged {
+                path: path.clone(),
+                offset: *offset,
+                reason: format!("{reason}, and {evidence}"),
+                last: self.last,
+            }),
+        }
     }
 
     /// Cuts torn tails and makes the end of the logs durable.
@@ -311,7 +334,7 @@ fn prove(shared: &Shared, segment: &Segment, left: u64) -> Result<u64, StoreErro
         offset += len as u64;
     }
     file.sync_all().map_err(StoreError::io("sync", path))?;
-    if writes != Writes::Unmarked && !segment.closed {
+    if writes != Writes::Unmarked && !segment.closed && !segment.left_over {
         cut(&*file, path, segment.end, true)?;
     }
     Ok(left.saturating_sub(segment.end - start))
