@@ -208,6 +208,7 @@ mod tests {
     use super::super::{CoreRole, CoreStart};
     use super::*;
     use crate::config::CoreConfig;
+    use crate::ids::{ConnectionKey, ShardId};
 
     const LEARNER: ConnectionId = ConnectionId(4);
     const SESSION: SessionId = SessionId(0x0200_0000_0000_0001);
@@ -305,6 +306,25 @@ mod tests {
         let again = CoreInput::Revalidate { learner, session: SESSION, timeout_ms: 4000 };
         let effects = step(&mut core, &shared, again);
         assert!(matches!(effects[..], [CoreEffect::Revalidated { valid: false, .. }]));
+    }
+
+    #[test]
+    fn what_was_asked_before_a_session_came_here_is_refused_when_it_has_left() {
+        let (mut core, shared) = leader();
+        let create = request(0, OpCode::CreateSession.to_i32(), 4000i32.to_bytes());
+        forwarded(&mut core, &shared, create);
+        let connection = ConnectionKey { shard: ShardId(0), index: 0, generation: 0 };
+        let resumed = core.sessions.resume(SESSION, Owner::Here(connection), 4000, 0);
+        core.sessions.disconnected(resumed.expect("it is alive"), connection);
+        let body = vec![0, 0, 0, 2, b'/', b'a', 255, 255, 255, 255];
+        let said = |core: &mut Core| {
+            let delete = request(1, OpCode::Delete.to_i32(), body.clone());
+            error(appended(&forwarded(core, &shared, delete))[0].record(0))
+        };
+        assert_eq!(said(&mut core), Some(ErrorCode::SessionMoved.to_i32()));
+        let back = CoreInput::Revalidate { learner: LEARNER, session: SESSION, timeout_ms: 4000 };
+        step(&mut core, &shared, back);
+        assert_eq!(said(&mut core), Some(ErrorCode::NoNode.to_i32()));
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::ids::{ConnectionKey, SessionKey};
 pub(super) enum Owner {
     /// Nowhere that this server knows of: whoever speaks for it first owns it.
     Nobody,
+    /// To this server until its connection ended. What a learner still sends in its name was asked
+    /// before it came here; the learner that it goes to says so first (Java keeps `ServerCnxn.me`).
+    Left,
     /// To this server.
     Here(ConnectionKey),
     /// To the learner behind this link.
@@ -32,7 +35,7 @@ impl Owner {
     pub(super) fn connection(self) -> Option<ConnectionKey> {
         match self {
             Owner::Here(connection) => Some(connection),
-            Owner::Nobody | Owner::Learner(_) => None,
+            Owner::Nobody | Owner::Left | Owner::Learner(_) => None,
         }
     }
 }
@@ -356,7 +359,7 @@ impl Sessions {
         if session.owner != Owner::Here(connection) {
             return;
         }
-        session.owner = Owner::Nobody;
+        session.owner = Owner::Left;
         let id = session.id.filter(|_| !session.local);
         if !self.expires
             && let Some(id) = id
