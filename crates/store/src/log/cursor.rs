@@ -41,8 +41,8 @@ pub struct LogCursor {
     bad: Option<(PathBuf, u64)>,
     from: Zxid,
     last: Option<Zxid>,
-    /// The last transaction that the logs have before `from`.
-    before: Option<Zxid>,
+    /// Whether the logs have something before `from`.
+    has_before: bool,
     /// Where the transaction that it stands on begins.
     offset: u64,
 }
@@ -59,7 +59,7 @@ impl LogCursor {
             bad: None,
             from,
             last: None,
-            before: None,
+            has_before: false,
             offset: 0,
         })
     }
@@ -92,7 +92,7 @@ impl LogCursor {
             };
             self.is_first = std::mem::replace(&mut self.at_start, false);
             if header.zxid < self.from {
-                self.before = self.before.max(Some(header.zxid));
+                self.has_before = true;
                 continue;
             }
             if self.last.is_some_and(|last| header.zxid <= last) {
@@ -146,11 +146,11 @@ impl LogCursor {
     /// The operating system's.
     pub(crate) fn first_follows(&self, previous: Zxid) -> Result<bool, StoreError> {
         let Some(next) = self.last else { return Ok(false) };
-        match self.before {
-            // The beginning of an epoch is no transaction.
-            Some(before) if previous.counter() == 0 => self.epoch_is_whole(before, next),
-            Some(_) => self.epoch_is_whole(previous, next),
-            None => Ok(self.said()? == link(previous)),
+        match self.has_before {
+            // The beginning of an epoch is no transaction that a log could name.
+            true if previous.counter() == 0 => Ok(true),
+            true => self.epoch_is_whole(previous, next),
+            false => Ok(self.said()? == link(previous)),
         }
     }
 

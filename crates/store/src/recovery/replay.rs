@@ -10,7 +10,7 @@ use super::{RecoveryProgress, RecoverySink, Repair};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::log::cursor::logs_after;
-use crate::log::mark::{Before, Mark, Writes, link};
+use crate::log::mark::{Before, Mark, Writes};
 use crate::log::repair::{TORN_LEN_MAX, next_valid_record};
 use crate::log::truncate::{keep_copy, set_aside};
 use crate::log::writer::cut;
@@ -50,8 +50,6 @@ pub(super) struct Replay<'s> {
     pub(super) last: Zxid,
     /// Whether the first transaction may have any zxid: there was no snapshot.
     any_start: bool,
-    /// The last transaction that was read, delivered or not.
-    read: Zxid,
     pub(super) txns: u64,
     pub(super) txns_len: u64,
     duplicates: u64,
@@ -66,7 +64,6 @@ impl<'s> Replay<'s> {
             start,
             last: start,
             any_start,
-            read: Zxid::NONE,
             txns: 0,
             txns_len: 0,
             duplicates: 0,
@@ -101,7 +98,6 @@ impl<'s> Replay<'s> {
                     has_records = true;
                     last_here = last_here.max(header.zxid);
                     self.txn(offset, &header, said, &reader, sink)?;
-                    self.read = self.read.max(header.zxid);
                 }
                 Step::End { offset } => break (offset, None),
                 Step::Bad(bad) => match self.resume_at(&reader, &bad, last_here)? {
@@ -190,15 +186,14 @@ impl<'s> Replay<'s> {
         if mutation::is_on(Mutation::LinkIgnored) {
             return Ok(());
         }
-        // A snapshot at the beginning of an epoch that stayed empty is no transaction: the log
-        // goes on behind the last one of an epoch before.
-        let is_behind_start =
-            self.txns == 0 && self.start.counter() == 0 && said == link(self.read);
+        // A snapshot at the beginning of an epoch that stayed empty is no transaction: the log goes
+        // on behind the last one of an epoch before, which may be in no log but in a leader's
+        // snapshot that was taken over.
+        let is_behind_start = self.txns == 0 && self.start.counter() == 0;
         match Before::of(said, self.last, zxid) {
             Before::Known => return Ok(()),
-            Before::Other if is_behind_start => return Ok(()),
-            Before::Other => return Err(self.gap(path, offset, zxid)),
-            Before::Unsaid => {}
+            Before::Other if !is_behind_start => return Err(self.gap(path, offset, zxid)),
+            Before::Other | Before::Unsaid => {}
         }
         for segment in &self.segments {
             if let Some(bad) = &segment.bad {
