@@ -51,6 +51,7 @@ impl Record {
                 | Operation::SetData { .. }
                 | Operation::SetAcl { .. }
                 | Operation::Multi(_)
+                | Operation::Reconfig { .. }
         )
     }
 }
@@ -88,6 +89,8 @@ pub struct History {
     pub claims: Vec<Claim>,
     /// When a handle lost a connection: the places among all that clients were told.
     pub lost: BTreeMap<usize, Vec<u64>>,
+    /// The text of the configuration that the ensemble begins with.
+    pub first: Option<String>,
     /// Places of operations that a server without a leader answered.
     pub read_only: BTreeSet<u64>,
     /// What such a server had that was never committed: all transactions up to the one by which
@@ -99,6 +102,11 @@ pub struct History {
 }
 
 impl History {
+    /// Nothing has happened in an ensemble of this configuration.
+    pub fn beginning_with(first: Option<String>) -> History {
+        History { first, ..History::default() }
+    }
+
     /// The next place among all that clients are told.
     pub fn next_order(&mut self) -> u64 {
         self.order += 1;

@@ -89,6 +89,11 @@ impl Lineage {
         self.holds_committed(last, "the new leader's history")
     }
 
+    /// Whether an epoch has begun anywhere.
+    pub fn has_begun(&self, epoch: u32) -> bool {
+        self.starts.contains_key(&epoch)
+    }
+
     /// Whether a history that ends at `last` has all that is committed.
     ///
     /// # Errors

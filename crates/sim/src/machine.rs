@@ -60,6 +60,10 @@ pub struct Machine {
     pub has_power: bool,
     /// Whether nobody starts it again.
     pub stays_down: bool,
+    /// The version of the committed configuration on disk.
+    pub version: i64,
+    /// The ports that it listens at, or did when it ran last: quorum and election.
+    pub ports: [u16; 2],
     /// Events of a process that stands still.
     pub paused: Option<Vec<Event>>,
     /// Longest time that a sync takes now, in microseconds.

@@ -12,6 +12,9 @@ pub const CONTAINER_OWNER: i64 = i64::MIN;
 /// The mark of a time to live in a stored owner.
 pub const TTL_MARK: i64 = 0xff << 56;
 
+/// Where the ensemble's configuration is.
+pub const CONFIG: &str = "/zookeeper/config";
+
 /// One znode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelNode {
@@ -261,6 +264,7 @@ impl Model {
                 let SetDataTxn { path, data, version } = reader.read().map_err(decode)?;
                 self.set_data(header, text(path), data, version, replayed)
             }
+            Some(OpCode::Reconfig) => self.reconfigure(header, reader, replayed),
             Some(OpCode::SetAcl) => {
                 let SetAclTxn { path, acl, version } = reader.read().map_err(decode)?;
                 self.set_acl(&text(path), owned_acl(acl), version)
@@ -401,6 +405,40 @@ impl Model {
         replayed.written.push((path.clone(), node.data.clone()));
         replayed.touched.push((path, Touch::Changed));
         Ok(())
+    }
+
+    fn reconfigure(
+        &mut self,
+        header: &TxnHeader,
+        reader: &mut Reader<'_>,
+        replayed: &mut Replayed,
+    ) -> Result<(), String> {
+        let SetDataTxn { data, version, .. } = reader.read().map_err(|error| error.to_string())?;
+        if version != -1 {
+            return Err(format!("the configuration's version is {version}"));
+        }
+        let node = self.nodes.get_mut(CONFIG).expect("it is always there");
+        node.data = data.map(<[u8]>::to_vec);
+        node.stat.version = -1;
+        node.stat.mzxid = header.zxid;
+        node.stat.mtime = header.time_ms;
+        replayed.touched.push((CONFIG.to_owned(), Touch::Changed));
+        Ok(())
+    }
+
+    /// The configuration's text, and the transaction that made it; the first one was made by none.
+    pub fn configuration(&self) -> (&str, Zxid) {
+        let node = &self.nodes[CONFIG];
+        let text = std::str::from_utf8(node.data.as_deref().unwrap_or_default());
+        (text.unwrap_or_default(), node.stat.mzxid)
+    }
+
+    /// Begins with a configuration.
+    pub fn begin_with(&mut self, configuration: &str) {
+        let node = self.nodes.get_mut(CONFIG).expect("it is always there");
+        node.data = Some(configuration.as_bytes().to_vec());
+        // Java sets its ACL at every start, with the version -1.
+        node.stat.aversion = -1;
     }
 
     fn set_acl(&mut self, path: &str, acl: Vec<Acl<'static>>, version: i32) -> Result<(), String> {

@@ -135,6 +135,8 @@ pub struct Setup {
     pub trouble_us: u64,
     /// Whether each event is printed.
     pub is_loud: bool,
+    /// Whether clients of some seeds change the ensemble.
+    pub reconfigures: bool,
     /// What goes wrong, and when, in this order; `None` where the seed decides.
     pub mishaps: Option<Vec<(u64, Mishap)>>,
     /// How many operations all clients ask for in a second, where that is not for the seed to say.
@@ -149,6 +151,7 @@ impl Setup {
             members,
             trouble_us: 30_000_000,
             is_loud: false,
+            reconfigures: false,
             mishaps: None,
             operations_per_s: None,
         }

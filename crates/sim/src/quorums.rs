@@ -143,6 +143,25 @@ mod tests {
     }
 
     #[test]
+    fn who_forgot_its_removal_leads_with_those_who_never_heard_of_it() {
+        let (old, new) = (membership(&[1, 2, 3, 4, 5], &[], 4), membership(&[1, 2, 3], &[], 9));
+        let back = |version| Ensemble::new(membership(&[1, 2, 3], &[5], version));
+        let mut ghosts = vec![
+            ghost(1, 20, Ensemble::new(new.clone())),
+            ghost(2, 20, Ensemble::new(new)),
+            ghost(3, 7, Ensemble::new(old.clone())),
+            ghost(4, 7, Ensemble::new(old)),
+            ghost(5, 15, back(0)),
+        ];
+        let ids = |ghosts: &[Ghost]| -> Vec<i64> {
+            electable(ghosts).iter().map(|ghost| ghost.server.0).collect()
+        };
+        assert_eq!(ids(&ghosts), [1, 2, 5], "the third and the fourth are enough for it");
+        ghosts[4].ensemble = back(8);
+        assert_eq!(ids(&ghosts), [1, 2]);
+    }
+
+    #[test]
     fn who_knows_of_a_change_needs_both_quorums_and_who_does_not_only_the_old_one() {
         let (old, new) = (membership(&[1, 2, 3], &[], 0), membership(&[3, 4, 5], &[], 9));
         let pending = || Ensemble::with_last_seen(old.clone(), new.clone());

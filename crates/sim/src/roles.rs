@@ -1,6 +1,6 @@
 //! Who is there besides the voters, and what servers are allowed beyond the plain: observers,
-//! masters of theirs, local sessions, servers that can be read without a leader, epochs that end
-//! early. About half of the seeds have none of it.
+//! masters of theirs, changes of the ensemble, local sessions, servers that can be read without a
+//! leader, epochs that end early. About half of the seeds have none of it.
 
 use crate::dice::Dice;
 
@@ -22,6 +22,12 @@ pub struct Roles {
     pub has_masters: bool,
     /// Whether all observers die when trouble ends, and stay away until clients rest.
     pub observers_die: bool,
+    /// Whether clients change the ensemble.
+    pub reconfigures: bool,
+    /// Whether they move servers to other ports too.
+    pub moves_ports: bool,
+    /// Machines that are no members in the beginning.
+    pub spares: usize,
     /// Whether new sessions are known to one server alone, and whether their first ephemeral makes
     /// them known to all.
     pub local_sessions: Option<Upgrading>,
@@ -32,6 +38,11 @@ pub struct Roles {
 }
 
 impl Roles {
+    /// Nobody changes the ensemble.
+    pub fn keep_the_ensemble(&mut self) {
+        (self.reconfigures, self.moves_ports, self.spares) = (false, false, 0);
+    }
+
     /// Draws a seed's roles.
     pub fn draw(dice: &mut Dice) -> Roles {
         let mut roles = Roles::default();
@@ -56,6 +67,11 @@ impl Roles {
         if dice.one_in(6) {
             roles.epoch_counter_last = Some(dice.between(20, 150) as u32);
         }
+        if dice.percent(35) {
+            roles.reconfigures = true;
+            roles.moves_ports = dice.one_in(3);
+            roles.spares = dice.between(0, 2) as usize;
+        }
         roles
     }
 }
@@ -72,6 +88,8 @@ mod tests {
         assert!(count(|roles| roles.observers == 1) > 10);
         assert!(count(|roles| roles.observers == 2 && roles.has_masters) > 3);
         assert!(count(|roles| roles.observers_die) > 10);
+        assert!(count(|roles| roles.reconfigures && roles.spares > 0) > 10);
+        assert!(count(|roles| roles.reconfigures && roles.moves_ports) > 5);
         assert!(count(|roles| roles.local_sessions == Some(Upgrading::Upgraded)) > 10);
         assert!(count(|roles| roles.local_sessions == Some(Upgrading::Refused)) > 3);
         assert!(count(|roles| roles.read_only_after_ms.is_some()) > 10);

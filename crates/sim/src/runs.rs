@@ -33,6 +33,7 @@ impl Sum {
         total.expired += report.expired;
         total.ghosts += report.ghosts;
         total.read_only += report.read_only;
+        total.reconfigured += report.reconfigured;
         total.local_sessions += report.local_sessions;
         total.epochs += report.epochs;
         total.truncations += report.truncations;
@@ -59,7 +60,8 @@ impl Sum {
              {} locks held, {} sessions expired, {} looks at all disks\n\
              {} epochs, {} truncations (of {} snapshots), {} snapshots from leaders, \
              {} directories emptied\n\
-             {} answers without a leader, {} looks at local sessions\n{troubles} troubles:",
+             {} changes of the ensemble, {} answers without a leader, \
+             {} looks at local sessions\n{troubles} troubles:",
             self.seeds,
             total.events,
             total.operations,
@@ -75,6 +77,7 @@ impl Sum {
             total.snapshots_cut,
             total.installs,
             total.wiped,
+            total.reconfigured,
             total.read_only,
             total.local_sessions
         );

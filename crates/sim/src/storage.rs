@@ -143,12 +143,24 @@ impl Host for WorldHost<'_> {
     }
 
     fn write_membership(&mut self, membership: &Membership, last_seen: bool) -> io::Result<()> {
-        let path = membership_path(last_seen);
-        let next = path.with_extension("tmp");
-        let file = self.disk.create(&next)?;
-        file.write_at(0, membership.to_string().as_bytes())?;
-        file.sync_all()?;
-        self.disk.rename(&next, &path)?;
-        self.disk.sync_dir(Path::new(DATA_DIR))
+        write_membership(self.disk, membership, last_seen)
     }
+}
+
+/// Writes a configuration: the committed one, or the last one proposed.
+///
+/// # Errors
+/// The disk's.
+pub fn write_membership(
+    disk: &SimulatedDisk,
+    membership: &Membership,
+    last_seen: bool,
+) -> io::Result<()> {
+    let path = membership_path(last_seen);
+    let next = path.with_extension("tmp");
+    let file = disk.create(&next)?;
+    file.write_at(0, membership.to_string().as_bytes())?;
+    file.sync_all()?;
+    disk.rename(&next, &path)?;
+    disk.sync_dir(Path::new(DATA_DIR))
 }

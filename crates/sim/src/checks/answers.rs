@@ -3,6 +3,7 @@
 use rookeeper_jute::{CreateMode, ErrorCode, SessionId, Stat};
 use rookeeper_session::{Create, Operation, PartReply, PartResult, Read, Reply, Write};
 
+use super::configurations::check_configuration;
 use crate::model::{Model, ModelNode};
 
 /// The path that a create makes at a state.
@@ -221,6 +222,7 @@ pub(super) fn check_read(
             let expected = owned.filter(|path| path.starts_with(prefix)).collect();
             equal("the answer", &sorted(result.clone()), &Ok(Reply::Ephemerals(expected)))
         }
+        Operation::GetConfig { .. } => check_configuration(model, result),
         Operation::MultiRead(reads) => {
             let expected = reads.iter().map(|read| part_read(model, read)).collect();
             equal("the answer", &sorted(result.clone()), &Ok(Reply::Multi(expected)))

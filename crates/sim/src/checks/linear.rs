@@ -5,6 +5,7 @@ use rookeeper_jute::{ErrorCode, Zxid};
 use rookeeper_session::{Operation, Reply};
 
 use super::answers::{check_read, check_write, is_the_write, predict};
+use super::configurations::check_reconfig;
 use super::{Committed, Fault};
 use crate::history::{History, Record, Returned};
 use crate::model::{Model, Replayed};
@@ -31,12 +32,18 @@ pub(super) fn check(
 ) -> Result<(Model, Vec<Replayed>), Fault> {
     let mut writes: Vec<(&Record, &Returned)> = Vec::new();
     let mut reads: Vec<(&Record, &Returned)> = Vec::new();
-    for (record, returned) in history.answered() {
+    for (at, record) in history.records.iter().enumerate() {
+        let Some(returned) = record.answer() else { continue };
         if returned.result.as_ref().is_err_and(|code| is_about_the_session(*code)) {
             continue;
         }
         if history.branches.contains_key(&returned.zxid) && !record.is_write() {
             read_on_branch(history, record, returned)?;
+            continue;
+        }
+        // A server without a leader may know of a later configuration than its tree.
+        let is_alone = history.read_only.contains(&(at as u64));
+        if is_alone && matches!(record.operation, Operation::GetConfig { .. }) {
             continue;
         }
         if record.is_write() { &mut writes } else { &mut reads }.push((record, returned));
@@ -45,7 +52,7 @@ pub(super) fn check(
     reads.sort_by_key(|(_, returned)| returned.zxid);
     let mut writes = writes.into_iter().peekable();
     let mut reads = reads.into_iter().peekable();
-    let mut model = Model::default();
+    let mut model = first_state(history);
     let mut replayed = Vec::with_capacity(txns.len());
     let places = txns.iter().map(|(zxid, bytes)| (*zxid, Some(bytes)));
     for (zxid, bytes) in places.chain([(Zxid(i64::MAX), None)]) {
@@ -66,6 +73,14 @@ pub(super) fn check(
     Ok((model, replayed))
 }
 
+fn first_state(history: &History) -> Model {
+    let mut model = Model::default();
+    if let Some(text) = &history.first {
+        model.begin_with(text);
+    }
+    model
+}
+
 fn read(model: &Model, record: &Record, returned: &Returned) -> Result<(), Fault> {
     let last = model.last_zxid();
     if returned.zxid != last && returned.zxid.counter() != 0 {
@@ -78,7 +93,7 @@ fn read(model: &Model, record: &Record, returned: &Returned) -> Result<(), Fault
 
 /// A server without a leader may show what was never committed: but not what never was.
 fn read_on_branch(history: &History, record: &Record, returned: &Returned) -> Result<(), Fault> {
-    let mut model = Model::default();
+    let mut model = first_state(history);
     for (_, txn) in &history.branches[&returned.zxid] {
         model.replay(txn).map_err(|what| Fault::new(CHECK, what))?;
     }
@@ -90,6 +105,11 @@ fn step(
     bytes: &[u8],
     write: Option<(&Record, &Returned)>,
 ) -> Result<Replayed, Fault> {
+    if let Some((record, returned)) = write
+        && matches!(record.operation, Operation::Reconfig { .. })
+    {
+        return reconfigured(model, bytes, record, returned);
+    }
     let prediction = write.map(|(record, _)| predict(model, &record.operation, record.session));
     let replayed = model.replay(bytes).map_err(|what| Fault::new(CHECK, what))?;
     let (Some((record, returned)), Some(prediction)) = (write, prediction) else {
@@ -123,6 +143,24 @@ fn step(
             return Err(fault(&what));
         }
     }
+    Ok(replayed)
+}
+
+fn reconfigured(
+    model: &mut Model,
+    bytes: &[u8],
+    record: &Record,
+    returned: &Returned,
+) -> Result<Replayed, Fault> {
+    let before = model.configuration();
+    let (before, version) = (before.0.to_owned(), before.1);
+    let replayed = model.replay(bytes).map_err(|what| Fault::new(CHECK, what))?;
+    if replayed.session != record.session {
+        let what = format!("the transaction is of session {}", replayed.session);
+        return Err(fault(record, returned, &what));
+    }
+    check_reconfig((&before, version), model, &record.operation, &returned.result, replayed.err)
+        .map_err(|what| fault(record, returned, &what))?;
     Ok(replayed)
 }
 

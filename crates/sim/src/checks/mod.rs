@@ -3,12 +3,14 @@
 //!
 //! # Layout
 //! - `answers`: what each operation must be answered at a state
+//! - `configurations`: changes of the ensemble, and what clients read of it
 //! - `linear`: writes replayed in zxid order, reads against the state at their zxid
 //! - `order`: real time, sessions, sync
 //! - `watches`: each event once, before the data that it announces, and none lost
 //! - `locks`: one holder
 
 mod answers;
+pub mod configurations;
 mod linear;
 mod locks;
 mod order;

@@ -118,6 +118,9 @@ impl World {
                 self.submit_operation(client, Operation::Create(create));
             }
         }
+        if self.plan.roles.reconfigures && self.dice.one_in(40) {
+            self.reconfigure(client);
+        }
         match self.clients[client].dice.below(400) {
             0 => self.close_session(client),
             1 => self.move_session(client),
@@ -154,11 +157,11 @@ impl World {
         self.hold_on(client);
     }
 
-    fn next_token(&self) -> Token {
+    pub(super) fn next_token(&self) -> Token {
         Token(self.history.records.len() as u64)
     }
 
-    fn submit_operation(&mut self, client: usize, operation: Operation) -> Token {
+    pub(super) fn submit_operation(&mut self, client: usize, operation: Operation) -> Token {
         let token = self.next_token();
         let of = &mut self.clients[client];
         of.outstanding += 1;
@@ -355,6 +358,9 @@ impl World {
         let record = &mut self.history.records[token.0 as usize];
         record.session = id;
         match &result {
+            Ok(_) if matches!(record.operation, Operation::Reconfig { .. }) => {
+                self.report.reconfigured += 1;
+            }
             Ok(Reply::Created { path, .. }) => of.workload.saw(path.clone()),
             Ok(Reply::Children { names, .. }) => {
                 if let Operation::GetChildren { path, .. } = &record.operation

@@ -9,7 +9,7 @@ use rookeeper_zab::EpochKind;
 use super::process::{Engine, read_ensemble, server_id};
 use super::{Event, PEACE_US, Who, World};
 use crate::checks::{Fault, judge};
-use crate::model::Model;
+use crate::model::{CONFIG, Model};
 use crate::quorums::Ghost;
 use crate::recovery::{self, Opened};
 
@@ -34,6 +34,9 @@ pub(crate) fn compare(tree: &Tree, model: &Model) -> Result<(), String> {
     }
     for (path, node) in model.nodes() {
         let Some(found) = tree.node(path) else { return Err(format!("{path} is missing")) };
+        if path == CONFIG && node.stat.mzxid != Zxid::ZERO && found.data() != node.data.as_deref() {
+            return Err(format!("{path} holds {:?}, not {:?}", found.data(), node.data));
+        }
         if path.starts_with("/zookeeper/") {
             continue;
         }
@@ -68,8 +71,8 @@ impl World {
                 && self.lineage.resolve(process.shared.tree.last_processed_zxid()) == tip
                 && process.applies_committed()
         };
-        self.clients.iter().all(|client| client.is_quiet())
-            && self.machines.iter().all(|machine| machine.process.as_ref().is_some_and(is_up))
+        let is_up = |at: &usize| self.machines[*at].process.as_ref().is_some_and(is_up);
+        self.clients.iter().all(|client| client.is_quiet()) && self.members().iter().all(is_up)
     }
 
     /// Who keeps the world from coming to rest.
@@ -80,6 +83,9 @@ impl World {
             .map(|(at, client)| format!("client {at}: {:?}", client.standing()))
             .collect();
         let mut text = format!("no rest at {}; {}", self.lineage.tip(), waiting.join(", "));
+        if let Some(membership) = self.lineage.in_force().filter(|it| it.version() != 0) {
+            text.push_str(&format!("; in force is {membership}").replace('\n', " "));
+        }
         for (server, machine) in self.machines.iter().enumerate() {
             let Some(process) = &machine.process else {
                 text.push_str(&format!("; server {server} is down"));
@@ -92,7 +98,8 @@ impl World {
             if let Engine::Member(replica) = &process.engine {
                 let report = replica.report();
                 let (state, serving, leader) = (report.state, report.serving, report.leader);
-                text.push_str(&format!(", {state:?} {serving} of {leader:?}"));
+                let known = [report.committed.version(), report.last_seen.version()];
+                text.push_str(&format!(", {state:?} {serving} of {leader:?} by {known:x?}"));
             }
         }
         text
@@ -128,7 +135,7 @@ impl World {
             let epochs = self.check_epochs(server, &opened.store);
             let last = opened.recovered.last_zxid;
             found.extend(opened.tree.map(|tree| (format!("the disk of server {server}"), tree)));
-            let Some(first) = self.first() else {
+            let Some(first) = self.first_of(server) else {
                 self.check_lone_ghost(last);
                 continue;
             };
@@ -141,6 +148,7 @@ impl World {
         self.check_ghosts(&ghosts);
         self.compare_states(&found);
         self.check_local_sessions();
+        self.check_configurations();
     }
 
     pub(super) fn epoch_written(&mut self, server: usize, kind: EpochKind) {
@@ -184,6 +192,7 @@ impl World {
         let recovered = self.lineage.recovered(opened.recovered.last_zxid, &opened.seen.txns);
         self.note(recovered);
         self.check_epochs(server, &opened.store);
+        self.check_versions(server);
     }
 
     /// Sessions end only when nothing was heard of them for their timeout.
@@ -219,10 +228,11 @@ impl World {
         let verdict = judge(&self.history, &self.lineage.committed())?;
         self.nobody_is_read_only()?;
         let tip = self.lineage.tip();
-        for (server, machine) in self.machines.iter().enumerate() {
-            let Some(process) = &machine.process else {
+        for server in self.members() {
+            let Some(process) = &self.machines[server].process else {
                 return Err(Fault::new("rest", format!("server {server} does not run")));
             };
+            self.agrees(server)?;
             let tree = &process.shared.tree;
             let last: Zxid = self.lineage.resolve(tree.last_processed_zxid());
             if last != tip {

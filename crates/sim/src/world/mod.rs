@@ -8,6 +8,7 @@
 //! - `peers`: connections between servers
 //! - `quorum`: what servers say that they have, and who could lead
 //! - `clients`: what clients do
+//! - `reconfigure`: clients that change the ensemble, and what servers make of it
 //! - `read_only`: clients of servers that have no leader, and sessions that one server knows
 //! - `trouble`: what goes wrong
 //! - `rot`: what becomes of a disk that rots
@@ -20,13 +21,14 @@ pub mod peers;
 pub mod process;
 mod quorum;
 mod read_only;
+mod reconfigure;
 pub mod rot;
 mod server;
 mod sockets;
 mod states;
 mod trouble;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rookeeper_replica::ConnectionKey;
@@ -187,6 +189,8 @@ pub struct Report {
     pub claims: u64,
     /// Committed transactions.
     pub committed: u64,
+    /// Changes of the ensemble that clients were told of.
+    pub reconfigured: u64,
     /// Sessions that expired.
     pub expired: u64,
     /// Troubles by kind.
@@ -228,6 +232,8 @@ pub struct World {
     quorums: Quorums,
     /// The configuration that all members begin with; `None` where a server stands alone.
     first: Option<Arc<Membership>>,
+    /// Versions of configurations that some server took for committed.
+    versions: BTreeSet<i64>,
     dice: Dice,
     /// Decides what goes wrong, where no scenario does, and nothing else.
     fate: Dice,
@@ -259,7 +265,12 @@ impl World {
         if setup.operations_per_s.is_some() {
             plan.keep_pace();
         }
-        let servers = setup.members + plan.roles.observers;
+        if !setup.reconfigures {
+            plan.roles.keep_the_ensemble();
+        }
+        // Who observes at first may have a vote by then.
+        plan.roles.observers_die &= !plan.roles.reconfigures;
+        let servers = setup.members + plan.roles.observers + plan.roles.spares;
         let machines = (0..servers)
             .map(|_| Machine {
                 disk: SimulatedDisk::new(),
@@ -269,6 +280,8 @@ impl World {
                 has_power: true,
                 paused: None,
                 stays_down: false,
+                version: 0,
+                ports: process::PORTS,
                 sync_us: plan.sync_us,
                 epochs: [-1, -1],
                 power_loss_in_change: None,
@@ -283,12 +296,12 @@ impl World {
         let mut world = World {
             lineage: Lineage::new(first.clone()),
             quorums: Quorums::default(),
-            first,
+            versions: BTreeSet::new(),
             queue: Queue::default(),
             network,
             machines,
             clients: Vec::new(),
-            history: History::default(),
+            history: History::beginning_with(first.as_deref().map(ToString::to_string)),
             fate: dice.fork(),
             dice,
             mishaps: setup.mishaps.clone().map(VecDeque::from),
@@ -298,6 +311,7 @@ impl World {
             is_peace: false,
             is_rest: false,
             handles: 0,
+            first,
             peace_us: 0,
             setup,
             plan,

@@ -10,7 +10,7 @@ use rookeeper_zab::membership::Address;
 use rookeeper_zab::wire::PacketReader;
 use rookeeper_zab::{Outgoing, wire};
 
-use super::process::{Message, Process, machine_of};
+use super::process::{MASTERS, Message, Process, machine_of};
 use super::{End, Event, Who, World};
 use crate::network::{NetId, Packet};
 use crate::recovery::SECTIONS;
@@ -31,8 +31,8 @@ pub enum Link {
     DialsPeer(ServerId),
     /// It dials the leader, with this number.
     DialsLeader(u64),
-    /// Nobody has taken it yet.
-    Knocks,
+    /// Nobody has taken it yet, at the port of this number.
+    Knocks(u16),
     /// It is open.
     Open(ConnectionId),
 }
@@ -64,24 +64,41 @@ impl World {
     fn dial(&mut self, who: Who, port: Port, link: Link, addresses: &[Address]) {
         let now_us = self.queue.now_us();
         let servers = self.machines.len();
-        let Some(to) = addresses.iter().find_map(machine_of).filter(|to| *to < servers) else {
+        let known =
+            addresses.iter().filter_map(|address| Some((machine_of(address)?, address.port())));
+        let known: Vec<(usize, u16)> = known.filter(|(to, _)| *to < servers).collect();
+        // All are dialled; where nobody listens, the first one says so.
+        let answers = known.iter().find(|(to, number)| self.listens(*to, port, *number));
+        let Some((to, number)) = answers.or(known.first()).copied() else {
             self.dial_failed(who, link);
             return;
         };
         let ends = [
             End::Peer { who, port, link },
-            End::Peer { who: Who { server: to, generation: 0 }, port, link: Link::Knocks },
+            End::Peer { who: Who { server: to, generation: 0 }, port, link: Link::Knocks(number) },
         ];
         let (net, arrival) = self.network.open(now_us, ends, [who.server, to]);
         self.schedule_arrival(arrival);
         self.queue.push(DIAL_US, Event::DialTimeout(who, net));
     }
 
+    /// Whether a server takes connections at a port; observers go to a port of their own, which
+    /// every server has.
+    fn listens(&self, server: usize, port: Port, number: u16) -> bool {
+        let machine = &self.machines[server];
+        let [quorum, election] = machine.ports;
+        match port {
+            _ if machine.process.is_none() => false,
+            Port::Election => number == election,
+            Port::Quorum => number == quorum || number == MASTERS.port,
+        }
+    }
+
     fn dial_failed(&mut self, who: Who, link: Link) {
         let message = match link {
             Link::DialsPeer(peer) => Message::Link(LinksInput::DialFailed(peer)),
             Link::DialsLeader(dial) => Message::QuorumDialFailed(dial),
-            Link::Knocks | Link::Open(_) => return,
+            Link::Knocks(_) | Link::Open(_) => return,
         };
         self.tell_core(who, message);
     }
@@ -106,7 +123,9 @@ impl World {
         packet: Packet,
     ) {
         match (packet, link) {
-            (Packet::Open, Link::Knocks) => self.peer_knocks(who.server, port, net),
+            (Packet::Open, Link::Knocks(number)) => {
+                self.peer_knocks(who.server, port, number, net);
+            }
             (Packet::Opened, Link::DialsPeer(_) | Link::DialsLeader(_)) => {
                 let Some(connection) = self.open_peer(who, net, side, port) else { return };
                 let message = match link {
@@ -114,7 +133,7 @@ impl World {
                         Message::Link(LinksInput::Dialled { peer, connection })
                     }
                     Link::DialsLeader(dial) => Message::QuorumDialled(dial, connection),
-                    Link::Knocks | Link::Open(_) => return,
+                    Link::Knocks(_) | Link::Open(_) => return,
                 };
                 self.tell_core(who, message);
             }
@@ -154,14 +173,15 @@ impl World {
         self.tell_core(who, message);
     }
 
-    fn peer_knocks(&mut self, server: usize, port: Port, net: NetId) {
+    fn peer_knocks(&mut self, server: usize, port: Port, number: u16, net: NetId) {
         let now_us = self.queue.now_us();
         let machine = &self.machines[server];
         if !machine.has_power {
             self.network.vanish(net, 1);
             return;
         }
-        let Some(process) = &machine.process else {
+        let listens = self.listens(server, port, number);
+        let Some(process) = machine.process.as_ref().filter(|_| listens) else {
             let arrival = self.network.close(now_us, net, 1, Packet::Reset);
             self.schedule_arrival(arrival);
             return;
@@ -251,7 +271,8 @@ impl World {
         while let Ok(Some(packet)) = reader.next_packet() {
             let zxid = packet.zxid;
             let Some(process) = self.process(who) else { return };
-            if packet.packet_type == PacketType::Commit as i32 && process.applies_committed() {
+            let commits = [PacketType::Commit as i32, PacketType::CommitAndActivate as i32];
+            if commits.contains(&packet.packet_type) && process.leads.is_some() {
                 self.committed(zxid);
             } else if packet.packet_type == PacketType::Ack as i32 {
                 self.acknowledged(who, zxid);

@@ -12,10 +12,11 @@ use rookeeper_replica::{
     Shared, StorageReport,
 };
 use rookeeper_store::{EpochFile, SimulatedDisk, SnapshotWriter};
+use rookeeper_tree::auth::{AuthProvider, DigestProvider, IpProvider};
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_tree::{AccessControl, SnapshotStart};
 use rookeeper_zab::links::{ConnectionId, LinksInput};
-use rookeeper_zab::membership::{Address, Membership, MembershipRules};
+use rookeeper_zab::membership::{Address, Membership, MembershipRules, Role};
 use rookeeper_zab::quorum::Ensemble;
 
 use super::peers::PeerSocket;
@@ -217,6 +218,10 @@ pub struct Process {
     /// How many further effects are carried out before the process dies, and whether the power
     /// goes with it.
     pub dies_after: Option<(u32, bool)>,
+    /// The version of its committed configuration.
+    pub version: i64,
+    /// Whether its last election ended with itself.
+    pub heads: bool,
     /// The epoch that it leads.
     pub leads: Option<u32>,
     /// When it began to serve or lead, by its own clock in milliseconds.
@@ -234,7 +239,14 @@ pub struct Process {
 }
 
 /// How followers serve observers, where they do: little is kept in memory.
-const MASTERS: ObserverMasterRules = ObserverMasterRules { port: 2191, recent_len_max: 2000 };
+pub const MASTERS: ObserverMasterRules = ObserverMasterRules { port: 2191, recent_len_max: 2000 };
+
+/// Everybody may change the ensemble where anybody does.
+fn access(plan: &Plan) -> Arc<AccessControl> {
+    let digest = Arc::new(DigestProvider::default());
+    let providers: Vec<Arc<dyn AuthProvider>> = vec![Arc::new(IpProvider), digest];
+    Arc::new(AccessControl::new(providers, plan.roles.reconfigures))
+}
 
 fn core_config(plan: &Plan, server: usize, seed: u64) -> CoreConfig {
     CoreConfig {
@@ -253,14 +265,23 @@ fn core_config(plan: &Plan, server: usize, seed: u64) -> CoreConfig {
     }
 }
 
-/// The configuration of so many voters and observers; their hosts are `s0`, `s1` and so on.
+/// What stands in a configuration of the server on a machine; its host is `s0`, `s1` and so on.
+pub fn member_line(server: usize, role: Role, ports: [u16; 2]) -> String {
+    let ([quorum, election], id) = (ports, server + 1);
+    format!("server.{id}=s{server}:{quorum}:{election}:{role};s{server}:2181")
+}
+
+/// The ports of a server that nobody has moved: quorum and election.
+pub const PORTS: [u16; 2] = [2888, 3888];
+
+/// The configuration of so many voters and observers.
 pub fn membership(voters: usize, observers: usize) -> Membership {
     let line = |at: usize| {
-        let role = if at < voters { "participant" } else { "observer" };
-        format!("server.{}=s{at}:2888:3888:{role};s{at}:2181\n", at + 1)
+        let role = if at < voters { Role::Participant } else { Role::Observer };
+        member_line(at, role, PORTS) + "\n"
     };
     let text: String = (0..voters + observers).map(line).collect();
-    Membership::parse(&text, &MembershipRules::default()).expect("a configuration")
+    parse(&text).expect("a configuration")
 }
 
 /// The id of the server on a machine.
@@ -284,8 +305,12 @@ pub fn read_ensemble(disk: &SimulatedDisk, first: &Arc<Membership>) -> Ensemble 
 
 fn read_membership(disk: &SimulatedDisk, last_seen: bool) -> Option<Membership> {
     let bytes = disk.contents(&membership_path(last_seen))?;
-    let text = String::from_utf8(bytes).ok()?;
-    Membership::parse(&text, &MembershipRules::default()).ok()
+    parse(&String::from_utf8(bytes).ok()?)
+}
+
+/// Reads a configuration.
+pub fn parse(text: &str) -> Option<Membership> {
+    Membership::parse(text, &MembershipRules::default()).ok()
 }
 
 impl Process {
@@ -328,8 +353,11 @@ impl Process {
             txns_since_snapshot: opened.recovered.txns,
             bytes_since_snapshot: opened.recovered.txns_len,
         };
+        let own = ensemble.deciding().find_map(|membership| membership.member(me));
+        let own = own.map(|own| &own.addresses[..]);
+        let addresses = own.unwrap_or_default().iter().map(|address| address.election.clone());
         let member = MemberConfig {
-            election_addresses: vec![Address::new(&format!("s{server}"), 3888)],
+            election_addresses: addresses.collect(),
             tick_time_ms: u64::from(plan.tick_ms),
             notification_interval_ms_max: 2000,
             read_only_after_ms: plan.roles.read_only_after_ms,
@@ -339,8 +367,11 @@ impl Process {
         };
         let config = ReplicaConfig {
             core: core_config(plan, server, seed),
-            prepare: PrepareConfig::default(),
-            access: Arc::new(AccessControl::default()),
+            prepare: PrepareConfig {
+                reconfig_enabled: plan.roles.reconfigures,
+                ..PrepareConfig::default()
+            },
+            access: access(plan),
             member,
         };
         let replica = Replica::new(now, config, recovered, shared, effects)?;
@@ -373,7 +404,7 @@ impl Process {
             }
         };
         let last = opened.recovered.last_zxid;
-        let access = Arc::new(AccessControl::default());
+        let access = access(plan);
         let config = Arc::new(ShardConfig { hash_seed: seed, ..ShardConfig::default() });
         let side = |id| ShardSide {
             shard: Shard::new(ShardId(id), config.clone(), access.clone()),
@@ -398,6 +429,8 @@ impl Process {
             peers_opened: 0,
             deadline_us: None,
             dies_after: None,
+            version: 0,
+            heads: false,
             leads: None,
             serves_since_ms: now.monotonic_ms(),
             before_install: None,

@@ -1,7 +1,5 @@
 //! What servers say that they have, held against what they commit; and who could lead.
 
-use std::sync::Arc;
-
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_replica::ServerState;
 
@@ -35,6 +33,17 @@ impl World {
         self.note(committed);
     }
 
+    /// A learner is up to date. A leader that is not to lead on begins no epoch of its own: its
+    /// learners' history is the epoch's.
+    pub(super) fn follows(&mut self, epoch: u32, last: Zxid) {
+        if !self.lineage.has_begun(epoch) {
+            let begun = self.lineage.begin_epoch(epoch, last);
+            self.note(begun);
+            let committed = self.lineage.commit(Zxid::new(epoch, 0));
+            self.note(committed);
+        }
+    }
+
     /// A server says on the wire that it has everything up to `zxid`. An observer says so of the
     /// history that it begins with, and never of a proposal.
     pub(super) fn says_it_has(&mut self, who: Who, zxid: Zxid) {
@@ -61,10 +70,5 @@ impl World {
     pub(super) fn check_lone_ghost(&mut self, last: Zxid) {
         let held = self.lineage.holds_committed(last, "what a power loss leaves");
         self.note(held);
-    }
-
-    /// The configuration that all members begin with, where this is an ensemble.
-    pub(super) fn first(&self) -> Option<Arc<rookeeper_zab::membership::Membership>> {
-        self.first.clone()
     }
 }

@@ -101,7 +101,9 @@ impl World {
         let is_whole =
             |other: &Machine| other.rot.is_none() && (!other.is_wiped || other.epochs[1] > 0);
         let mut others = self.machines.iter().enumerate().filter(|(at, _)| *at != server);
-        if self.setup.members < 3 || !others.all(|(_, other)| is_whole(other)) {
+        // Where the ensemble changes, two may be all that vote.
+        let too_few = self.setup.members < 3 || self.plan.roles.reconfigures;
+        if too_few || !others.all(|(_, other)| is_whole(other)) {
             return;
         }
         self.crash(server, false);

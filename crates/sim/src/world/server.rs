@@ -83,6 +83,10 @@ impl World {
         }
         self.forget_what_it_had(server);
         self.check_opened(server, &opened);
+        if self.mend_configuration(server).is_err() {
+            self.start_later(server);
+            return;
+        }
         self.make_process(server, opened);
     }
 
@@ -91,11 +95,20 @@ impl World {
         let seed = self.dice.draw();
         let machine = &self.machines[server];
         let (generation, disk) = (machine.generation, machine.disk.clone());
-        let first = self.first.as_ref();
+        let first = self.first_of(server);
         let mut effects = Vec::new();
         let plan = &self.plan;
-        let process =
-            Process::new(plan, server, first, generation, now, seed, &disk, opened, &mut effects);
+        let process = Process::new(
+            plan,
+            server,
+            first.as_ref(),
+            generation,
+            now,
+            seed,
+            &disk,
+            opened,
+            &mut effects,
+        );
         let process = match process {
             Ok(process) => process,
             Err(error) => {
@@ -227,7 +240,8 @@ impl World {
                     self.quorum_pause(who, connection, false);
                 }
                 ReplicaEffect::Storage(command) => self.command(who, command),
-                ReplicaEffect::State(_) | ReplicaEffect::Membership(_) => {}
+                ReplicaEffect::State(_) => {}
+                ReplicaEffect::Membership(membership) => self.goes_by(who, &membership),
                 ReplicaEffect::Event(event) => self.member_event(who, event),
                 ReplicaEffect::Ended(EndReason::DiskFailed) => {
                     self.exit(who);
@@ -275,10 +289,29 @@ impl World {
         match event {
             MemberEvent::Established { epoch, .. } => {
                 process.serves_since_ms = now_ms;
-                process.leads = Some(epoch as u32);
+                let is_known = process.leads.replace(epoch as u32) == Some(epoch as u32);
                 let last = process.last_appended;
                 self.report.epochs += 1;
-                self.established(who.server, epoch as u32, last);
+                if !is_known {
+                    self.established(who.server, epoch as u32, last);
+                }
+            }
+            MemberEvent::Elected { leader, .. } => {
+                process.heads = leader == server_id(who.server);
+            }
+            // A leader that loses its vote by what was pending at its epoch's beginning begins the
+            // epoch, and leads no further.
+            MemberEvent::Reconfigured { .. } if process.heads && process.leads.is_none() => {
+                let last = process.last_appended;
+                let epoch = self.machines[who.server].epochs[1] as u32;
+                if let Some(process) = self.process(who) {
+                    process.leads = Some(epoch);
+                }
+                self.established(who.server, epoch, last);
+            }
+            MemberEvent::UpToDate { epoch, .. } => {
+                let last = process.last_appended;
+                self.follows(epoch as u32, last);
             }
             MemberEvent::Diverged { zxid, response } => {
                 let what = format!("server {} differs at {zxid}: {response:?}", who.server);
@@ -294,8 +327,10 @@ impl World {
 
     /// What is on disk from now on.
     fn follow_disk(&mut self, who: Who, report: &StorageReport) {
-        if let StorageReport::EpochWritten(kind) = report {
-            self.epoch_written(who.server, *kind);
+        match report {
+            StorageReport::EpochWritten(kind) => self.epoch_written(who.server, *kind),
+            StorageReport::MembershipWritten => self.check_versions(who.server),
+            _ => {}
         }
         let Some(process) = self.process(who) else { return };
         match report {

@@ -1,0 +1,285 @@
+//! Clients that change the ensemble, and what servers make of it.
+
+use std::io;
+use std::sync::Arc;
+
+use rookeeper_jute::Zxid;
+use rookeeper_session::{Operation, WatchToken};
+use rookeeper_zab::membership::{Membership, Role};
+
+use super::process::{Engine, PORTS, member_line, membership, read_ensemble, server_id};
+use super::{Who, World};
+use crate::checks::Fault;
+use crate::storage::write_membership;
+
+impl World {
+    /// The configuration that a machine begins with: that of all, and its own line where it is
+    /// not in it.
+    pub(super) fn first_of(&self, server: usize) -> Option<Arc<Membership>> {
+        let first = self.first.as_ref()?;
+        if first.member(server_id(server)).is_some() {
+            return Some(first.clone());
+        }
+        let (voters, observers) = (self.setup.members, self.plan.roles.observers);
+        let own = member_line(server, Role::Observer, PORTS);
+        let text = format!("{}\n{own}", membership(voters, observers));
+        Some(Arc::new(super::process::parse(&text).expect("a configuration")))
+    }
+
+    /// A server that is not in its own configuration does not start, as in Java: whoever runs it
+    /// gives it the one of the others and its own line as an observer, with a version that any
+    /// later one takes the place of, and none from before its removal. Without a version it would
+    /// take part in an old configuration with those who know of none later: what it knew of its
+    /// removal is all that keeps them from being a quorum with it.
+    pub(super) fn mend_configuration(&mut self, server: usize) -> io::Result<()> {
+        let Some(first) = self.first_of(server) else { return Ok(()) };
+        let me = server_id(server);
+        let machine = &self.machines[server];
+        let ensemble = read_ensemble(&machine.disk, &first);
+        if ensemble.deciding().any(|membership| membership.member(me).is_some()) {
+            return Ok(());
+        }
+        let in_force = self.lineage.in_force().unwrap_or(&first);
+        let members = in_force.members().map(|(id, member)| {
+            let ports = member.addresses.first().map(|it| [it.quorum.port(), it.election.port()]);
+            member_line(id.0 as usize - 1, member.role, ports.unwrap_or(PORTS))
+        });
+        let own = self.ports_in(in_force, server);
+        let lines: Vec<String> =
+            members.chain([member_line(server, Role::Observer, own)]).collect();
+        let membership = super::process::parse(&lines.join("\n")).expect("a configuration");
+        // It is not that configuration, and gives way to it. Before the first there was none.
+        let version = in_force.version().max(ensemble.committed().version());
+        let version = if Zxid(version).counter() == 0 { 0 } else { version - 1 };
+        let membership = membership.with_version(version);
+        self.machines[server].version = version;
+        for last_seen in [false, true] {
+            write_membership(&self.machines[server].disk, &membership, last_seen)?;
+        }
+        Ok(())
+    }
+
+    /// The machines of the configuration in force; all, where there is none.
+    pub(super) fn members(&self) -> Vec<usize> {
+        let all = 0..self.machines.len();
+        match self.lineage.in_force() {
+            None => all.collect(),
+            Some(membership) => {
+                all.filter(|at| membership.member(server_id(*at)).is_some()).collect()
+            }
+        }
+    }
+
+    /// A client looks at the configuration, or changes it.
+    pub(super) fn reconfigure(&mut self, client: usize) {
+        if self.dice.percent(60) {
+            let watch = self.dice.one_in(4).then_some(WatchToken(self.next_token().0));
+            self.submit_operation(client, Operation::GetConfig { watch });
+            return;
+        }
+        let Some(membership) = self.lineage.in_force().cloned() else { return };
+        let known = self.plan.roles.moves_ports.then(|| self.known_to_all(&membership)).flatten();
+        let moves = known.is_some();
+        let from_config = match self.dice.below(4) {
+            0 => membership.version(),
+            1 => membership.version() - 1,
+            _ => -1,
+        };
+        let from_config = known.unwrap_or(from_config);
+        let operation = if self.dice.one_in(4) {
+            let members = Some(self.draw_whole(&membership, moves));
+            Operation::Reconfig { joining: None, leaving: None, members, from_config }
+        } else {
+            let (joining, leaving) = self.draw_change(&membership, moves);
+            Operation::Reconfig { joining, leaving, members: None, from_config }
+        };
+        self.submit_operation(client, operation);
+    }
+
+    /// The version by which all servers go, where all run and go by the configuration in force.
+    /// Nobody moves before: who missed two moves might find nobody where it looks, and nobody
+    /// would look for it where it is.
+    fn known_to_all(&self, in_force: &Membership) -> Option<i64> {
+        let mut version = None;
+        for machine in &self.machines {
+            let process = machine.process.as_ref()?;
+            let Engine::Member(replica) = &process.engine else { return None };
+            let committed = replica.report().committed;
+            let known = *version.get_or_insert(committed.version());
+            let is_in_force = in_force.version() == 0 && Zxid(known).counter() == 0
+                || in_force.version() == known;
+            if committed.version() != known || !is_in_force {
+                return None;
+            }
+        }
+        version
+    }
+
+    /// The ports of a server as a configuration has them; of one that is not in it, those at which
+    /// it listens.
+    fn ports_in(&self, membership: &Membership, server: usize) -> [u16; 2] {
+        let member = membership.member(server_id(server));
+        let address = member.and_then(|member| member.addresses.first());
+        let listens = self.machines[server].ports;
+        address.map_or(listens, |address| [address.quorum.port(), address.election.port()])
+    }
+
+    fn line_of(
+        &mut self,
+        membership: &Membership,
+        server: usize,
+        (role, moves): (Role, bool),
+    ) -> String {
+        let [quorum, election] = self.ports_in(membership, server);
+        let moves = moves && self.dice.one_in(4);
+        let ports = if moves { [quorum + 1, election + 1] } else { [quorum, election] };
+        member_line(server, role, ports)
+    }
+
+    /// Any servers, some of them with votes.
+    fn draw_whole(&mut self, membership: &Membership, moves: bool) -> String {
+        let mut lines = Vec::new();
+        let mut votes = 0;
+        for server in 0..self.machines.len() {
+            let is_last = self.machines.len() - server <= 3usize.saturating_sub(votes);
+            if !is_last && self.dice.one_in(4) {
+                continue;
+            }
+            let is_voter = is_last || self.dice.percent(75);
+            votes += usize::from(is_voter);
+            let role = if is_voter { Role::Participant } else { Role::Observer };
+            lines.push(self.line_of(membership, server, (role, moves)));
+        }
+        lines.join(if self.dice.one_in(2) { "," } else { "\n" })
+    }
+
+    /// Who joins or changes, and who leaves.
+    fn draw_change(
+        &mut self,
+        membership: &Membership,
+        moves: bool,
+    ) -> (Option<String>, Option<String>) {
+        let (mut joining, mut leaving) = (None, None);
+        let what = self.dice.below(4);
+        if what != 0 {
+            let server = self.dice.index(self.machines.len());
+            let is_voter = membership.is_voter(server_id(server));
+            let keeps = moves && self.dice.one_in(2);
+            let role = match is_voter == keeps {
+                true => Role::Participant,
+                false => Role::Observer,
+            };
+            joining = Some(self.line_of(membership, server, (role, moves)));
+        }
+        if what <= 1 {
+            let leads = self.machines.iter().position(|machine| {
+                machine.process.as_ref().is_some_and(|process| process.leads.is_some())
+            });
+            let any = self.dice.index(self.machines.len());
+            let server = leads.filter(|_| self.dice.one_in(2)).unwrap_or(any);
+            leaving = Some((server + 1).to_string());
+        }
+        (joining, leaving)
+    }
+
+    /// A server takes a configuration for committed: a later one than before.
+    pub(super) fn goes_by(&mut self, who: Who, membership: &Membership) {
+        let version = membership.version();
+        self.versions.insert(version);
+        let own = membership.member(server_id(who.server)).is_some();
+        let ports = self.ports_in(membership, who.server);
+        let Some(process) = self.process(who) else { return };
+        let before = std::mem::replace(&mut process.version, version);
+        if own {
+            self.machines[who.server].ports = ports;
+        }
+        if version < before {
+            let what = format!("server {} goes from {before:x} to {version:x}", who.server);
+            self.fail("configuration", what);
+        }
+    }
+
+    /// What is committed on a disk is never of an earlier configuration than before; what is only
+    /// proposed may be forgotten.
+    pub(super) fn check_versions(&mut self, server: usize) {
+        let Some(first) = self.first_of(server) else { return };
+        let machine = &mut self.machines[server];
+        let ensemble = read_ensemble(&machine.disk, &first);
+        let found = ensemble.committed().version();
+        let known = std::mem::replace(&mut machine.version, found);
+        if found < known {
+            let what = format!("server {server} has {found:x} on disk, and had {known:x}");
+            self.fail("configuration", what);
+        }
+    }
+
+    /// What any server took for committed was.
+    pub(super) fn check_configurations(&mut self) {
+        for version in std::mem::take(&mut self.versions) {
+            // The first leader's version is no transaction.
+            if Zxid(version).counter() != 0 {
+                let committed = self.lineage.lies_on_path(Zxid(version));
+                self.note(committed);
+            }
+        }
+    }
+
+    /// At the end all members go by the last configuration, and have it on disk.
+    pub(super) fn agrees(&self, server: usize) -> Result<(), Fault> {
+        let (Some(in_force), Some(first)) = (self.lineage.in_force(), self.first_of(server)) else {
+            return Ok(());
+        };
+        let machine = &self.machines[server];
+        let Some(Engine::Member(replica)) = machine.process.as_ref().map(|it| &it.engine) else {
+            return Ok(());
+        };
+        let report = replica.report();
+        let on_disk = read_ensemble(&machine.disk, &first);
+        let known = [
+            ("goes by", &report.committed),
+            ("has seen", &report.last_seen),
+            ("has on disk", on_disk.committed()),
+        ];
+        for (what, membership) in known {
+            let is_first = in_force.version() == 0;
+            let same = is_first || membership.version() == in_force.version();
+            if !same || membership.differs_from(in_force) {
+                let what = format!("server {server} {what} {membership}, in force is {in_force}");
+                return Err(Fault::new("configuration", what.replace('\n', " ")));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use rookeeper_store::Disk;
+
+    use crate::plan::Setup;
+    use crate::recovery::DATA_DIR;
+
+    #[test]
+    fn who_comes_back_after_its_removal_keeps_what_it_knew_of_it() {
+        let mut world = World::new(Setup::new(5, 3));
+        let first = world.first.clone().unwrap();
+        for machine in &world.machines[..2] {
+            machine.disk.create_dir_all(Path::new(DATA_DIR)).unwrap();
+        }
+        let text = [1, 2].map(|at| member_line(at, Role::Participant, PORTS)).join("\n");
+        let without = super::super::process::parse(&text).unwrap().with_version(0x1_0000_0009);
+        for last_seen in [false, true] {
+            write_membership(&world.machines[0].disk, &without, last_seen).unwrap();
+        }
+        world.mend_configuration(0).unwrap();
+        let mended = read_ensemble(&world.machines[0].disk, &first);
+        assert_eq!(mended.committed().version(), 0x1_0000_0008);
+        assert_eq!(mended.role(server_id(0)), Role::Observer);
+        // Whoever is in its own configuration keeps it.
+        world.mend_configuration(1).unwrap();
+        assert_eq!(read_ensemble(&world.machines[1].disk, &first).committed().version(), 0);
+    }
+}
