@@ -103,7 +103,7 @@ impl SnapshotIndex {
     }
 
     pub(crate) fn parse(content: &[u8]) -> Option<SnapshotIndex> {
-        let mut lines = unseal(content)?.lines();
+        let mut lines = unseal(content)?.split_terminator('\n');
         lines.next().filter(|title| *title == TITLE)?;
         let mut known = BTreeMap::new();
         for line in lines {

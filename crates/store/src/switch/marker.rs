@@ -148,7 +148,7 @@ impl Marker {
     }
 
     pub(crate) fn parse(content: &[u8]) -> Option<Marker> {
-        let mut lines = unseal(content)?.lines();
+        let mut lines = unseal(content)?.split_terminator('\n');
         lines.next().filter(|title| *title == TITLE)?;
         let (kind, value) = lines.next()?.split_once(' ')?;
         let mut change = match kind {
@@ -265,6 +265,13 @@ mod tests {
                 assert_eq!(Marker::parse(&content[..at]), None, "{at}");
             }
         }
+    }
+
+    #[test]
+    fn a_line_ends_with_a_line_feed_alone() {
+        let content = seal(format!("{TITLE}\ninstall snapshot.5\r\r\n"));
+        let marker = Marker::parse(content.as_bytes()).expect("a note");
+        assert_eq!(marker.encode(), content);
     }
 
     proptest::proptest! {
