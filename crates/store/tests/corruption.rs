@@ -527,8 +527,8 @@ fn damage_at_the_end_of_an_epoch_is_refused_where_the_next_log_says_nothing() {
 }
 
 /// A leader's tree stands at the beginning of its epoch before the first transaction of it; that is
-/// no transaction, and logs may say it or the one before, which may have come in a leader's
-/// snapshot and be in no log.
+/// no transaction, and logs may say it or the one before, which may have come in a snapshot of a
+/// leader's and be in no log.
 #[test]
 fn epochs_that_stay_empty_are_no_gap() {
     for behind in [Zxid::new(4, 2), Zxid::new(4, 7), Zxid::new(6, 0)] {
