@@ -243,6 +243,17 @@ fn the_end_of_an_epoch_that_is_missing_is_noticed_at_the_beginning_of_the_next_o
 }
 
 #[test]
+fn a_record_that_was_half_written_where_the_zeros_ahead_end_is_cut() {
+    let (disk, bytes, starts) = ten();
+    let half = (starts[9] + bytes.len()) / 2;
+    let torn: Vec<u8> = [&bytes[..half], &vec![0; bytes.len() - half]].concat();
+    disk.put(&in_version_2("log.1"), &torn);
+    let (_, recovered, recording) = start(&disk, config()).unwrap();
+    assert_eq!((recording.txns.len(), recovered.last_zxid), (4, Zxid(9)));
+    assert!(matches!(recovered.repairs[..], [Repair::TailCut { .. }]), "{:?}", recovered.repairs);
+}
+
+#[test]
 fn an_epoch_without_transactions_is_no_gap() {
     // A leader's tree was at the start of epoch 3, and perhaps in a snapshot that is gone now.
     let disk = two_epochs(Zxid::new(3, 0));

@@ -137,6 +137,13 @@ fn is_last_of_closed(file: &dyn DiskFile, offset: u64, file_len: u64) -> io::Res
     if !(PAYLOAD_LEN_MIN as u64..=2 * FLUSH_LEN_MAX as u64).contains(&len) {
         return Ok(false);
     }
+    // A zero is no end mark with a flipped bit: the zeros that a log has ahead may end where a
+    // record that was half written would have.
+    let mut last = [0];
+    file.read_at(file_len - 1, &mut last)?;
+    if last == [0] {
+        return Ok(false);
+    }
     let mut stored = [0; 4];
     file.read_at(offset + 8, &mut stored)?;
     if u64::from(u32::from_be_bytes(stored)) == len {
