@@ -86,6 +86,7 @@ impl Leader {
         }
         self.proposals.release();
         self.confirm_syncs(effects);
+        self.send_answers(effects);
         self.resume_reading(now_ms, effects);
         self.conclude(now_ms, effects);
     }

@@ -31,6 +31,11 @@ impl Gate {
         self.syncs.front().is_none_or(|after| through <= *after)
     }
 
+    /// Whether no commit up to here is held.
+    pub(super) fn has_passed(&self, through: Zxid) -> bool {
+        self.held.front().is_none_or(|(zxid, _)| *zxid > through)
+    }
+
     /// Takes the commit of one transaction; gives it back where it may go now.
     pub(super) fn pass(&mut self, zxid: Zxid, item: Outgoing) -> Option<Outgoing> {
         if self.lets_pass(zxid) {
@@ -85,7 +90,9 @@ mod tests {
             assert!(gate.pass(Zxid(number.into()), item(number)).is_none());
         }
         assert!(gate.answered().is_empty(), "the second sync has the same place");
+        assert!(gate.has_passed(Zxid(3)) && !gate.has_passed(Zxid(4)));
         assert_eq!(numbers(gate.answered()), [4, 5]);
+        assert!(gate.has_passed(Zxid(5)) && !gate.has_passed(Zxid(6)));
         assert_eq!(numbers(gate.answered()), [6, 7]);
         assert!(gate.lets_pass(Zxid(99)));
     }

@@ -79,6 +79,8 @@ pub(super) struct Link {
     pub(super) answered: u64,
     /// Commits that go behind the answer to a sync.
     pub(super) gate: Gate,
+    /// Words on sessions, each behind the transactions up to one; observers only.
+    answers: VecDeque<(Zxid, Vec<u8>)>,
     owed: Option<Owed>,
     owed_next: Option<Owed>,
 }
@@ -97,6 +99,7 @@ impl Link {
             pings: VecDeque::new(),
             answered: 0,
             gate: Gate::default(),
+            answers: VecDeque::new(),
             owed: None,
             owed_next: None,
         }
@@ -105,6 +108,19 @@ impl Link {
     /// Takes part in quorums as far as its server votes.
     pub(super) fn counts(&self) -> bool {
         !self.observer && !matches!(self.phase, LinkPhase::Info)
+    }
+
+    /// Takes an answer that goes behind all transactions up to `after`.
+    pub(super) fn answer_after(&mut self, after: Zxid, answer: Vec<u8>) {
+        self.answers.push_back((after, answer));
+    }
+
+    /// The next answer that may go, where all up to `committed` was sent or is at the gate.
+    pub(super) fn next_answer(&mut self, committed: Zxid) -> Option<Vec<u8>> {
+        let gate = &self.gate;
+        let front = self.answers.front();
+        front.filter(|(after, _)| *after <= committed && gate.has_passed(*after))?;
+        self.answers.pop_front().map(|(_, answer)| answer)
     }
 
     /// Proposals up to this one were sent.

@@ -45,6 +45,7 @@ use rookeeper_jute::{Reader, ServerId, SessionId, Zxid};
 
 use crate::links::ConnectionId;
 use crate::membership::Membership;
+use crate::outgoing::Outgoing;
 use crate::quorum::{Ensemble, Oracle, Tally};
 use crate::sync::{LogIndex, SyncRules};
 use crate::wire;
@@ -440,10 +441,30 @@ impl Leader {
         valid: bool,
         effects: &mut Vec<LeaderEffect>,
     ) {
-        if self.links.get(&connection).is_some_and(|link| link.phase == LinkPhase::UpToDate) {
-            let mut data = session.to_bytes();
-            valid.encode(&mut data);
-            effects.push(link::packet(connection, PacketType::Revalidate, Zxid::NONE, Some(&data)));
+        let Some(link) = self.links.get_mut(&connection) else { return };
+        if link.phase != LinkPhase::UpToDate {
+            return;
+        }
+        let mut data = session.to_bytes();
+        valid.encode(&mut data);
+        let mut answer = Vec::new();
+        wire::packet(PacketType::Revalidate, Zxid::NONE, Some(&data), &mut answer);
+        // What the session asked for elsewhere goes before the word that lets it in, or a client
+        // that begins its numbers anew is answered for what it was before. Observers hear of it
+        // when it is committed.
+        let after = if link.observer { self.proposals.proposed() } else { Zxid::ZERO };
+        link.answer_after(after, answer);
+        self.send_answers(effects);
+    }
+
+    /// Words on sessions that nothing goes before any more.
+    fn send_answers(&mut self, effects: &mut Vec<LeaderEffect>) {
+        let committed = self.proposals.committed();
+        for (connection, link) in &mut self.links {
+            while let Some(answer) = link.next_answer(committed) {
+                let (connection, item) = (*connection, Outgoing::Bytes(answer));
+                effects.push(LeaderEffect::Send { connection, item });
+            }
         }
     }
 

@@ -182,6 +182,7 @@ impl Leader {
         }
         let held = link.gate.answered().into_iter();
         effects.extend(held.map(|item| LeaderEffect::Send { connection, item }));
+        self.send_answers(effects);
     }
 
     pub(super) fn stop(&mut self, now_ms: u64, effects: &mut Vec<LeaderEffect>) {

@@ -67,6 +67,9 @@ pub struct ObserverMaster {
     links: BTreeMap<ConnectionId, Link>,
     syncs: VecDeque<Asker>,
     revalidations: VecDeque<(SessionId, i32, Asker)>,
+    /// The leader's words on observers' sessions, each behind the transactions up to one: what a
+    /// session asked for elsewhere goes before the word that lets it in.
+    words: VecDeque<(Zxid, ConnectionId, Vec<u8>)>,
     /// Observers' requests whose transactions the leader has not proposed: who asked, and what
     /// each counts for.
     requests: BTreeMap<RequestKey, Vec<(ConnectionId, usize)>>,
@@ -102,6 +105,7 @@ impl ObserverMaster {
             links: BTreeMap::new(),
             syncs: VecDeque::new(),
             revalidations: VecDeque::new(),
+            words: VecDeque::new(),
             requests: BTreeMap::new(),
             loads: Loads::new(config.load),
             touched: BTreeMap::new(),
@@ -113,6 +117,16 @@ impl ObserverMaster {
 
     /// Takes one input at the monotonic time `now_ms`.
     pub fn step(
+        &mut self,
+        now_ms: u64,
+        input: ObserverMasterInput<'_>,
+        effects: &mut Vec<ObserverMasterEffect>,
+    ) {
+        self.take(now_ms, input, effects);
+        self.send_words(effects);
+    }
+
+    fn take(
         &mut self,
         now_ms: u64,
         input: ObserverMasterInput<'_>,
@@ -314,7 +328,16 @@ impl ObserverMaster {
         }
         let mut data = session.0.to_be_bytes().to_vec();
         data.push(u8::from(valid));
-        self.send(connection, PacketType::Revalidate, Zxid::NONE, Some(&data), effects);
+        self.words.push_back((self.recent.last(), connection, data));
+    }
+
+    /// Words whose observers have heard of all that goes before them.
+    fn send_words(&mut self, effects: &mut Vec<ObserverMasterEffect>) {
+        let told = self.held.map_or(self.committed, |held| Zxid(held.0 - 1));
+        while self.words.front().is_some_and(|(after, ..)| *after <= told) {
+            let Some((_, connection, data)) = self.words.pop_front() else { return };
+            self.send(connection, PacketType::Revalidate, Zxid::NONE, Some(&data), effects);
+        }
     }
 
     /// One packet, if the observer is still there.

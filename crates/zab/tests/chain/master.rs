@@ -248,6 +248,14 @@ fn answers_come_back_in_the_order_of_the_questions() {
     assert_eq!(master.step(answer(7, false)), ["own 0x7 false"]);
     let told = master.step(answer(8, true));
     assert_eq!(told, ["1: Revalidate 0xffffffffffffffff"]);
+    // Behind what was proposed before: it may be what the session asked for elsewhere.
+    assert_eq!(master.receive(1, &ask), ["revalidate 0x8 30000"]);
+    master.step(Input::Proposed(segment(21..=22, false)));
+    assert!(master.step(answer(8, true)).is_empty());
+    assert_eq!(master.step(Input::Committed(zxid(21))).len(), 2);
+    let informed = ["1: Inform 0x100000016", "2: Inform 0x100000016"];
+    let behind = [&informed[..], &["1: Revalidate 0xffffffffffffffff"]].concat();
+    assert_eq!(master.step(Input::Committed(zxid(22))), behind);
     let ping =
         packet(PacketType::Ping, zxid(20), Some(&[0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0x27, 0x10]));
     assert!(master.receive(2, &ping).is_empty());
