@@ -46,6 +46,17 @@ impl Clock {
     }
 }
 
+/// What trouble waits for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ambush {
+    /// How many changes pass by.
+    pub after: u64,
+    /// Whether only those of the history count.
+    pub only_history: bool,
+    /// What happens then: the power goes out (0, 1), the disk fails (2), the leader dies (3).
+    pub kind: u64,
+}
+
 /// One machine.
 pub struct Machine {
     /// What survives a crash.
@@ -70,13 +81,14 @@ pub struct Machine {
     pub sync_us: u64,
     /// The accepted and the current epoch that the disk said were durable.
     pub epochs: [i64; 2],
-    /// After how many more times that the disk is told to do something else than append the power
-    /// goes out, if it does.
-    pub power_loss_in_change: Option<u64>,
     /// What is rotten on the disk.
     pub rot: Option<Rot>,
     /// Whether the directory was emptied since: an empty one is no database from then on.
     pub is_wiped: bool,
+    /// Trouble that waits for the disk to be told to do something else than append.
+    pub ambush: Option<Ambush>,
+    /// Whether the power goes out in the middle of what the disk is doing.
+    pub power_loss_in_batch: bool,
     /// Whether the next recovery is cut short by a loss of power, after so many operations.
     pub power_loss_in_recovery: Option<u64>,
 }

@@ -82,6 +82,14 @@ impl Storage {
         !self.batch.iter().all(plain)
     }
 
+    /// Whether the batch changes what is history already.
+    pub fn changes_history(&self) -> bool {
+        let changes = |command: &StorageCommand| {
+            matches!(command, StorageCommand::Truncate(_) | StorageCommand::EndInstall)
+        };
+        self.batch.iter().any(changes)
+    }
+
     /// Whether there is room for the batch; while there is not, it waits.
     pub fn has_room(&self) -> bool {
         let len = |command: &StorageCommand| match command {

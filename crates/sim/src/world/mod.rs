@@ -284,9 +284,10 @@ impl World {
                 ports: process::PORTS,
                 sync_us: plan.sync_us,
                 epochs: [-1, -1],
-                power_loss_in_change: None,
                 rot: None,
                 is_wiped: false,
+                ambush: None,
+                power_loss_in_batch: false,
                 power_loss_in_recovery: None,
             })
             .collect();

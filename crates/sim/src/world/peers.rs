@@ -144,12 +144,19 @@ impl World {
                 };
                 self.peer_message(who, connection, message);
             }
-            (Packet::End | Packet::Reset, Link::Open(connection)) => {
+            (end @ (Packet::End | Packet::Reset), Link::Open(connection)) => {
                 let message = match port {
                     Port::Election => Message::Link(LinksInput::Closed(connection)),
                     Port::Quorum => Message::QuorumClosed(connection),
                 };
                 self.network.vanish(net, side);
+                // What a process had not read when its connection was reset is gone.
+                if let Some(process) = self.process(who)
+                    && let Some(peer) = process.peers.get_mut(&connection)
+                    && end == Packet::Reset
+                {
+                    peer.held.clear();
+                }
                 self.peer_message(who, connection, message);
             }
             (Packet::End | Packet::Reset, link) => {

@@ -430,20 +430,22 @@ impl World {
         let after_us = self.dice.between(sync_us / 8 + 20, sync_us + 20);
         let Some(process) = self.process(who) else { return };
         if process.storage.start() {
+            let changes = process.storage.changes();
+            let changes_history = process.storage.changes_history();
             self.queue.push(after_us, Event::Disk(who));
+            if changes {
+                self.change_begins(who.server, changes_history);
+            }
         }
     }
 
     pub(super) fn disk_turn(&mut self, who: Who) {
-        let armed = self.machines[who.server].power_loss_in_change;
-        let Some(process) = self.process(who) else { return };
-        if let Some(left) = armed
-            && process.storage.changes()
-        {
-            self.machines[who.server].power_loss_in_change = left.checked_sub(1);
-            if left == 0 && self.crash_in_change(who.server) {
-                return;
-            }
+        if self.process(who).is_none() {
+            return;
+        }
+        if std::mem::take(&mut self.machines[who.server].power_loss_in_batch) {
+            self.crash(who.server, true);
+            return;
         }
         let Some(process) = self.process(who) else { return };
         let has_room = process.storage.has_room();

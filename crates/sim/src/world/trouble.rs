@@ -8,6 +8,7 @@ use rookeeper_store::disk::{Chooser, Fault as DiskFault, FaultKind};
 use super::process::{Engine, Process};
 use super::{End, Event, Mending, World};
 use crate::dice::Dice;
+use crate::machine::Ambush;
 use crate::network::{MachineId, Packet};
 use crate::plan::Trouble;
 use crate::recovery::SECTIONS;
@@ -54,7 +55,7 @@ impl World {
             Trouble::CrashInStep => vec![server, fate.below(60), fate.below(2)],
             Trouble::CrashInRecovery => vec![server, fate.between(1, 12)],
             Trouble::CrashInChange => {
-                vec![server, fate.below(4), fate.between(5, 100), fate.draw() >> 1]
+                vec![server, fate.below(32), fate.between(5, 100), fate.draw() >> 1]
             }
             Trouble::Pause => vec![server, fate.between(20_000, 6_000_000)],
             Trouble::Reset => vec![fate.between(5, 100), fate.draw() >> 1],
@@ -128,7 +129,11 @@ impl World {
                 self.crash(server, true);
             }
             Trouble::CrashInChange => {
-                self.machines[server].power_loss_in_change = Some(number(1));
+                // After so many changes; four and more: at the next one of the history.
+                let (kind, after) = (number(1) / 8, number(1) % 8);
+                let only_history = after >= 4;
+                let after = if only_history { 0 } else { after };
+                self.machines[server].ambush = Some(Ambush { after, only_history, kind });
                 // Something makes it look for a leader.
                 self.reset_some(number(2), number(3));
             }
@@ -300,6 +305,11 @@ impl World {
         let Some(leader) = (0..servers).find(|server| self.serves_as_leader(*server)) else {
             return;
         };
+        if self.plan.troubles.contains(&Trouble::CrashInChange) && self.dice.one_in(2) {
+            // What it could not commit will be cut off.
+            let kind = self.dice.below(4);
+            self.machines[leader].ambush = Some(Ambush { after: 0, only_history: true, kind });
+        }
         let writers = (0..self.plan.clients).filter(|client| !self.only_reads(*client));
         let writers = writers.map(|client| self.machine_of(client));
         let others = (0..servers).filter(|other| *other != leader).chain(writers);
@@ -329,32 +339,35 @@ impl World {
         self.queue.push(for_us, Event::Mend(Mending::Links(pairs)));
     }
 
-    /// The power goes out where the disk changes the history, or the disk fails, or the leader dies
-    /// that asked for it; whether the server itself is gone.
-    pub(super) fn crash_in_change(&mut self, server: usize) -> bool {
-        match self.dice.below(4) {
-            0..=1 => {
-                self.crash(server, true);
-                return true;
-            }
+    /// The disk begins to do more than append: trouble may have waited for that. The power goes out
+    /// in the middle of it, the disk fails, or the leader dies that asked for it.
+    pub(super) fn change_begins(&mut self, server: usize, changes_history: bool) {
+        let machine = &mut self.machines[server];
+        let Some(ambush) = &mut machine.ambush else { return };
+        if ambush.only_history && !changes_history {
+            return;
+        }
+        if ambush.after > 0 {
+            ambush.after -= 1;
+            return;
+        }
+        let kind = ambush.kind;
+        machine.ambush = None;
+        match kind {
+            0..=1 => machine.power_loss_in_batch = true,
             2 => {
                 let kind = if self.dice.one_in(2) { FaultKind::Sync } else { FaultKind::Write };
                 let (path_contains, after) = (String::new(), self.dice.below(6));
                 let fault = DiskFault { kind, path_contains, after, error: ErrorKind::Other };
-                self.machines[server].disk.plan_fault(fault);
-                return false;
+                machine.disk.plan_fault(fault);
             }
-            _ => {}
-        }
-        let leader = (0..self.machines.len()).find(|other| self.leads(*other));
-        match leader {
-            Some(leader) => self.crash(leader, false),
-            None => {
-                let (share, dice) = (self.dice.between(5, 100), self.dice.draw());
-                self.reset_some(share, dice);
+            _ => {
+                let leader = (0..self.machines.len()).find(|other| self.leads(*other));
+                if let Some(leader) = leader {
+                    self.crash(leader, false);
+                }
             }
         }
-        self.machines[server].process.is_none()
     }
 
     /// Whether a server leads as far as it knows, or is about to.
@@ -471,7 +484,8 @@ impl World {
             self.mend(Mending::Room(server));
             self.machines[server].disk.forget_faults();
             self.machines[server].power_loss_in_recovery = None;
-            self.machines[server].power_loss_in_change = None;
+            self.machines[server].ambush = None;
+            self.machines[server].power_loss_in_batch = false;
             if let Some(process) = &mut self.machines[server].process {
                 process.dies_after = None;
             } else {
