@@ -4,7 +4,9 @@
 //!
 //! A proposal is matched when it comes, not when it is committed. What was forwarded before a
 //! session moved here has its proposals before the answer that lets the session in, so a client
-//! that starts its request numbers anew is not taken for what it was before.
+//! that starts its request numbers anew is not taken for what it was before. An observer hears of
+//! transactions when they are committed: a leader of ours holds its answer back until then, one of
+//! Java's does not.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
