@@ -32,6 +32,7 @@
 # The jars come from wherever the machine's own Maven settings point; Java and Maven come from apt where
 # they are missing.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 version=${ZOOKEEPER_VERSION:-3.9.5}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -52,16 +53,6 @@ java_command() {
     else
         echo java
     fi
-}
-
-# Installs the named Debian packages; needs root or sudo.
-apt_install() {
-    command -v apt-get >/dev/null || fail "$* missing, and there is no apt-get to install it"
-    local as_root=()
-    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
-    "${as_root[@]}" apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@" >&2 \
-        || fail "apt-get could not install: $*"
 }
 
 need_java() {

@@ -26,6 +26,7 @@
 #   ROOKEEPER_BIN     the binary (default: target/release/rookeeper, else target/debug/rookeeper)
 #   KAZOO_TIMEOUT_S   limit of one test in seconds (default 120)
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 version=2.11.0
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -47,6 +48,8 @@ install() {
     rm -rf "$home"
     mkdir -p "$home"
     work=$home
+    # Debian's Python comes without what makes an environment of its own.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv
     python3 -m venv "$work/venv"
     # kazoo.testing makes its certificates with calls that later releases of pyOpenSSL no longer have.
     "$work/venv/bin/pip" install -q --disable-pip-version-check setuptools wheel pytest pytest-timeout objgraph \

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Installs what building and testing need and the machine lacks; quick when nothing is missing.
+# Installs what building and testing need and the machine lacks; quick when nothing is missing. Java
+# and Maven are left to scripts/java-zookeeper.sh: not every step needs them.
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 if ! command -v cargo >/dev/null; then
     echo "setup.sh: cargo is missing; install Rust 1.90 or later with rustup" >&2
@@ -11,12 +13,14 @@ command -v cc >/dev/null || missing+=(gcc libc6-dev)
 # The fuzzer's runtime is C++.
 command -v c++ >/dev/null || missing+=(g++)
 command -v git >/dev/null || missing+=(git)
-if [ ${#missing[@]} -gt 0 ]; then
-    as_root=()
-    [ "$(id -u)" = 0 ] || as_root=(sudo -n)
-    "${as_root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends \
-        "${missing[@]}"
-fi
-cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
-cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+[ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+
+# rustup's minimal profile has neither; a toolchain from elsewhere brings them in its own way.
+for tool in fmt:rustfmt clippy:clippy; do
+    cargo "${tool%:*}" --version >/dev/null 2>&1 && continue
+    if ! command -v rustup >/dev/null; then
+        echo "setup.sh: cargo ${tool%:*} is missing, and there is no rustup to add it" >&2
+        exit 1
+    fi
+    rustup component add "${tool#*:}"
+done
