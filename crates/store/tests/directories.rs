@@ -406,6 +406,7 @@ impl Disk for SlowRename {
         self.0.open_for_write(path)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // Not to wait for anything: it is what holds the moment open.
         std::thread::sleep(std::time::Duration::from_millis(2));
         self.0.rename(from, to)
     }

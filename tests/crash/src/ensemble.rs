@@ -86,6 +86,7 @@ pub fn power_cuts(cuts: &Cuts) -> Result<CutOutcome, String> {
     for cycle in 0..cuts.cycles {
         let current = running.get_or_insert_with(|| load(&ensemble, cuts.seed, cycle));
         current.wait_writes(50);
+        // The moment of the cut is drawn, it waits for nothing.
         thread::sleep(Duration::from_millis(random.below(700) as u64));
         let chosen = choose(&mut random, cuts.members, ensemble.leader());
         cut(&mut ensemble, &mut disks, &chosen)?;

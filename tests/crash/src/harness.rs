@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rookeeper_bench::servers::{Kind, Server};
 use rookeeper_jute::OpCode;
@@ -183,10 +183,8 @@ fn load_and_crash(
             let stop = &stop;
             writers.push(scope.spawn(move || lane.run(address, plan.depth, stop)));
         }
-        let end = Instant::now() + load;
-        while Instant::now() < end {
-            thread::sleep(Duration::from_millis(1));
-        }
+        // The moment of the crash is drawn, it waits for nothing.
+        thread::sleep(load);
         let cut = match &ext4 {
             Some(ext4) => ext4.cut_power(),
             None => Ok(()),

@@ -114,6 +114,7 @@ impl Wake for Sleep {
 mod tests {
     use std::sync::atomic::AtomicU64;
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
 
@@ -122,13 +123,19 @@ mod tests {
         let mut events = EventLoop::new().expect("an event queue");
         events.waker().wake_by_ref();
         assert!(events.poll(true).expect("polled").is_empty(), "nothing was rung");
-        let waker = events.waker().clone();
+        let sleep = Arc::clone(&events.sleep);
         let other = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(5));
-            waker.wake();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            let is_asleep = || sleep.state.load(Ordering::SeqCst) == ASLEEP;
+            while !is_asleep() && Instant::now() < deadline {
+                thread::yield_now();
+            }
+            let asleep = is_asleep();
+            sleep.wake_by_ref();
+            asleep
         });
         events.poll(true).expect("woken");
-        other.join().expect("it does not panic");
+        assert!(other.join().expect("it does not panic"), "the thread did not sleep");
     }
 
     #[test]

@@ -193,22 +193,22 @@ mod tests {
         client.set_read_timeout(Some(Duration::from_secs(10))).expect("open");
         let bytes = vec![5; 32 << 20];
         let mut written = 0;
+        let (begin, may_begin) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(20));
+            may_begin.recv().expect("no socket takes that much at once");
             let mut received = vec![0; 32 << 20];
             client.read_exact(&mut received).expect("all of it comes");
             received.iter().all(|byte| *byte == 5)
         });
-        let mut blocked = 0;
         while written < bytes.len() {
             let len = socket.write(&bytes[written..], events.registry(), TOKEN).expect("open");
             written += len;
             if socket.write_blocked {
-                blocked += 1;
+                begin.send(()).expect("the reader waits, or reads");
                 wait(&mut events, &mut socket);
             }
         }
-        assert!(blocked > 0, "no socket takes that much at once");
+        drop(begin);
         assert!(reader.join().expect("it does not panic"));
     }
 }

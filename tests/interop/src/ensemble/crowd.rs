@@ -175,6 +175,7 @@ pub fn serve(arguments: &[String]) -> Result<(), String> {
         thread::spawn(move || {
             loop {
                 share.turn();
+                // A turn looks at every session; the process ends with its input.
                 thread::sleep(Duration::from_millis(2));
             }
         });

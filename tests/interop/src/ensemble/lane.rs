@@ -148,6 +148,7 @@ impl Lane {
                 self.issue(shared);
             }
             self.await_reply(shared);
+            // A light load: the pause is part of the style, it waits for nothing.
             if !self.style.pause.is_zero() && !stopping {
                 std::thread::sleep(self.style.pause);
             }

@@ -10,7 +10,8 @@ use crate::request::{self, open_acl, text};
 use crate::wire::opcode;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -195,22 +196,19 @@ fn judge(root: &str, lanes: &[Lane], alive: &[Option<i64>], tree: &Tree) {
 
 /// Pings all sessions while something takes its time.
 fn kept_alive<T>(lanes: &mut [Lane], shared: &Shared, work: impl FnOnce() -> T) -> T {
-    /// Ends the pings also where the work panics.
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let done = AtomicBool::new(false);
+    let pause = Duration::from_millis(500);
+    let (done, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
+        scope.spawn(move || {
+            loop {
                 lanes.iter_mut().for_each(|lane| lane.ping(shared));
-                std::thread::sleep(Duration::from_millis(500));
+                if ended.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
             }
         });
-        let _done = Done(&done);
+        // Dropped also where the work panics.
+        let _done = done;
         work()
     })
 }
