@@ -191,6 +191,7 @@ fn every_kill_point(before: &SimulatedDisk, config: &StoreConfig, steps: &[Step]
         each_survivor(&killed, 8, 4, |after, survivor| {
             check(&after, config, owed, &format!("killed at {point}, then {survivor}"));
         });
+        crash_in_recovery(&disk, config, outcome, &format!("killed at {point}"));
         if outcome.finished {
             return;
         }
@@ -329,6 +330,32 @@ fn what_is_read_back_after_a_failed_sync_is_written_again_before_it_is_announced
         let after_all = exited.after_power_loss(&mut Chooser::Nothing);
         check(&after_all, &config(), owed, "after a failed sync and a power loss");
     }
+}
+
+/// What is behind the records after a failed write or sync is cut off, and the log then ends with a
+/// record, as one does that was closed in order: so its records have to be on disk by then.
+#[test]
+fn the_power_goes_out_while_a_failed_server_s_successor_recovers() {
+    let mut points = 0;
+    for len in [18, 19, 20] {
+        // Many records in each sector, and many sectors in each flush.
+        let steps = [Append(2, 10), Flush, Append(40, 30), Flush, Append(50, len), Flush];
+        for kind in [FaultKind::Write, FaultKind::Sync] {
+            for after in 0.. {
+                let disk = used();
+                let (error, path_contains) = (io::ErrorKind::Other, "version-2/log".into());
+                disk.plan_fault(Fault { kind, path_contains, after, error });
+                let (outcome, _) = run(&disk, &config(), &steps);
+                if outcome.finished {
+                    break;
+                }
+                let outcome = at_least(outcome, &used(), &config());
+                crash_in_recovery(&disk, &config(), outcome, &format!("{len} {kind:?} {after}"));
+                points += 1;
+            }
+        }
+    }
+    assert!(points > 20, "{points}");
 }
 
 #[test]

@@ -39,7 +39,8 @@ pub const TORN_LEN_MAX: u64 = 2 * FLUSH_LEN_MAX as u64;
 /// and the log taken for damaged.
 const SEARCH_LEN_MAX: u64 = 1 << 30;
 
-const SECTOR_LEN: u64 = 512;
+/// What a disk writes at once, in bytes.
+pub(super) const SECTOR_LEN: u64 = 512;
 
 /// What stands after the last valid record of the last log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,9 +113,19 @@ fn try_judge(file: &dyn DiskFile, offset: u64, last: Zxid) -> io::Result<Tail> {
     damaged(format!("transaction {next_zxid} follows at offset {next_offset}"))
 }
 
+/// Whether a log of this length that ends with a record was closed in order. Where a sector ends
+/// there, nothing tells that from zeros ahead that ended there, or from what became of a longer
+/// file whose last write failed or lost the power.
+pub(crate) fn is_len_of_closed(file_len: u64) -> bool {
+    !file_len.is_multiple_of(SECTOR_LEN)
+}
+
 /// Whether the records from `offset` on go to the very end of the file: it was closed in order, so
 /// all of it was on disk.
 fn is_closed(file: &dyn DiskFile, offset: u64, file_len: u64) -> io::Result<bool> {
+    if !is_len_of_closed(file_len) {
+        return Ok(false);
+    }
     let mut position = offset;
     while position < file_len {
         let mut len = [0; 4];

@@ -14,6 +14,7 @@ use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC, VERSIO
 use rookeeper_jute::{Encode, Zxid};
 
 use super::mark::{MARK_LEN, Mark, dbid, link};
+use super::repair::SECTOR_LEN;
 use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record, follows};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -107,13 +108,16 @@ fn header(synced: bool, link: u32) -> Vec<u8> {
     FileHeader { magic: LOG_MAGIC, version: VERSION, dbid: dbid(synced, link) }.to_bytes()
 }
 
-/// Writes `len` zeros at `offset`; how far the file is zeroed then. A full disk ends the zeros
-/// early and is no error: whoever needs the room will see it.
+/// Writes at least `len` zeros at `offset`, up to the end of a sector, so that a record which ends
+/// where they do is not taken for the last one of a closed log ([`super::repair`]); how far the
+/// file is zeroed then. A full disk ends the zeros early and is no error: whoever needs the room
+/// will see it.
 fn zero_ahead(file: &dyn DiskFile, offset: u64, len: u64) -> std::io::Result<u64> {
     const ZEROS: &[u8] = &[0; 64 << 10];
+    let end = if len == 0 { offset } else { (offset + len).next_multiple_of(SECTOR_LEN) };
     let mut position = offset;
-    while position < offset + len {
-        let chunk = (offset + len - position).min(ZEROS.len() as u64);
+    while position < end {
+        let chunk = (end - position).min(ZEROS.len() as u64 - position % SECTOR_LEN);
         match file.write_at(position, &ZEROS[..chunk as usize]) {
             Ok(()) => position += chunk,
             Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,

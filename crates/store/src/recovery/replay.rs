@@ -11,7 +11,7 @@ use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::log::cursor::logs_after;
 use crate::log::mark::{Before, Mark, Writes};
-use crate::log::repair::{TORN_LEN_MAX, next_valid_record};
+use crate::log::repair::{TORN_LEN_MAX, is_len_of_closed, next_valid_record};
 use crate::log::truncate::{keep_copy, set_aside};
 use crate::log::writer::cut;
 use crate::log::{Bad, SegmentReader, Step, Tail, follows, judge_tail};
@@ -31,16 +31,26 @@ struct Segment {
     path: PathBuf,
     /// Where its records end.
     end: u64,
-    /// Whether the file ends there: it was closed in order.
+    /// Whether the file ends there and shows that it was closed in order.
     closed: bool,
     /// Whether it holds any record.
     has_records: bool,
+    /// Whether it is one of ours.
+    is_marked: bool,
     /// What stands at the end, if not padding.
     bad: Option<Bad>,
     /// Whether bad bytes stand at its end that are no part of the history, and stay.
     left_over: bool,
     /// How bad bytes at the end of the history are to be mended.
     tail_end: Option<u64>,
+}
+
+impl Segment {
+    /// Whether it is a log of ours that nobody has closed, and no mending will.
+    fn is_to_be_closed(&self) -> bool {
+        let is_left = self.left_over || self.bad.is_some();
+        self.has_records && self.is_marked && !self.closed && !is_left
+    }
 }
 
 /// Reads the logs after a zxid.
@@ -87,7 +97,7 @@ impl<'s> Replay<'s> {
         sink: &mut dyn RecoverySink,
     ) -> Result<Segment, StoreError> {
         let said = Writes::and_link(reader.file());
-        let (_, said) = said.map_err(StoreError::io("read", reader.path()))?;
+        let (writes, said) = said.map_err(StoreError::io("read", reader.path()))?;
         let mut last_here = Zxid::NONE;
         let mut has_records = false;
         let (end, bad) = loop {
@@ -111,10 +121,11 @@ impl<'s> Replay<'s> {
                 },
             }
         };
-        let closed = bad.is_none() && reader.file_len() == end;
+        let closed = bad.is_none() && reader.file_len() == end && is_len_of_closed(end);
         let path = reader.path().to_path_buf();
+        let is_marked = writes != Writes::Unmarked;
         let (left_over, tail_end) = (false, None);
-        Ok(Segment { path, end, closed, has_records, bad, left_over, tail_end })
+        Ok(Segment { path, end, closed, has_records, is_marked, bad, left_over, tail_end })
     }
 
     /// Where to go on behind damage that lies among transactions of the snapshot, if at all.
@@ -261,16 +272,23 @@ impl<'s> Replay<'s> {
         if self.duplicates > 0 {
             repairs.push(Repair::Duplicates { count: self.duplicates });
         }
+        // Before anything is cut: a log that ends with a record says that all of it is on disk. A
+        // Java server syncs the logs that it has rolled with the next flush only: killed before, it
+        // leaves several of which nothing may be on disk.
+        let mut left = PROVE_LEN_MAX;
+        for segment in self.segments.iter().rev().filter(|segment| segment.has_records) {
+            left = prove(self.shared, segment, left)?;
+        }
         for segment in self.segments.iter().rev() {
             if let (Some(bad), Some(end)) = (&segment.bad, segment.tail_end) {
                 repairs.push(mend(self.shared, segment, bad, end)?);
             }
         }
-        // A Java server syncs the logs that it has rolled with the next flush only: killed before,
-        // it leaves several of which nothing may be on disk.
-        let mut left = PROVE_LEN_MAX;
-        for segment in self.segments.iter().rev().filter(|segment| segment.has_records) {
-            left = prove(self.shared, segment, left)?;
+        for segment in self.segments.iter().rev().filter(|segment| segment.is_to_be_closed()) {
+            let path = &segment.path;
+            let file =
+                self.shared.disk.open_for_write(path).map_err(StoreError::io("open", path))?;
+            cut(&*file, path, segment.end, true)?;
         }
         if !self.segments.is_empty() {
             self.shared.sync_dir(&self.shared.log_dir)?;
@@ -303,8 +321,8 @@ fn mend(
 }
 
 /// Makes a log's records durable: writes again what its last write may have left unsynced, unless
-/// the file was closed in order, and closes it if it is one of ours. In a log of unknown writes
-/// that is up to `left` bytes; returns what is left of them.
+/// the file was closed in order. In a log of unknown writes that is up to `left` bytes; returns
+/// what is left of them.
 fn prove(shared: &Shared, segment: &Segment, left: u64) -> Result<u64, StoreError> {
     let path: &Path = &segment.path;
     let file = shared.disk.open_for_write(path).map_err(StoreError::io("open", path))?;
@@ -329,8 +347,5 @@ fn prove(shared: &Shared, segment: &Segment, left: u64) -> Result<u64, StoreErro
         offset += len as u64;
     }
     file.sync_all().map_err(StoreError::io("sync", path))?;
-    if writes != Writes::Unmarked && !segment.closed && !segment.left_over {
-        cut(&*file, path, segment.end, true)?;
-    }
     Ok(left.saturating_sub(segment.end - start))
 }
