@@ -19,5 +19,9 @@ pub const ELECTION_ADDRESS_MAX: usize = 2048;
 /// Length of a session password, in bytes.
 pub const SESSION_PASSWORD_LEN: usize = 16;
 
+/// Identities of one connection (Java has no limit). All of them together are no longer than one
+/// request may be, for they go with each of the connection's requests to the leader.
+pub const IDENTITIES_MAX: usize = 1024;
+
 /// Requests in flight over all connections (`zookeeper.globalOutstandingLimit`).
 pub const GLOBAL_OUTSTANDING_LIMIT_DEFAULT: usize = 1000;

@@ -5,7 +5,7 @@ mod support;
 use rookeeper_jute::proto::{
     AddWatchRequest, AuthPacket, CheckWatchesRequest, GetSaslRequest, SetWatches,
 };
-use rookeeper_jute::{OpCode, SessionId, Zxid};
+use rookeeper_jute::{OpCode, SessionId, Zxid, limits};
 use rookeeper_replica::{CloseReason, ShardConfig};
 use support::{Nothing, Reply, Setup, World, connect_frame, framed, request_frame};
 
@@ -127,6 +127,33 @@ fn authentication_is_answered_at_once_with_zxid_0() {
     assert_eq!(answers(&world.replies(client)), [(-4, -115, 0)]);
     assert_eq!(world.clients[client].closed, Some(CloseReason::AuthFailed));
     assert_eq!(world.shards[0].counters().auth_failed, 1);
+}
+
+/// All of them go to the leader with each write, which ends the link of a learner that sends more
+/// than a packet holds.
+#[test]
+fn a_connection_has_no_more_identities_than_a_request_can_carry() {
+    let mut world = world();
+    let prove = |world: &mut World, client: usize, user: &str| {
+        let auth = format!("{user}:secret");
+        let auth =
+            AuthPacket { auth_type: 0, scheme: Some("digest".into()), auth: Some(auth.as_bytes()) };
+        world.send(client, &request_frame(-4, 100, &auth));
+        world.run();
+        answers(&world.replies(client))
+    };
+    let (client, _) = world.connect(0, 6000);
+    let long = |letter: char| letter.to_string().repeat(600_000);
+    assert_eq!(prove(&mut world, client, &long('a')), [(-4, 0, 0)]);
+    assert_eq!(prove(&mut world, client, &long('a')), [(-4, 0, 0)], "the same once more");
+    assert_eq!(prove(&mut world, client, &long('b')), [(-4, -115, 0)]);
+    assert_eq!(world.clients[client].closed, Some(CloseReason::AuthFailed));
+    let (client, _) = world.connect(0, 6000);
+    // One is its address.
+    for number in 1..limits::IDENTITIES_MAX {
+        assert_eq!(prove(&mut world, client, &format!("user{number}")), [(-4, 0, 0)], "{number}");
+    }
+    assert_eq!(prove(&mut world, client, "another"), [(-4, -115, 0)]);
 }
 
 #[test]

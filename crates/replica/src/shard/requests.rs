@@ -9,7 +9,7 @@ use rookeeper_jute::proto::{
     SetWatches, SetWatches2,
 };
 use rookeeper_jute::wire::{Buffer, Decode};
-use rookeeper_jute::{Encode, ErrorCode, OpCode, Reader, Xid, Zxid};
+use rookeeper_jute::{Encode, ErrorCode, OpCode, Reader, Xid, Zxid, limits};
 use rookeeper_tree::auth::{ConnectionInfo, Identity};
 use rookeeper_tree::{AccessControl, ReadRequest, WatchWanted, namespaces};
 
@@ -277,9 +277,9 @@ impl Shard {
         let info = ConnectionInfo { remote: self.connections[index].peer.address.ip() };
         let provider = scheme.as_deref().and_then(|scheme| self.access.provider(scheme));
         let proven = provider.and_then(|provider| provider.authenticate(&info, auth).ok());
-        match proven {
-            Some(proven) => {
-                self.add_identities(index, proven);
+        match proven.and_then(|proven| self.with_identities(index, proven)) {
+            Some(identities) => {
+                self.connections[index].identities = identities;
                 self.reply_header(index, request.xid, Zxid::ZERO, ErrorCode::Ok, turn.effects);
             }
             None => {
@@ -291,15 +291,20 @@ impl Shard {
         }
     }
 
-    fn add_identities(&mut self, index: usize, proven: Vec<Identity>) {
-        let connection = &mut self.connections[index];
-        let mut identities = connection.identities.to_vec();
+    /// The connection's identities with more of them; `None` where that would be too many to go to
+    /// a leader with each request.
+    fn with_identities(&self, index: usize, proven: Vec<Identity>) -> Option<Arc<[Identity]>> {
+        let mut identities = self.connections[index].identities.to_vec();
         for identity in proven {
             if !identities.contains(&identity) {
                 identities.push(identity);
             }
         }
-        connection.identities = Arc::from(identities);
+        // Two lengths of four bytes each.
+        let lens = identities.iter().map(|Identity { scheme, id }| 8 + scheme.len() + id.len());
+        let fits = identities.len() <= limits::IDENTITIES_MAX
+            && lens.sum::<usize>() <= self.config.jute_maxbuffer;
+        fits.then(|| Arc::from(identities))
     }
 
     /// A SASL token where no SASL server is configured: Java answers a null token.
