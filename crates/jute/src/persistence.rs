@@ -23,3 +23,5 @@ pub const SNAPSHOT_MAGIC: i32 = 0x5a4b_534e;
 pub const VERSION: i32 = 2;
 /// Follows every record of a log: 'B'.
 pub const END_OF_RECORD: u8 = 0x42;
+/// Bytes of a log's record beside its transaction: checksum, length and [`END_OF_RECORD`].
+pub const RECORD_OVERHEAD: usize = 8 + 4 + 1;

@@ -2,10 +2,9 @@
 //! time, so that the servers of an ensemble do not take theirs at once (Java:
 //! `SyncRequestProcessor.shouldSnapshot`).
 
-use super::lot::Lot;
+use rookeeper_jute::persistence::RECORD_OVERHEAD;
 
-/// What a log record costs beside its transaction, in bytes: checksum, length and end mark.
-const RECORD_OVERHEAD: u64 = 13;
+use super::lot::Lot;
 
 #[derive(Debug)]
 pub(super) struct Snapshots {
@@ -46,7 +45,7 @@ impl Snapshots {
     /// to be taken.
     pub(super) fn appended(&mut self, len: usize, lot: &mut Lot) -> bool {
         self.txns += 1;
-        self.bytes += len as u64 + RECORD_OVERHEAD;
+        self.bytes += (len + RECORD_OVERHEAD) as u64;
         let due = self.txns > self.txns_max || (self.size_limit > 0 && self.bytes > self.bytes_max);
         if due {
             self.txns = 0;

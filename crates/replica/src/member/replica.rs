@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rookeeper_jute::mutation::{self, Mutation};
+use rookeeper_jute::persistence::RECORD_OVERHEAD;
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::EpochKind;
 use rookeeper_zab::election::{Election, ElectionEffect, ElectionInput};
 use rookeeper_zab::leader::{Leader, LeaderEffect, LeaderInput};
 use rookeeper_zab::learner::{Learner, LearnerEffect, LearnerInput, SyncStart};
-use rookeeper_zab::links::peer_addresses;
-use rookeeper_zab::links::{ConnectionId, Links, LinksEffect, LinksInput};
+use rookeeper_zab::links::{ConnectionId, Links, LinksEffect, LinksInput, peer_addresses};
 use rookeeper_zab::observer_master::{ObserverMaster, ObserverMasterEffect, ObserverMasterInput};
 use rookeeper_zab::quorum::{Ensemble, Oracle};
 use rookeeper_zab::sync::LogIndex;
@@ -27,9 +27,6 @@ use crate::core::{
 };
 use crate::ids::Now;
 use crate::shared::Shared;
-
-/// What a log record costs beside its transaction, in bytes: checksum, length and end mark.
-const RECORD_OVERHEAD: u64 = 13;
 
 /// The zxid of a server that does not know what it should hold.
 pub(super) const UNKNOWN: Zxid = Zxid(-1);
@@ -488,8 +485,7 @@ impl Replica {
         match effect {
             CoreEffect::Append(segment) => {
                 for (zxid, txn) in segment.records() {
-                    let len = txn.len() as u64 + RECORD_OVERHEAD;
-                    self.history.append(zxid, len);
+                    self.history.append(zxid, (txn.len() + RECORD_OVERHEAD) as u64);
                 }
                 self.append(segment, context);
             }

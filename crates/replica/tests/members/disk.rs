@@ -4,14 +4,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use rookeeper_jute::persistence::RECORD_OVERHEAD;
 use rookeeper_jute::{Acl, Reader, SessionId, StatPersisted, Zxid};
 use rookeeper_replica::{Recovered, Segment};
 use rookeeper_tree::{ChangeLog, SnapshotProgress, Tree, TreeConfig, TreeLoader};
 use rookeeper_zab::EpochKind;
 use rookeeper_zab::membership::{Membership, MembershipRules};
 use rookeeper_zab::sync::LogIndex;
-
-const RECORD_OVERHEAD: u64 = 13;
 
 pub fn tree_config() -> TreeConfig {
     TreeConfig {
@@ -52,7 +51,7 @@ impl History {
     fn index(&self) -> LogIndex {
         let mut index = LogIndex::new(self.base());
         for (zxid, txn) in &self.log {
-            index.append(*zxid, txn.len() as u64 + RECORD_OVERHEAD);
+            index.append(*zxid, (txn.len() + RECORD_OVERHEAD) as u64);
         }
         index
     }

@@ -14,6 +14,7 @@ pub(crate) mod truncate;
 pub(crate) mod writer;
 
 use rookeeper_jute::persistence::END_OF_RECORD;
+pub use rookeeper_jute::persistence::RECORD_OVERHEAD;
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Encode, Zxid};
 
@@ -29,9 +30,6 @@ pub const ZERO_AHEAD_LEN: u64 = 4 << 20;
 /// The most that is written between two syncs, in bytes; one longer record goes alone. What a
 /// power loss can tear is therefore never longer than this (or one record).
 pub const FLUSH_LEN_MAX: usize = 4 << 20;
-
-/// Bytes of a record beside its payload.
-pub const RECORD_OVERHEAD: usize = 8 + 4 + 1;
 
 /// The shortest payload: a transaction's header.
 pub const PAYLOAD_LEN_MIN: usize = 8 + 4 + 8 + 8 + 4;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use rookeeper_jute::persistence::RECORD_OVERHEAD;
 use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::{ServerId, Zxid};
 
@@ -17,9 +18,6 @@ use crate::quorum::Ensemble;
 use crate::segment::Segment;
 use crate::wire;
 
-/// Bytes that a record has in the log besides its transaction: checksum, length, end mark.
-const RECORD_OVERHEAD: u64 = 13;
-
 impl Leader {
     pub(super) fn propose(
         &mut self,
@@ -33,7 +31,7 @@ impl Leader {
         }
         self.proposals.propose(segment);
         for (zxid, txn) in segment.records() {
-            self.history.append(zxid, txn.len() as u64 + RECORD_OVERHEAD);
+            self.history.append(zxid, (txn.len() + RECORD_OVERHEAD) as u64);
         }
         for (connection, link) in &mut self.links {
             if link.phase.forwards() && !link.observer {
@@ -123,8 +121,8 @@ impl Leader {
     fn committed(&mut self, before: Zxid, through: Zxid, effects: &mut Vec<LeaderEffect>) {
         for (segment, range) in self.proposals.records(before, through) {
             for at in range {
-                let len = segment.record(at).len() as u64 + RECORD_OVERHEAD;
-                self.committed_history.append(segment.zxid(at), len);
+                let len = segment.record(at).len() + RECORD_OVERHEAD;
+                self.committed_history.append(segment.zxid(at), len as u64);
             }
         }
         assert!(self.committed_history.last() == through, "what is committed was proposed");

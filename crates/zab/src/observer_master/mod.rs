@@ -22,6 +22,7 @@ mod types;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use rookeeper_jute::persistence::RECORD_OVERHEAD;
 use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Decode, OpCode, ServerId, SessionId, Xid, Zxid};
@@ -37,9 +38,6 @@ use crate::wire;
 use observers::Link;
 use recent::Recent;
 pub use types::{ObserverMasterConfig, ObserverMasterEffect, ObserverMasterInput};
-
-/// Length of a record's frame in the log, which a DIFF's length is counted with.
-const RECORD_OVERHEAD: u64 = 13;
 
 /// Who waits for an answer of the leader: an observer, or a client of this server.
 /// What it counts for, in bytes, stands beside it.
@@ -242,8 +240,8 @@ impl ObserverMaster {
         let before = self.committed;
         for (segment, range) in self.recent.records(before, through) {
             for at in range {
-                let len = segment.record(at).len() as u64 + RECORD_OVERHEAD;
-                self.history.append(segment.zxid(at), len);
+                let len = segment.record(at).len() + RECORD_OVERHEAD;
+                self.history.append(segment.zxid(at), len as u64);
             }
         }
         self.committed = through;
