@@ -30,6 +30,9 @@ pub use vote::{Ballot, Vote};
 /// Servers without a vote whose last answer is remembered.
 const ASKERS_MAX: usize = 256;
 
+/// Peers of which it is remembered whether they can be reached; beyond them voters alone.
+const REACH_MAX: usize = 512;
+
 /// No server gets there by counting; beyond it a round would overflow.
 const ROUND_MAX: i64 = i64::MAX / 2;
 
@@ -250,11 +253,11 @@ impl Election {
             }
             ElectionInput::Message { from, body } => self.receive(now_ms, from, body, effects),
             ElectionInput::PeerUp(peer) => {
-                self.reach.insert(peer, Reach::Up);
+                self.reaches(peer, Reach::Up);
                 self.hasten(now_ms);
             }
             ElectionInput::PeerDown(peer) => {
-                self.reach.insert(peer, Reach::Down);
+                self.reaches(peer, Reach::Down);
                 self.count(now_ms, effects);
             }
             ElectionInput::Tick => self.tick(now_ms, effects),
@@ -274,6 +277,15 @@ impl Election {
                 self.phase = Phase::Idle;
             }
         }
+    }
+
+    /// Observers without an id are another peer with each connection.
+    fn reaches(&mut self, peer: ServerId, reach: Reach) {
+        if self.reach.len() >= REACH_MAX {
+            let ensemble = &self.ensemble;
+            self.reach.retain(|known, _| ensemble.is_voter(*known));
+        }
+        self.reach.insert(peer, reach);
     }
 
     fn designated(&mut self, leader: ServerId, zxid: Zxid, effects: &mut Vec<ElectionEffect>) {
@@ -433,5 +445,25 @@ impl Election {
         for (to, _) in std::mem::take(&mut self.answers) {
             effects.push(ElectionEffect::Send { to, message: message.clone() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_that_come_and_go_are_forgotten_and_voters_are_not() {
+        let text = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2";
+        let membership = Membership::parse(text, &MembershipRules::default()).expect("three");
+        let ensemble = Ensemble::new(Arc::new(membership));
+        let mut election = Election::new(ElectionConfig::new(ServerId(1)), ensemble);
+        let effects = &mut Vec::new();
+        election.step(0, ElectionInput::PeerDown(ServerId(3)), effects);
+        for number in 0..10_000 {
+            election.step(0, ElectionInput::PeerUp(ServerId(-1 - number)), effects);
+        }
+        assert!(election.reach.len() <= REACH_MAX);
+        assert_eq!(election.reach.get(&ServerId(3)), Some(&Reach::Down));
     }
 }

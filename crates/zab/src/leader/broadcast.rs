@@ -9,7 +9,7 @@ use rookeeper_jute::{ServerId, Zxid};
 
 use super::link::{self, Link, LinkPhase};
 use super::proposals::Proposals;
-use super::types::LeaderEffect;
+use super::types::{LeaderEffect, LinkEnd};
 use super::{Leader, Phase};
 use crate::links::ConnectionId;
 use crate::membership::Membership;
@@ -202,8 +202,8 @@ impl Leader {
     pub(super) fn ping(&mut self, connection: ConnectionId, effects: &mut Vec<LeaderEffect>) {
         let (round, zxid) = (self.round, self.proposals.proposed().max(self.epoch_zxid()));
         let Some(link) = self.links.get_mut(&connection) else { return };
-        if link.phase == LinkPhase::UpToDate {
-            link.pings.push_back((round, zxid));
+        if link.phase == LinkPhase::UpToDate && !link.pinged(round, zxid) {
+            return self.close(connection, LinkEnd::Silent, effects);
         }
         if link.phase.forwards() {
             effects.push(link::packet(connection, PacketType::Ping, zxid, None));

@@ -177,7 +177,7 @@ impl Leader {
             if last_zxid != Zxid::NONE && !observer {
                 self.epoch_acks.add(server);
             }
-        } else if !observer {
+        } else if !observer && self.ensemble.is_voter(server) {
             self.epoch_spent.insert(server);
         }
         self.try_synchronise(now_ms, effects);

@@ -21,6 +21,10 @@ pub(crate) const LEARNERS_MAX: usize = 4096;
 /// The longest buffer of a packet that says who somebody is, in bytes.
 pub(crate) const INTRODUCTION_LEN_MAX: usize = 4096;
 
+/// Pings that a learner may leave unanswered while it says other things. One that is stuck for so
+/// long comes back and is synchronised anew.
+const PINGS_MAX: usize = 1 << 20;
+
 /// How far a learner has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LinkPhase {
@@ -108,6 +112,12 @@ impl Link {
     /// Takes part in quorums as far as its server votes.
     pub(super) fn counts(&self) -> bool {
         !self.observer && !matches!(self.phase, LinkPhase::Info)
+    }
+
+    /// It has to answer one more ping; false where it owes too many answers.
+    pub(super) fn pinged(&mut self, round: u64, zxid: Zxid) -> bool {
+        self.pings.push_back((round, zxid));
+        self.pings.len() <= PINGS_MAX
     }
 
     /// Takes an answer that goes behind all transactions up to `after`.
@@ -226,4 +236,18 @@ pub(crate) fn introduction(packet: &QuorumPacket<'_>) -> Result<Introduction, Li
         return Err(LinkEnd::BadEpoch);
     }
     Ok(Introduction { server, observer, accepted_epoch, config_version })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unanswered_pings_are_bounded() {
+        let mut link = Link::new(0, 0);
+        let taken = (1..).find(|round| !link.pinged(*round, Zxid::ZERO));
+        assert_eq!(taken, Some(PINGS_MAX as u64 + 1));
+        link.pings.pop_front();
+        assert!(!link.pinged(0, Zxid::ZERO), "one too many still");
+    }
 }

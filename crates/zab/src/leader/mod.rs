@@ -492,9 +492,11 @@ impl Leader {
 
     fn forget(&mut self, connection: ConnectionId, effects: &mut Vec<LeaderEffect>) {
         self.loads.ended(connection);
-        if let Some(link) = self.links.remove(&connection)
-            && link.phase == LinkPhase::UpToDate
-        {
+        let Some(link) = self.links.remove(&connection) else { return };
+        if !self.ensemble.is_voter(link.server) {
+            self.proposals.forget(link.server);
+        }
+        if link.phase == LinkPhase::UpToDate {
             effects.push(LeaderEffect::LearnerGone(connection));
         }
     }

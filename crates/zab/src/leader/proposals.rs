@@ -138,6 +138,11 @@ impl Proposals {
         self.acks.insert(server, Acks { through: self.committed, beyond: BTreeSet::new() });
     }
 
+    /// A server without a vote is gone: what it acknowledged never counts.
+    pub(super) fn forget(&mut self, server: ServerId) {
+        self.acks.remove(&server);
+    }
+
     /// A voter has a transaction on its disk. False where it cannot have it.
     pub(super) fn acknowledge(&mut self, server: ServerId, zxid: Zxid) -> bool {
         if zxid > self.proposed {

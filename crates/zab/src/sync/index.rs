@@ -7,11 +7,14 @@ use rookeeper_jute::Zxid;
 /// Transactions between two marks of how many bytes there are.
 const MARK_EVERY: u32 = 1024;
 
+/// Marks that are kept. Beyond them the older half of the history is forgotten: who lacks that much
+/// takes a snapshot sooner.
+const MARKS_MAX: usize = 1 << 16;
+
 /// A server's gap-free history: everything after a base, as runs of consecutive counters, one an
-/// epoch. Drivers feed it with every record of the log in order, tell it of every snapshot that
-/// took the log's place, and may forget what was purged. The log on disk may have holes where
-/// snapshots skipped transactions, and leftovers that were never committed (ZOOKEEPER-2846); the
-/// index has neither.
+/// epoch. Drivers feed it with every record of the log in order, and may forget what was purged.
+/// The log on disk may have holes where snapshots skipped transactions, and leftovers that were
+/// never committed (ZOOKEEPER-2846); the index has neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogIndex {
     base: Zxid,
@@ -71,6 +74,11 @@ impl LogIndex {
         }
         self.runs.insert(zxid.epoch(), zxid.counter());
         self.len = self.len.saturating_add(len);
+        if self.marks.len() > MARKS_MAX
+            && let Some((middle, _)) = self.marks.iter().nth(MARKS_MAX / 2)
+        {
+            self.forget_through(Zxid(middle.0 - 1));
+        }
         if follows { Appended::Next } else { Appended::AfterGap }
     }
 
@@ -109,13 +117,16 @@ impl LogIndex {
         self.len = cut.first_key_value().map_or(self.len - len, |(_, before)| *before);
     }
 
-    /// Forgets what is not after `zxid`, which was purged.
+    /// Forgets what is not after `zxid`.
     pub fn forget_through(&mut self, zxid: Zxid) {
         if zxid >= self.last() {
             *self = LogIndex::new(zxid.max(self.base));
         } else if zxid > self.base {
             self.base = zxid;
             self.runs.retain(|epoch, last| Zxid::new(*epoch, *last) > zxid);
+            if let Some((before, _)) = self.marks.range(..=zxid.next()).next_back() {
+                self.marks = self.marks.split_off(&{ *before });
+            }
         }
     }
 }
@@ -177,5 +188,20 @@ mod tests {
         assert!(!index.contains(Zxid::new(1, 3)));
         index.forget_through(Zxid::new(4, 5));
         assert_eq!(index, LogIndex::new(Zxid::new(4, 5)));
+    }
+
+    #[test]
+    fn a_long_history_forgets_its_older_half_and_keeps_its_lengths() {
+        let mut index = LogIndex::new(Zxid::ZERO);
+        let epochs = MARKS_MAX as u32 + 1;
+        for epoch in 1..=epochs {
+            index.append(Zxid::new(epoch, 1), 10);
+        }
+        let base = Zxid::new(epochs / 2 + 1, 0);
+        assert_eq!((index.base(), index.last()), (base, Zxid::new(epochs, 1)));
+        assert!(!index.contains(Zxid::new(epochs / 2, 1)) && index.contains(base.next()));
+        assert_eq!((index.marks.len(), index.runs.len()), (MARKS_MAX / 2 + 1, MARKS_MAX / 2 + 1));
+        assert_eq!(index.len_after(base), 10 * u64::from(epochs - epochs / 2));
+        assert_eq!(index.append(Zxid::new(epochs, 2), 10), Appended::Next);
     }
 }
