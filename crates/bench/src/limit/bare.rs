@@ -3,22 +3,18 @@
 //! to make for them.
 
 use std::io::{ErrorKind, Read, Write};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::net::TcpStream;
 use rookeeper_jute::proto::{ConnectResponse, ReplyHeader, RequestHeader, WatcherEvent};
 use rookeeper_jute::{Decode, Encode, OpCode, SessionId, Xid, Zxid};
 
 use super::Servers;
 use super::follower::Log;
+use super::sockets::{Server, Sockets, Synced, sync_batches};
 use crate::connection::split_frame;
 use crate::error::BenchError;
-
-const LISTENER: Token = Token(usize::MAX);
-const WAKER: Token = Token(usize::MAX - 1);
 
 /// Bytes that a transaction of a session takes in a log, about.
 const TXN_LEN: usize = 80;
@@ -37,15 +33,13 @@ struct Waiting {
 }
 
 struct Bare<'a> {
-    poll: Poll,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     /// Where the disk's thread is; `None` where nothing is synced.
-    disk: Option<Sender<Vec<u8>>>,
+    disk: Option<(Sender<Vec<u8>>, Synced)>,
     gathering: Vec<Waiting>,
     under_way: Vec<Waiting>,
     path: &'a str,
-    servers: &'a Servers,
 }
 
 /// Serves until it is told to stop: sessions are made and ended by synced batches where there is a
@@ -56,93 +50,32 @@ pub(super) fn run(
     path: &str,
     servers: &Servers,
 ) -> Result<(), BenchError> {
-    let failed = || BenchError::io("the server's sockets");
-    let poll = Poll::new().map_err(failed())?;
-    listener.set_nonblocking(true).map_err(failed())?;
-    let mut listener = TcpListener::from_std(listener);
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(failed())?;
-    let waker = Waker::new(poll.registry(), WAKER).map_err(failed())?;
-    let (report, synced) = channel();
+    let (sockets, waker) = Sockets::new(listener)?;
     thread::scope(|scope| {
-        let disk = log.map(|mut log| {
-            let (disk, batches) = channel::<Vec<u8>>();
-            scope.spawn(move || {
-                servers.threads.enter();
-                for batch in batches {
-                    if report.send(log.append(&batch)).is_err() || waker.wake().is_err() {
-                        return;
-                    }
-                }
-            });
-            disk
-        });
+        let disk = log.map(|log| sync_batches(scope, log, servers, waker));
         let (connections, free) = (Vec::new(), Vec::new());
         let (gathering, under_way) = (Vec::new(), Vec::new());
-        Bare { poll, connections, free, disk, gathering, under_way, path, servers }
-            .run(&listener, &synced)
+        let mut bare = Bare { connections, free, disk, gathering, under_way, path };
+        sockets.serve(&mut bare, servers)
     })
 }
 
-impl Bare<'_> {
-    fn run(
-        mut self,
-        listener: &TcpListener,
-        synced: &Receiver<Result<(), BenchError>>,
-    ) -> Result<(), BenchError> {
-        self.servers.threads.enter();
-        let mut events = Events::with_capacity(1024);
-        let mut scratch = vec![0; 64 << 10];
-        while !self.servers.is_stopping() {
-            let timeout = Some(Duration::from_millis(50));
-            self.poll.poll(&mut events, timeout).map_err(BenchError::io("the server's poll"))?;
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(listener)?,
-                    WAKER => {}
-                    Token(index) => self.read(index, &mut scratch)?,
-                }
-            }
-            while let Ok(result) = synced.try_recv() {
-                result?;
-                for waiting in std::mem::take(&mut self.under_way) {
-                    self.answer(waiting);
-                }
-            }
-            if let Some(disk) = &self.disk
-                && self.under_way.is_empty()
-                && !self.gathering.is_empty()
-            {
-                self.under_way = std::mem::take(&mut self.gathering);
-                // Where the disk's thread has ended, its error is on its way.
-                let _ = disk.send(vec![3; TXN_LEN * self.under_way.len()]);
-            }
+impl Server for Bare<'_> {
+    fn next_token(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.connections.len())
+    }
+
+    fn accepted(&mut self, stream: TcpStream) -> Result<(), BenchError> {
+        let connection = Some(Connection { stream, connected: false, watches: false });
+        match self.free.pop() {
+            Some(index) => self.connections[index] = connection,
+            None => self.connections.push(connection),
         }
         Ok(())
     }
 
-    fn accept(&mut self, listener: &TcpListener) -> Result<(), BenchError> {
-        loop {
-            match listener.accept() {
-                Ok((mut stream, _)) => {
-                    let failed = || BenchError::io("accept");
-                    let index = self.free.pop().unwrap_or(self.connections.len());
-                    let registry = self.poll.registry();
-                    let interest = Interest::READABLE;
-                    registry.register(&mut stream, Token(index), interest).map_err(failed())?;
-                    let connection = Connection { stream, connected: false, watches: false };
-                    if index == self.connections.len() {
-                        self.connections.push(None);
-                    }
-                    self.connections[index] = Some(connection);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(BenchError::io("accept")(error)),
-            }
-        }
-    }
-
     /// Reads once; the benchmark's requests come whole.
-    fn read(&mut self, index: usize, scratch: &mut [u8]) -> Result<(), BenchError> {
+    fn readable(&mut self, index: usize, scratch: &mut [u8]) -> Result<(), BenchError> {
         let Some(Some(connection)) = self.connections.get_mut(index) else { return Ok(()) };
         let len = match connection.stream.read(scratch) {
             Ok(len) if len > 0 => len,
@@ -160,6 +93,27 @@ impl Bare<'_> {
         if rest.is_empty() { Ok(()) } else { Err(BenchError::WrongReply("a torn frame".into())) }
     }
 
+    /// Answers the batch that is synced, and hands over the next one.
+    fn turn_over(&mut self) -> Result<(), BenchError> {
+        while let Some(result) = self.disk.as_ref().and_then(|(_, synced)| synced.try_recv().ok()) {
+            result?;
+            for waiting in std::mem::take(&mut self.under_way) {
+                self.answer(waiting);
+            }
+        }
+        if let Some((disk, _)) = &self.disk
+            && self.under_way.is_empty()
+            && !self.gathering.is_empty()
+        {
+            self.under_way = std::mem::take(&mut self.gathering);
+            // Where the disk's thread has ended, its error is on its way.
+            let _ = disk.send(vec![3; TXN_LEN * self.under_way.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl Bare<'_> {
     fn frame(&mut self, index: usize, frame: &[u8]) -> Result<(), BenchError> {
         let Some(Some(connection)) = self.connections.get_mut(index) else { return Ok(()) };
         let mut waiting = Waiting { connection: index, reply: Vec::new(), closes: false };

@@ -3,21 +3,18 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
 
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
 use super::Servers;
 use super::follower::Log;
+use super::sockets::{Server, Sockets, Synced, sync_batches};
 use crate::error::BenchError;
 
-const LISTENER: Token = Token(usize::MAX);
-const WAKER: Token = Token(usize::MAX - 1);
-/// Followers have the tokens from here on.
+/// Followers have the tokens from here on, below those of [`Sockets`].
 const FOLLOWERS: usize = usize::MAX - 16;
 
 /// Who has to sync before a reply: this leader, and half of its followers.
@@ -37,7 +34,8 @@ struct Replication {
     followers: Vec<TcpStream>,
     /// Batches that each follower has answered.
     acknowledged: Vec<u64>,
-    disk: Sender<Arc<Vec<u8>>>,
+    disk: Sender<Vec<u8>>,
+    disk_synced: Synced,
     /// What has come since the last batch, and from whom how many.
     gathering: Vec<u8>,
     asked: Vec<(usize, usize)>,
@@ -47,13 +45,10 @@ struct Replication {
     synced: u64,
 }
 
-struct Leader<'a> {
-    poll: Poll,
+struct Leader {
     connections: Vec<Connection>,
     reply: Vec<u8>,
     replication: Option<Replication>,
-    synced: Receiver<Result<(), BenchError>>,
-    servers: &'a Servers,
 }
 
 /// Serves until it is told to stop.
@@ -63,81 +58,63 @@ pub(super) fn run(
     reply_len: usize,
     servers: &Servers,
 ) -> Result<(), BenchError> {
-    let failed = || BenchError::io("the server's sockets");
-    let poll = Poll::new().map_err(failed())?;
-    listener.set_nonblocking(true).map_err(failed())?;
-    let mut listener = TcpListener::from_std(listener);
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(failed())?;
-    let waker = Waker::new(poll.registry(), WAKER).map_err(failed())?;
+    let (sockets, waker) = Sockets::new(listener)?;
     let len = u32::try_from(reply_len).unwrap_or(u32::MAX);
     let mut reply = len.to_be_bytes().to_vec();
     reply.resize(4 + reply_len, 2);
-    let (report, synced) = channel();
     thread::scope(|scope| {
         let replication = match quorum {
             None => None,
             Some(quorum) => {
-                let mut log = Log::create(&quorum.log)?;
-                let (disk, batches) = channel::<Arc<Vec<u8>>>();
-                scope.spawn(move || {
-                    servers.threads.enter();
-                    for batch in batches {
-                        if report.send(log.append(&batch)).is_err() || waker.wake().is_err() {
-                            return;
-                        }
-                    }
-                });
-                Some(Replication::start(&quorum.followers, disk, &poll)?)
+                let log = Log::create(&quorum.log)?;
+                let disk = sync_batches(scope, log, servers, waker);
+                Some(Replication::start(&quorum.followers, disk, sockets.registry())?)
             }
         };
-        let connections = Vec::new();
-        Leader { poll, connections, reply, replication, synced, servers }.run(&listener)
+        let mut leader = Leader { connections: Vec::new(), reply, replication };
+        sockets.serve(&mut leader, servers)
     })
 }
 
-impl Leader<'_> {
-    fn run(mut self, listener: &TcpListener) -> Result<(), BenchError> {
-        self.servers.threads.enter();
-        let mut events = Events::with_capacity(1024);
-        let mut scratch = vec![0; 256 << 10];
-        while !self.servers.is_stopping() {
-            let timeout = Some(Duration::from_millis(50));
-            self.poll.poll(&mut events, timeout).map_err(BenchError::io("the server's poll"))?;
-            for event in &events {
-                match event.token() {
-                    LISTENER => self.accept(listener)?,
-                    WAKER => {}
-                    Token(token) if token >= FOLLOWERS => {
-                        if let Some(replication) = &mut self.replication {
-                            replication.answered(token - FOLLOWERS, &mut scratch)?;
-                        }
-                    }
-                    Token(index) => self.read(index, &mut scratch)?,
-                }
-            }
-            self.replicate()?;
-        }
+impl Server for Leader {
+    fn next_token(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn accepted(&mut self, stream: TcpStream) -> Result<(), BenchError> {
+        stream.set_nodelay(true).map_err(BenchError::io("accept"))?;
+        let (input, output) = (Vec::new(), Vec::new());
+        self.connections.push(Connection { stream, input, output });
         Ok(())
     }
 
-    fn accept(&mut self, listener: &TcpListener) -> Result<(), BenchError> {
-        loop {
-            match listener.accept() {
-                Ok((mut stream, _)) => {
-                    let failed = || BenchError::io("accept");
-                    stream.set_nodelay(true).map_err(failed())?;
-                    let token = Token(self.connections.len());
-                    let registry = self.poll.registry();
-                    registry.register(&mut stream, token, Interest::READABLE).map_err(failed())?;
-                    let (input, output) = (Vec::new(), Vec::new());
-                    self.connections.push(Connection { stream, input, output });
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(BenchError::io("accept")(error)),
-            }
+    fn readable(&mut self, token: usize, scratch: &mut [u8]) -> Result<(), BenchError> {
+        if token < FOLLOWERS {
+            return self.read(token, scratch);
+        }
+        match &mut self.replication {
+            Some(replication) => replication.answered(token - FOLLOWERS, scratch),
+            None => Ok(()),
         }
     }
 
+    /// Answers the batch that a quorum has synced, and sends the next one.
+    fn turn_over(&mut self) -> Result<(), BenchError> {
+        let Some(replication) = &mut self.replication else { return Ok(()) };
+        while let Ok(result) = replication.disk_synced.try_recv() {
+            result?;
+            replication.synced += 1;
+        }
+        if replication.is_committed() {
+            for (index, frames) in replication.under_way.take().unwrap_or_default() {
+                self.connections[index].answer(frames, &self.reply)?;
+            }
+        }
+        replication.send()
+    }
+}
+
+impl Leader {
     /// Reads once, as a server does that has other connections too.
     fn read(&mut self, index: usize, scratch: &mut [u8]) -> Result<(), BenchError> {
         let connection = &mut self.connections[index];
@@ -171,28 +148,13 @@ impl Leader<'_> {
             }
         }
     }
-
-    /// Answers the batch that a quorum has synced, and sends the next one.
-    fn replicate(&mut self) -> Result<(), BenchError> {
-        let Some(replication) = &mut self.replication else { return Ok(()) };
-        while let Ok(result) = self.synced.try_recv() {
-            result?;
-            replication.synced += 1;
-        }
-        if replication.is_committed() {
-            for (index, frames) in replication.under_way.take().unwrap_or_default() {
-                self.connections[index].answer(frames, &self.reply)?;
-            }
-        }
-        replication.send()
-    }
 }
 
 impl Replication {
     fn start(
         addresses: &[SocketAddr],
-        disk: Sender<Arc<Vec<u8>>>,
-        poll: &Poll,
+        (disk, disk_synced): (Sender<Vec<u8>>, Synced),
+        registry: &Registry,
     ) -> Result<Self, BenchError> {
         let failed = || BenchError::io("a follower's socket");
         let mut followers = Vec::new();
@@ -202,13 +164,14 @@ impl Replication {
             stream.set_nonblocking(true).map_err(failed())?;
             let mut stream = TcpStream::from_std(stream);
             let token = Token(FOLLOWERS + number);
-            poll.registry().register(&mut stream, token, Interest::READABLE).map_err(failed())?;
+            registry.register(&mut stream, token, Interest::READABLE).map_err(failed())?;
             followers.push(stream);
         }
         Ok(Replication {
             acknowledged: vec![0; followers.len()],
             followers,
             disk,
+            disk_synced,
             gathering: Vec::new(),
             asked: Vec::new(),
             under_way: None,
@@ -253,7 +216,7 @@ impl Replication {
         self.batches += 1;
         self.under_way = Some(std::mem::take(&mut self.asked));
         // Where the disk's thread has ended, its error is on its way.
-        let _ = self.disk.send(Arc::new(batch));
+        let _ = self.disk.send(batch);
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod bare;
 mod client;
 mod echo;
 mod follower;
+mod sockets;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
