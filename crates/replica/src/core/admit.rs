@@ -8,6 +8,7 @@ use rookeeper_jute::proto::ConnectResponse;
 use rookeeper_jute::{Encode, ErrorCode, OpCode, SessionId, Xid, Zxid};
 use rookeeper_tree::{Identity, WriteRequest};
 
+use super::leading::LearnerAsks;
 use super::pipeline::{Connected, Item, ReadItem, Reply, RequestReply};
 use super::sessions::Owner;
 use super::throttle::Asked;
@@ -99,8 +100,15 @@ impl Core {
 
     fn admit_some(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
         while !self.must_stall(shared) {
-            if let Some((learner, request)) = self.forwarded.pop_front() {
-                self.forwarded_request(now, learner, request, shared, effects);
+            if let Some((learner, asked)) = self.forwarded.pop_front() {
+                match asked {
+                    LearnerAsks::Request(request) => {
+                        self.forwarded_request(now, learner, request, shared, effects);
+                    }
+                    LearnerAsks::Revalidate { session, timeout_ms } => {
+                        self.revalidate(now, learner, session, timeout_ms, shared, effects);
+                    }
+                }
                 continue;
             }
             let Some((submission, bytes)) = self.backlog.next() else { return };

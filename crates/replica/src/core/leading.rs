@@ -3,7 +3,7 @@
 //! alive, and has syncs confirmed.
 
 use rookeeper_jute::txn::CreateSessionTxn;
-use rookeeper_jute::{Decode, ErrorCode, OpCode};
+use rookeeper_jute::{Decode, ErrorCode, OpCode, SessionId};
 use rookeeper_tree::Identity;
 use rookeeper_tree::prepare::encode_error;
 use rookeeper_zab::Forward;
@@ -17,15 +17,19 @@ use crate::close::CloseReason;
 use crate::ids::Now;
 use crate::shared::Shared;
 
+/// What a learner asks for, in the order in which the leader heard of it.
+#[derive(Debug)]
+pub(super) enum LearnerAsks {
+    /// A client's request.
+    Request(Forward),
+    /// Whether a session lives that a client resumes there. It waits behind requests: those that
+    /// the session asked for elsewhere come first.
+    Revalidate { session: SessionId, timeout_ms: i32 },
+}
+
 impl Core {
     /// Takes an input that only a leader gets.
-    pub(super) fn told_as_leader(
-        &mut self,
-        now: Now,
-        input: CoreInput,
-        shared: &Shared,
-        effects: &mut Vec<CoreEffect>,
-    ) {
+    pub(super) fn told_as_leader(&mut self, now: Now, input: CoreInput) {
         match input {
             CoreInput::Committed(zxid) => self.committed(now, zxid),
             CoreInput::Ensemble(view) => self.ensemble_is(view),
@@ -35,22 +39,14 @@ impl Core {
                     self.sessions.touch_from_learner(session, timeout_ms, now.monotonic_ms());
                 }
             }
-            // Known to this server alone: nobody resumes it elsewhere.
-            CoreInput::Revalidate { learner, session, .. } if self.sessions.is_local(session) => {
-                self.figures.revalidated += 1;
-                effects.push(CoreEffect::Revalidated { learner, session, valid: false });
-            }
             CoreInput::Revalidate { learner, session, timeout_ms } => {
                 self.figures.revalidated += 1;
-                let before = self.sessions.connection(session);
-                let owner = Owner::Learner(learner);
-                let resumed = self.sessions.resume(session, owner, timeout_ms, now.monotonic_ms());
-                let valid = resumed.is_ok();
-                if valid && let Some(before) = before {
-                    let position = shared.changes.position();
-                    self.outbox.close(before, position, CloseReason::ClientReconnect);
+                // It is heard of now, whenever its turn comes.
+                if !self.sessions.is_local(session) {
+                    self.sessions.touch_from_learner(session, timeout_ms, now.monotonic_ms());
                 }
-                effects.push(CoreEffect::Revalidated { learner, session, valid });
+                let asked = LearnerAsks::Revalidate { session, timeout_ms };
+                self.forwarded.push_back((learner, asked));
             }
             // Its clients were told to close, and ask for their sessions wherever they go: the
             // sessions' owner means nobody meanwhile.
@@ -64,7 +60,7 @@ impl Core {
     /// that requests that came together make one segment. The next [`Core::step`] takes them up.
     pub fn queue_forwarded(&mut self, learner: ConnectionId, request: Forward) {
         if self.state == State::Serving {
-            self.forwarded.push_back((learner, request));
+            self.forwarded.push_back((learner, LearnerAsks::Request(request)));
         } else {
             self.done_for(learner, request.held_len());
         }
@@ -82,6 +78,33 @@ impl Core {
         while let Some((learner, (requests, bytes))) = self.done.pop_first() {
             effects.push(CoreEffect::Done { learner, requests, bytes });
         }
+    }
+
+    /// A client resumes its session at a learner: the learner owns it from now on. What the session
+    /// asked for before, and waited here, goes to the disk before the answer goes to the learner.
+    pub(super) fn revalidate(
+        &mut self,
+        now: Now,
+        learner: ConnectionId,
+        session: SessionId,
+        timeout_ms: i32,
+        shared: &Shared,
+        effects: &mut Vec<CoreEffect>,
+    ) {
+        self.append(effects);
+        // Known to this server alone: nobody resumes it elsewhere.
+        if self.sessions.is_local(session) {
+            return effects.push(CoreEffect::Revalidated { learner, session, valid: false });
+        }
+        let before = self.sessions.connection(session);
+        let owner = Owner::Learner(learner);
+        let resumed = self.sessions.resume(session, owner, timeout_ms, now.monotonic_ms());
+        let valid = resumed.is_ok();
+        if valid && let Some(before) = before {
+            let position = shared.changes.position();
+            self.outbox.close(before, position, CloseReason::ClientReconnect);
+        }
+        effects.push(CoreEffect::Revalidated { learner, session, valid });
     }
 
     /// Prepares a learner's request. Every write becomes a transaction, if only one that says why
@@ -214,10 +237,14 @@ mod tests {
     const SESSION: SessionId = SessionId(0x0200_0000_0000_0001);
 
     fn leader() -> (Core, Shared) {
+        leader_with(CoreConfig::default())
+    }
+
+    fn leader_with(config: CoreConfig) -> (Core, Shared) {
         let shared = Shared::new(Tree::new(TreeConfig::default()), 1);
         let core = Core::new(
             Now::default(),
-            CoreConfig::default(),
+            config,
             PrepareConfig::default(),
             Arc::new(AccessControl::default()),
             &shared,
@@ -239,6 +266,22 @@ mod tests {
     fn forwarded(core: &mut Core, shared: &Shared, request: Forward) -> Vec<CoreEffect> {
         let server = ServerId(2);
         step(core, shared, CoreInput::Forwarded { learner: LEARNER, server, request })
+    }
+
+    /// Everything prepared is durable, committed and applied.
+    fn apply(core: &mut Core, shared: &mut Shared) -> Vec<CoreEffect> {
+        let prepared = core.prepared;
+        let mut effects = step(core, shared, CoreInput::Durable(prepared));
+        effects.extend(step(core, shared, CoreInput::Committed(prepared)));
+        core.apply(Now::default(), shared, &mut effects);
+        assert_eq!(shared.tree.last_processed_zxid(), prepared);
+        effects
+    }
+
+    /// A deletion of what is not there.
+    fn delete(cxid: i32) -> Forward {
+        let body = vec![0, 0, 0, 2, b'/', b'a', 255, 255, 255, 255];
+        request(cxid, OpCode::Delete.to_i32(), body)
     }
 
     fn appended(effects: &[CoreEffect]) -> Vec<Arc<Segment>> {
@@ -325,6 +368,50 @@ mod tests {
         let back = CoreInput::Revalidate { learner: LEARNER, session: SESSION, timeout_ms: 4000 };
         step(&mut core, &shared, back);
         assert_eq!(said(&mut core), Some(ErrorCode::NoNode.to_i32()));
+    }
+
+    #[test]
+    fn what_was_asked_before_a_session_ended_is_not_taken_for_a_local_sessions() {
+        let config = CoreConfig { local_sessions_enabled: true, ..CoreConfig::default() };
+        let (mut core, mut shared) = leader_with(config);
+        let said = |core: &mut Core, shared: &Shared, request: Forward| {
+            error(appended(&forwarded(core, shared, request))[0].record(0))
+        };
+        let no_node = Some(ErrorCode::NoNode.to_i32());
+        assert_eq!(said(&mut core, &shared, delete(1)), no_node, "of a session known there alone");
+        let create = request(0, OpCode::CreateSession.to_i32(), 4000i32.to_bytes());
+        assert_eq!(said(&mut core, &shared, create), None);
+        let learner = ConnectionId(5);
+        let moved = CoreInput::Revalidate { learner, session: SESSION, timeout_ms: 4000 };
+        step(&mut core, &shared, moved);
+        let close = request(3, OpCode::CloseSession.to_i32(), Vec::new());
+        assert_eq!(said(&mut core, &shared, close), None);
+        apply(&mut core, &mut shared);
+        assert!(core.sessions.find(SESSION).is_none());
+        let expired = Some(ErrorCode::SessionExpired.to_i32());
+        assert_eq!(said(&mut core, &shared, delete(2)), expired, "it comes late");
+    }
+
+    #[test]
+    fn a_session_is_let_in_elsewhere_behind_requests_that_wait() {
+        let config = CoreConfig { request_throttle_max_requests: 1, ..CoreConfig::default() };
+        let (mut core, mut shared) = leader_with(config);
+        let create = request(0, OpCode::CreateSession.to_i32(), 4000i32.to_bytes());
+        forwarded(&mut core, &shared, create);
+        let effects = forwarded(&mut core, &shared, delete(1));
+        assert!(appended(&effects).is_empty(), "the pipeline is full");
+        let learner = ConnectionId(5);
+        let moved = CoreInput::Revalidate { learner, session: SESSION, timeout_ms: 4000 };
+        let effects = step(&mut core, &shared, moved);
+        assert!(!effects.iter().any(|effect| matches!(effect, CoreEffect::Revalidated { .. })));
+        let mut effects = apply(&mut core, &mut shared);
+        let no_node = Some(ErrorCode::NoNode.to_i32());
+        assert_eq!(error(appended(&effects)[0].record(0)), no_node, "it was asked for in time");
+        effects.extend(apply(&mut core, &mut shared));
+        let place = |of: fn(&CoreEffect) -> bool| effects.iter().position(of).expect("it is there");
+        let append = place(|effect| matches!(effect, CoreEffect::Append(_)));
+        let answer = place(|effect| matches!(effect, CoreEffect::Revalidated { valid: true, .. }));
+        assert!(append < answer);
     }
 
     #[test]

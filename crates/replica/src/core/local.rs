@@ -29,11 +29,13 @@ impl Core {
     }
 
     /// Whether a session that the leader does not know may be one that only a learner knows. Its
-    /// own would be known here (Java: `LeaderSessionTracker.checkSession`).
+    /// own would be known here (Java: `LeaderSessionTracker.checkSession`); and one that has ended
+    /// is none, or what a slow learner still sends in its name would be carried out.
     pub(super) fn is_local_elsewhere(&self, session: SessionId) -> bool {
         let made_by = (session.0 >> 56) as u8;
         self.config.local_sessions_enabled
             && self.sessions.find(session).is_none()
+            && !self.sessions.has_ended(session)
             && made_by != self.config.server_id as u8
     }
 

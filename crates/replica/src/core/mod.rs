@@ -14,6 +14,7 @@
 //! - `local`: sessions that only this server knows of, and a server cut off from its ensemble
 //! - `retire`: the end of a role
 //! - `sessions`: who is alive, and until when
+//! - `closed`: who was, where that has to be known
 //! - `password`: session passwords
 //! - `throttle`: connects paid from a bucket of tokens
 //! - `snapshots`: when a snapshot is due
@@ -26,6 +27,7 @@
 mod admit;
 mod apply;
 mod clean_up;
+mod closed;
 mod commit;
 mod figures;
 mod leading;
@@ -50,9 +52,9 @@ use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::{SessionId, Zxid};
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_tree::{AccessControl, ApplyError, Outstanding};
+use rookeeper_zab::SegmentBuilder;
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::Membership;
-use rookeeper_zab::{Forward, SegmentBuilder};
 
 use crate::close::CloseReason;
 use crate::config::CoreConfig;
@@ -63,6 +65,7 @@ use admit::Backlog;
 use clean_up::CleanUp;
 use commit::Commit;
 pub use figures::Figures;
+use leading::LearnerAsks;
 use learning::Learning;
 pub(crate) use lot::Lot;
 pub use message::{CoreEffect, CoreInput, CoreRole};
@@ -168,8 +171,8 @@ pub struct Core {
     ensemble: Option<EnsembleView>,
     /// The change of the ensemble that was just prepared.
     reconfigured: Option<Arc<Membership>>,
-    /// Learners' requests that are not taken up yet.
-    forwarded: VecDeque<(ConnectionId, Forward)>,
+    /// What learners ask for and is not taken up yet.
+    forwarded: VecDeque<(ConnectionId, LearnerAsks)>,
     /// Requests of learners that are done since it was last said, and their bytes.
     done: BTreeMap<ConnectionId, (usize, usize)>,
     learning: Learning,
@@ -312,7 +315,7 @@ impl Core {
             return;
         }
         match (self.role, input) {
-            (CoreRole::Leading { .. }, input) => self.told_as_leader(now, input, shared, effects),
+            (CoreRole::Leading { .. }, input) => self.told_as_leader(now, input),
             (CoreRole::Learning { .. }, input) => self.told_as_learner(now, input, shared, effects),
             (CoreRole::Alone | CoreRole::Waiting | CoreRole::ReadOnly, input) => {
                 unreachable!("a server without a leader was told {input:?}")
@@ -406,6 +409,9 @@ fn sessions(now: Now, config: &CoreConfig, start: &CoreStart, shared: &Shared) -
     let mut sessions = Sessions::new(config.tick_time_ms, config.server_id, now.wall_ms);
     if let Some(next) = start.next_session {
         sessions.continue_ids(next);
+    }
+    if matches!(start.role, CoreRole::Leading { .. }) && config.local_sessions_enabled {
+        sessions.remember_closed();
     }
     match start.role {
         CoreRole::Alone | CoreRole::Leading { .. } => {

@@ -14,6 +14,7 @@ use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::{ErrorCode, SessionId};
 use rookeeper_zab::links::ConnectionId;
 
+use super::closed::Closed;
 use crate::ids::{ConnectionKey, SessionKey};
 
 /// Where a session is connected.
@@ -74,6 +75,8 @@ pub(super) struct Sessions {
     /// Sessions to look at when a time has come.
     buckets: BTreeMap<u64, Vec<SessionKey>>,
     next_id: i64,
+    /// The sessions of all servers that have ended, where they are remembered.
+    closed: Option<Closed>,
 }
 
 /// The first id that a server gives (Java: `initializeNextSessionId`): the server in the high
@@ -95,7 +98,18 @@ impl Sessions {
             by_id: BTreeMap::new(),
             buckets: BTreeMap::new(),
             next_id: first_id(server_id, wall_ms),
+            closed: None,
         }
+    }
+
+    /// From now on the ends of sessions that all servers know are remembered.
+    pub(super) fn remember_closed(&mut self) {
+        self.closed = Some(Closed::default());
+    }
+
+    /// Whether a session that all servers knew is remembered to have ended.
+    pub(super) fn has_ended(&self, id: SessionId) -> bool {
+        self.closed.as_ref().is_some_and(|closed| closed.has(id))
     }
 
     /// From now on no session expires here; those that are heard of are taken note of.
@@ -382,6 +396,11 @@ impl Sessions {
         let session = &mut self.places[index as usize];
         session.id = None;
         self.free.push(index);
+        if let Some(closed) = &mut self.closed
+            && !session.local
+        {
+            closed.ended(id);
+        }
         std::mem::replace(&mut session.owner, Owner::Nobody).connection()
     }
 
