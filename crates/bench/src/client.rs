@@ -12,24 +12,39 @@ use crate::error::BenchError;
 
 /// What the connections do. Requests that a method queues are written when it returns.
 pub trait Scenario {
-    /// A session is open.
+    /// A session is open; by default it is left idle.
+    ///
+    /// # Errors
+    /// To end the run.
     fn opened(
         &mut self,
         id: usize,
         connection: &mut Connection,
         now: Instant,
-    ) -> Result<(), BenchError>;
+    ) -> Result<(), BenchError> {
+        let _ = (id, connection, now);
+        Ok(())
+    }
 
     /// A reply has come.
+    ///
+    /// # Errors
+    /// To end the run; so does the default, which has asked for nothing.
     fn reply(
         &mut self,
         id: usize,
         connection: &mut Connection,
         reply: &Reply<'_>,
         now: Instant,
-    ) -> Result<(), BenchError>;
+    ) -> Result<(), BenchError> {
+        let _ = (connection, now);
+        Err(BenchError::WrongReply(format!("connection {id}: nothing was asked: {reply:?}")))
+    }
 
     /// A watch has fired.
+    ///
+    /// # Errors
+    /// To end the run; so does the default, which watches nothing.
     fn event(
         &mut self,
         id: usize,

@@ -17,7 +17,6 @@ use crate::error::BenchError;
 use crate::fill::{self, FillOptions};
 use crate::idle::{self, IdleOptions};
 use crate::load::{self, LoadOptions, Mix};
-use crate::pipeline::Width;
 use crate::process;
 use crate::report::{format_number, median};
 use crate::servers::{Kind, Server};
@@ -430,16 +429,7 @@ impl Comparison<'_> {
     }
 
     fn fill(&mut self, side: usize, server: &Server) -> Result<(), BenchError> {
-        let options = FillOptions {
-            address: server.address,
-            pids: server.pids(),
-            znodes: self.args.znodes,
-            value_len: 100,
-            per_parent: 1000,
-            batch: 100,
-            width: Width { connections: 4, depth: 4 },
-            root: "/rookeeper-fill".to_owned(),
-        };
+        let options = FillOptions::compared(server.address, server.pids(), self.args.znodes);
         let result = fill::run(&options)?;
         let per_second = result.znodes as f64 / result.elapsed.as_secs_f64();
         self.table.add(

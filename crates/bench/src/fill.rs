@@ -36,6 +36,22 @@ pub struct FillOptions {
     pub root: String,
 }
 
+impl FillOptions {
+    /// What comparisons fill a server with: znodes of 100 bytes, in multis of 100.
+    pub fn compared(address: SocketAddr, pids: Vec<u32>, znodes: u64) -> FillOptions {
+        FillOptions {
+            address,
+            pids,
+            znodes,
+            value_len: 100,
+            per_parent: 1000,
+            batch: 100,
+            width: Width { connections: 4, depth: 4 },
+            root: "/rookeeper-fill".to_owned(),
+        }
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Clone, Copy)]
 pub struct FillResult {

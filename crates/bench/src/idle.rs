@@ -5,7 +5,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Scenario};
-use crate::connection::{Connection, Reply};
 use crate::error::BenchError;
 use crate::process;
 use crate::report::Report;
@@ -54,21 +53,7 @@ impl IdleResult {
 /// Sessions that ask for nothing.
 pub struct Quiet;
 
-impl Scenario for Quiet {
-    fn opened(&mut self, _: usize, _: &mut Connection, _: Instant) -> Result<(), BenchError> {
-        Ok(())
-    }
-
-    fn reply(
-        &mut self,
-        _: usize,
-        _: &mut Connection,
-        reply: &Reply<'_>,
-        _: Instant,
-    ) -> Result<(), BenchError> {
-        Err(BenchError::WrongReply(format!("nothing was asked: {reply:?}")))
-    }
-}
+impl Scenario for Quiet {}
 
 /// Opens the sessions, lets them ping, and reads memory.
 ///

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use rookeeper_jute::OpCode;
 
 use crate::client::{Client, Scenario};
-use crate::connection::{Connection, Reply};
+use crate::connection::Connection;
 use crate::error::BenchError;
 use crate::process;
 use crate::report::Report;
@@ -82,16 +82,6 @@ impl Scenario for Storm {
         self.latency.saturating_record(took.as_nanos() as u64);
         connection.request_bytes(OpCode::CloseSession, 0, &[], now);
         Ok(())
-    }
-
-    fn reply(
-        &mut self,
-        _: usize,
-        _: &mut Connection,
-        reply: &Reply<'_>,
-        _: Instant,
-    ) -> Result<(), BenchError> {
-        Err(BenchError::WrongReply(format!("nothing was asked: {reply:?}")))
     }
 
     fn closed(&mut self, id: usize, orderly: bool) -> Result<(), BenchError> {

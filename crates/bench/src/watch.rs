@@ -76,10 +76,6 @@ struct Watchers<'a> {
 }
 
 impl Scenario for Watchers<'_> {
-    fn opened(&mut self, _: usize, _: &mut Connection, _: Instant) -> Result<(), BenchError> {
-        Ok(())
-    }
-
     fn reply(
         &mut self,
         _: usize,

@@ -9,7 +9,6 @@ use crate::ensemble::Group;
 use crate::error::BenchError;
 use crate::fill::{self, FillOptions};
 use crate::load::{self, LoadOptions, Mix};
-use crate::pipeline::Width;
 use crate::storm::{self, StormOptions};
 
 const GET: Mix = Mix([1, 0, 0, 0, 0, 0]);
@@ -133,16 +132,8 @@ impl Comparison<'_> {
             let mut group = self.group(side, &[])?;
             group.start()?;
             let leader = group.wait_serving()?;
-            let options = FillOptions {
-                address: group.members[leader].address,
-                pids: group.pids(),
-                znodes: self.args.znodes,
-                value_len: 100,
-                per_parent: 1000,
-                batch: 100,
-                width: Width { connections: 4, depth: 4 },
-                root: "/rookeeper-fill".to_owned(),
-            };
+            let address = group.members[leader].address;
+            let options = FillOptions::compared(address, group.pids(), self.args.znodes);
             let result = fill::run(&options)?;
             let per_second = result.znodes as f64 / result.elapsed.as_secs_f64();
             let label = "ensemble: creates in multis of 100";
