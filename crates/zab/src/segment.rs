@@ -1,6 +1,8 @@
 //! Transactions on their way to the log and to peers: serialised once, shared by whoever needs the
 //! bytes.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rookeeper_jute::Zxid;
@@ -66,6 +68,21 @@ impl Segment {
         let start = if at == 0 { 0 } else { self.records[at - 1].1 };
         &self.bytes[start..self.records[at].1]
     }
+}
+
+/// Where the transactions after one zxid and through another stand, in segments that follow each
+/// other.
+pub(crate) fn between(
+    segments: &VecDeque<Arc<Segment>>,
+    after: Zxid,
+    through: Zxid,
+) -> impl Iterator<Item = (&Arc<Segment>, Range<usize>)> {
+    let first = segments.partition_point(|segment| segment.last_zxid() <= after);
+    segments.range(first..).map_while(move |segment| {
+        let place = |zxid| segment.records.partition_point(|(known, _)| *known <= zxid);
+        let range = place(after)..place(through);
+        (!range.is_empty()).then_some((segment, range))
+    })
 }
 
 /// Gathers transactions until they are handed over.

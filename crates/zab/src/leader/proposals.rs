@@ -11,7 +11,7 @@ use rookeeper_jute::{ServerId, Zxid};
 
 use crate::membership::Membership;
 use crate::quorum::Oracle;
-use crate::segment::Segment;
+use crate::segment::{self, Segment};
 
 /// The highest mark that a quorum of every configuration has reached; `None` where there is no
 /// quorum at all. `me` alone is one where the oracle grants it and two vote at most.
@@ -213,14 +213,6 @@ impl Proposals {
         after: Zxid,
         through: Zxid,
     ) -> impl Iterator<Item = (&Arc<Segment>, Range<usize>)> {
-        self.segments.iter().filter_map(move |segment| {
-            let first = segment.first_zxid();
-            let place = |zxid: Zxid| {
-                let before = zxid.0.saturating_sub(first.0).saturating_add(1).max(0);
-                usize::try_from(before).unwrap_or(usize::MAX).min(segment.len())
-            };
-            let range = place(after)..place(through);
-            (!range.is_empty()).then_some((segment, range))
-        })
+        segment::between(&self.segments, after, through)
     }
 }

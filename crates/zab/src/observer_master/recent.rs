@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rookeeper_jute::Zxid;
 
-use crate::segment::Segment;
+use crate::segment::{self, Segment};
 
 /// Segments without a gap between them, the oldest forgotten first.
 #[derive(Debug)]
@@ -58,26 +58,8 @@ impl Recent {
         after: Zxid,
         through: Zxid,
     ) -> impl Iterator<Item = (&Arc<Segment>, Range<usize>)> {
-        let first = self.segments.partition_point(|segment| segment.last_zxid() <= after);
-        self.segments.range(first..).map_while(move |segment| {
-            let range = place_after(segment, after)..place_after(segment, through);
-            (!range.is_empty()).then_some((segment, range))
-        })
+        segment::between(&self.segments, after, through)
     }
-}
-
-/// How many transactions of a segment are not later than a zxid.
-fn place_after(segment: &Segment, zxid: Zxid) -> usize {
-    let (mut from, mut to) = (0, segment.len());
-    while from < to {
-        let middle = from + (to - from) / 2;
-        if segment.zxid(middle) <= zxid {
-            from = middle + 1;
-        } else {
-            to = middle;
-        }
-    }
-    from
 }
 
 #[cfg(test)]
