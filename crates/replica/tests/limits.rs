@@ -131,16 +131,23 @@ fn too_many_bytes_of_large_requests_end_the_connection() {
     assert_eq!(world.shared.load.large_bytes(), 0);
 }
 
-#[test]
-fn the_request_throttle_holds_requests_back_and_answers_old_ones_unexecuted() {
+/// A server that takes up so many requests and answers others after half a second; a client, and a
+/// disk that stands still.
+fn throttled(max_requests: usize) -> (World, usize) {
     let core = CoreConfig {
-        request_throttle_max_requests: 5,
+        request_throttle_max_requests: max_requests,
         throttled_op_wait_time_ms: 500,
         ..CoreConfig::default()
     };
     let mut world = World::new(Setup { core, ..Setup::default() });
     let (client, _) = world.connect(0, 60_000);
     world.disk_works = false;
+    (world, client)
+}
+
+#[test]
+fn the_request_throttle_holds_requests_back_and_answers_old_ones_unexecuted() {
+    let (mut world, client) = throttled(5);
     for xid in 1..=20 {
         world.create(client, xid, &format!("/n{xid}"), 0);
     }
@@ -159,14 +166,7 @@ fn the_request_throttle_holds_requests_back_and_answers_old_ones_unexecuted() {
 
 #[test]
 fn a_read_that_travels_with_a_write_is_throttled_like_it() {
-    let core = CoreConfig {
-        request_throttle_max_requests: 1,
-        throttled_op_wait_time_ms: 500,
-        ..CoreConfig::default()
-    };
-    let mut world = World::new(Setup { core, ..Setup::default() });
-    let (client, _) = world.connect(0, 60_000);
-    world.disk_works = false;
+    let (mut world, client) = throttled(1);
     world.create(client, 1, "/x", 0);
     world.get(client, 2, "/x", false);
     world.set(client, 3, "/x", b"new");

@@ -86,14 +86,20 @@ fn snapshots_are_asked_for_one_at_a_time_and_the_log_is_rolled_for_each() {
     assert_eq!(world.snapshots, 3);
 }
 
-#[test]
-fn shutting_down_answers_what_was_taken_up_and_nothing_more() {
+/// Two clients, on a shard each, the first of which waits for the disk.
+fn with_a_write_under_way() -> (World, [usize; 2]) {
     let mut world = World::new(Setup { shards: 2, ..Setup::default() });
     let (client, _) = world.connect(0, 60_000);
     let (other, _) = world.connect(1, 60_000);
     world.disk_works = false;
     world.create(client, 1, "/x", 0);
     world.run();
+    (world, [client, other])
+}
+
+#[test]
+fn shutting_down_answers_what_was_taken_up_and_nothing_more() {
+    let (mut world, [client, other]) = with_a_write_under_way();
     world.input(CoreInput::Shutdown);
     assert_eq!(world.halted, None);
     world.create(other, 1, "/y", 0);
@@ -108,12 +114,7 @@ fn shutting_down_answers_what_was_taken_up_and_nothing_more() {
 
 #[test]
 fn a_full_disk_ends_all_connections_and_acknowledges_nothing_more() {
-    let mut world = World::new(Setup { shards: 2, ..Setup::default() });
-    let (client, _) = world.connect(0, 60_000);
-    let (other, _) = world.connect(1, 60_000);
-    world.disk_works = false;
-    world.create(client, 1, "/x", 0);
-    world.run();
+    let (mut world, [client, other]) = with_a_write_under_way();
     world.input(CoreInput::DiskFull);
     assert_eq!(world.halted, Some(HaltReason::DiskFull));
     for connection in [client, other] {

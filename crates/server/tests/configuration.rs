@@ -2,26 +2,15 @@
 //! values, or to an error that names file, line and key.
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
-use std::io::Read;
+mod common;
+
 use std::path::Path;
 
+use common::read_file;
 use rookeeper_jute::ServerId;
 use rookeeper_server::config::{
     DigestAlgorithm, Invocation, NoticeLevel, ServerConfig, SnapshotCompression, load,
 };
-
-/// The file system as the binary reads it.
-fn read(path: &Path, len_max: u64) -> std::io::Result<Option<Vec<u8>>> {
-    match std::fs::File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-        Ok(file) => {
-            let mut bytes = Vec::new();
-            file.take(len_max).read_to_end(&mut bytes)?;
-            Ok(Some(bytes))
-        }
-    }
-}
 
 /// A directory of its own with a `zoo.cfg`, removed at the end.
 struct Home {
@@ -65,7 +54,7 @@ fn start(arguments: Vec<String>, environment: &[(&str, &str)]) -> Result<ServerC
         environment.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_string())
     };
     let call = Invocation::new(arguments, variable).map_err(|error| error.to_string())?;
-    load(&call, &read).map_err(|error| error.to_string())
+    load(&call, &read_file).map_err(|error| error.to_string())
 }
 
 const BASE: &str = "dataDir=HOME/data\nclientPort=2181\n";

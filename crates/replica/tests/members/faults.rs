@@ -138,22 +138,29 @@ fn a_log_that_cannot_be_cut_is_replaced() {
     }
 }
 
+/// One of three was dead while the others wrote, took snapshots and forgot the log before them, and
+/// starts again; returns it, and what was acknowledged.
+fn behind_a_purged_log(world: &mut World, count: usize) -> (usize, Vec<String>) {
+    let mut written = write(world, 0, "a", 5);
+    let leader = world.leader().expect("serving");
+    let lagging = (leader + 1) % 3;
+    world.kill(lagging);
+    written.extend(write(world, leader, "b", count));
+    for server in (0..3).filter(|server| *server != lagging) {
+        world.kill(server);
+        world.machines[server].disk.compact();
+        world.start(server);
+    }
+    world.until("serving", 20_000, |world| world.all_serve());
+    world.start(lagging);
+    (lagging, written)
+}
+
 #[test]
 fn who_lacks_what_the_log_has_no_more_gets_a_snapshot() {
     for seed in 0..20 {
         let mut world = serving(3, 0, seed);
-        let mut written = write(&mut world, 0, "a", 5);
-        let leader = world.leader().expect("serving");
-        let lagging = (leader + 1) % 3;
-        world.kill(lagging);
-        written.extend(write(&mut world, leader, "b", 50));
-        for server in (0..3).filter(|server| *server != lagging) {
-            world.kill(server);
-            world.machines[server].disk.compact();
-            world.start(server);
-        }
-        world.until("serving", 20_000, |world| world.all_serve());
-        world.start(lagging);
+        let (lagging, mut written) = behind_a_purged_log(&mut world, 50);
         world.until("all serve", 20_000, |world| world.all_serve());
         assert!(got(&mut world, lagging, |start| matches!(start, SyncStart::Snap(_))));
         written.extend(write(&mut world, lagging, "c", 5));
@@ -171,18 +178,7 @@ fn who_lacks_what_the_log_has_no_more_gets_a_snapshot() {
 fn a_crash_while_a_snapshot_is_taken_over_loses_nothing() {
     for seed in 0..40 {
         let mut world = serving(3, 0, seed);
-        let mut written = write(&mut world, 0, "a", 5);
-        let leader = world.leader().expect("serving");
-        let lagging = (leader + 1) % 3;
-        world.kill(lagging);
-        written.extend(write(&mut world, leader, "b", 30));
-        for server in (0..3).filter(|server| *server != lagging) {
-            world.kill(server);
-            world.machines[server].disk.compact();
-            world.start(server);
-        }
-        world.until("serving", 20_000, |world| world.all_serve());
-        world.start(lagging);
+        let (lagging, written) = behind_a_purged_log(&mut world, 30);
         let wait_us = world.dice.below(60_000);
         let by_us = world.now_us + wait_us;
         world.until("a moment", 100, |world| world.now_us >= by_us || wait_us < 1000);
