@@ -426,6 +426,8 @@ mod tests {
         assert!(effects.iter().any(|effect| matches!(effect, CoreEffect::EpochExhausted)));
         let effects = forwarded(&mut core, &shared, close());
         assert!(appended(&effects).is_empty(), "the last number stays free, as in Java");
+        let effects = step(&mut core, &shared, CoreInput::Shutdown);
+        assert!(appended(&effects).is_empty(), "nor when it stops");
     }
 
     #[test]
