@@ -100,6 +100,10 @@ impl Core {
 
     fn admit_some(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
         while !self.must_stall(shared) {
+            if self.exhausted {
+                // It stops: there is no zxid left for what learners still wait for.
+                self.forwarded.clear();
+            }
             if let Some((learner, asked)) = self.forwarded.pop_front() {
                 match asked {
                     LearnerAsks::Request(request) => {

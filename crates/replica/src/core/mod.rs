@@ -291,7 +291,7 @@ impl Core {
             CoreInput::TakeSnapshot if self.is_learning() => self.snapshot_due(effects),
             CoreInput::TakeSnapshot => self.begin_snapshot(effects),
             CoreInput::Tick => self.tick(now, shared, effects),
-            CoreInput::Shutdown => self.drain(),
+            CoreInput::Shutdown => self.state = State::Draining,
             CoreInput::Retire => self.retire(shared),
             CoreInput::ResetFigures => *self.figures = Figures::default(),
             input => self.told_by_peers(now, input, shared, effects),

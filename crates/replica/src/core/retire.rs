@@ -29,15 +29,6 @@ impl Core {
         if self.prepared.counter() == 0 { self.logged_before } else { self.prepared }
     }
 
-    /// Takes up nothing more that clients ask for. What learners asked for before has its turn
-    /// still, unless the epoch has no zxids for it.
-    pub(super) fn drain(&mut self) {
-        self.state = State::Draining;
-        if self.exhausted {
-            self.forwarded.clear();
-        }
-    }
-
     /// Closes all clients and forgets whoever waits. All that was appended is history from now on:
     /// whether the next leader keeps it is for the synchronisation with it to say.
     pub(super) fn retire(&mut self, shared: &Shared) {
