@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rookeeper_jute::{SessionId, Stat, StatPersisted, Zxid};
 
 use crate::acls::{AclList, AclTable};
-use crate::apply::ExpectedDigest;
 use crate::namespaces::Namespaces;
 use crate::owners::{OwnerKind, OwnerRules};
 use crate::quota::QuotaRoots;
@@ -48,7 +47,6 @@ pub struct Tree {
     pub(crate) quota_roots: QuotaRoots,
     /// Bytes that the paths of each session's ephemerals take in its closeSession transaction.
     pub(crate) ephemeral_lists: BTreeMap<SessionId, usize>,
-    pub(crate) expected_digest: Option<ExpectedDigest>,
     /// See [`Tree::begin_overlap`].
     pub(crate) overlap: bool,
     /// Bytes written by namespace since the tree was made.
@@ -80,7 +78,6 @@ impl Tree {
             last_processed_zxid: Zxid::ZERO,
             quota_roots: QuotaRoots::new(),
             ephemeral_lists: BTreeMap::new(),
-            expected_digest: None,
             written: Namespaces::default(),
             overlap: false,
         }

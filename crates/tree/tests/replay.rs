@@ -65,35 +65,6 @@ fn a_replay_over_any_later_state_ends_in_the_same_tree() {
 }
 
 #[test]
-fn digests_are_not_compared_before_the_end_of_a_fuzzy_snapshot() {
-    let log = log();
-    let (seen, from) = (40, 20);
-    let mut tree = Tree::new(tree_config());
-    for txn in &log[..seen] {
-        apply(&mut tree, txn);
-    }
-    let end = tree.last_processed_zxid();
-    let digest = tree.digest();
-    // The same state, told as one that began at an earlier transaction.
-    let mut fuzzy = Tree::new(tree_config());
-    for txn in &log[..from] {
-        apply(&mut fuzzy, txn);
-    }
-    assert!(!fuzzy.expect_digest(end, 2, digest), "not known before the end");
-    let odd = apply(&mut fuzzy, &corrupt_digest(&log[from])).digest_mismatch;
-    assert!(!odd, "within the overlap nothing is compared");
-    for txn in &log[from + 1..seen] {
-        assert!(!apply(&mut fuzzy, txn).digest_mismatch);
-    }
-    assert!(apply(&mut fuzzy, &corrupt_digest(&log[seen])).digest_mismatch);
-    assert!(!fuzzy.expect_digest(end, 2, digest + 1), "a digest of the past says nothing");
-    let now = fuzzy.last_processed_zxid();
-    assert!(fuzzy.expect_digest(now, 2, fuzzy.digest() + 1));
-    assert!(!fuzzy.expect_digest(now, 2, fuzzy.digest()));
-    assert!(!fuzzy.expect_digest(now, 1, fuzzy.digest() + 1), "another version's rule");
-}
-
-#[test]
 fn a_snapshot_of_several_moments_is_whole_when_a_digest_says_so_or_somebody_does() {
     let log = log();
     let (seen, from) = (40, 20);

@@ -82,14 +82,6 @@ pub enum ApplyError {
     },
 }
 
-/// The digest that a snapshot says the tree has at some transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ExpectedDigest {
-    zxid: Zxid,
-    version: i32,
-    digest: i64,
-}
-
 impl Tree {
     /// Applies one transaction: header, record, optional digest, exactly as in log and proposal.
     /// Changes that watchers may want to hear of are appended to `changes`.
@@ -116,24 +108,8 @@ impl Tree {
             }
         };
         self.last_processed_zxid = self.last_processed_zxid.max(header.zxid);
-        applied.digest_mismatch = self.digest_differs(header.zxid, digest);
+        applied.digest_mismatch = self.digest_differs(digest);
         Ok(applied)
-    }
-
-    /// Takes the digest section of the snapshot that this tree was loaded from; whether it says
-    /// otherwise than the tree. Java's snapshots may be of several moments up to `zxid`: then the
-    /// digest is compared once that transaction has been applied, and those of the transactions
-    /// before it are not (Java: `deserializeZxidDigest`).
-    pub fn expect_digest(&mut self, zxid: Zxid, version: i32, digest: i64) -> bool {
-        let is_stale = zxid < self.last_processed_zxid || zxid <= Zxid::ZERO;
-        if !self.config.digest_enabled || is_stale || version != DIGEST_VERSION {
-            return false;
-        }
-        if zxid == self.last_processed_zxid {
-            return digest != self.digest();
-        }
-        self.expected_digest = Some(ExpectedDigest { zxid, version, digest });
-        false
     }
 
     /// The tree was written down while it changed, and nothing says up to when: parts of later
@@ -151,21 +127,12 @@ impl Tree {
     /// Whether the tree is that of its last transaction, and its digest says so: false while a
     /// snapshot of several moments is being made up for.
     pub fn is_whole(&self) -> bool {
-        !self.overlap && self.expected_digest.is_none()
+        !self.overlap
     }
 
-    fn digest_differs(&mut self, zxid: Zxid, digest: Option<TxnDigest>) -> bool {
+    fn digest_differs(&mut self, digest: Option<TxnDigest>) -> bool {
         if !self.config.digest_enabled || mutation::is_on(Mutation::DigestIgnored) {
             return false;
-        }
-        if let Some(expected) = self.expected_digest {
-            if zxid < expected.zxid {
-                return false;
-            }
-            self.expected_digest = None;
-            if zxid == expected.zxid {
-                return expected.version == DIGEST_VERSION && expected.digest != self.digest();
-            }
         }
         let Some(digest) = digest.filter(|digest| digest.version == DIGEST_VERSION) else {
             return false;
