@@ -71,22 +71,9 @@ fn standalone_disabled_needs_a_voter_and_allows_observers_beside_one() {
     assert!(Membership::parse("server.1=a:1:2|b:1:2", &rules).is_err());
 }
 
-#[test]
-fn a_client_address_of_the_static_file_stays_out_of_texts() {
-    let text = "server.1=a:1:2;9\nserver.2=b:1:2;9";
-    let mut membership = Membership::parse(text, &RULES).unwrap();
-    let before = membership.clone();
-    membership.hide_client_of(ServerId(1));
-    let shown = "server.1=a:1:2:participant\nserver.2=b:1:2:participant;0.0.0.0:9\nversion=0";
-    assert_eq!(membership.to_string(), shown);
-    assert!(!membership.differs_from(&before));
-    let moved = Membership::parse("server.1=a:1:2;9\nserver.2=b:1:3;9", &RULES).unwrap();
-    assert!(moved.differs_from(&before));
-}
-
 fn member(role: Role) -> Member {
     let address = PeerAddress { quorum: Address::new("a", 1), election: Address::new("a", 2) };
-    Member { addresses: vec![address], role, client: None, client_from_static: false }
+    Member { addresses: vec![address], role, client: None }
 }
 
 fn majority(version: i64, voters: &[i64]) -> Arc<Membership> {

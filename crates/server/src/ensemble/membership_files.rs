@@ -69,7 +69,7 @@ impl MembershipFiles {
         let dynamic = with_suffix(&path, &format!(".dynamic.{version:x}"));
         self.replace(&dynamic, text(membership, false).as_bytes())?;
         let own = membership.member(self.me);
-        let own_client = own.is_some_and(|m| m.client.is_some() && !m.client_from_static);
+        let own_client = own.is_some_and(|member| member.client.is_some());
         let edited = edit(&self.read(&path)?, &dynamic, own_client)?;
         self.replace(&path, &edited)?;
         self.committed = version;

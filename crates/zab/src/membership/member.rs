@@ -49,10 +49,8 @@ pub struct Member {
     pub addresses: Vec<PeerAddress>,
     /// Whether it votes.
     pub role: Role,
-    /// Where clients reach it.
+    /// Where clients reach it; `None` where only its own file says so (`clientPort`).
     pub client: Option<Address>,
-    /// The client address stands in the static configuration (`clientPort`): not shown in texts.
-    pub client_from_static: bool,
 }
 
 impl Member {
@@ -101,13 +99,7 @@ impl Member {
         addresses.sort_by(|a, b| a.quorum.host().cmp(b.quorum.host()));
         addresses.dedup();
         let role = role.unwrap_or(Role::Participant);
-        Ok(Member { addresses, role, client, client_from_static: false })
-    }
-
-    /// Whether this is the same member in the same place. Where the client address is written
-    /// down does not count.
-    pub fn is_same(&self, other: &Member) -> bool {
-        self.addresses == other.addresses && self.role == other.role && self.client == other.client
+        Ok(Member { addresses, role, client })
     }
 }
 
@@ -129,8 +121,8 @@ impl fmt::Display for Member {
         }
         write!(f, ":{}", self.role)?;
         match &self.client {
-            Some(client) if !self.client_from_static => write!(f, ";{client}"),
-            _ => Ok(()),
+            Some(client) => write!(f, ";{client}"),
+            None => Ok(()),
         }
     }
 }
