@@ -1,8 +1,7 @@
 //! What must hold of every reply.
 
 use rookeeper_jute::proto::{
-    Create2Response, CreateResponse, ExistsResponse, GetChildrenResponse, GetDataResponse,
-    SetDataResponse,
+    CreateResponse, ExistsResponse, GetChildrenResponse, GetDataResponse, SetDataResponse,
 };
 use rookeeper_jute::{Decode, ErrorCode, Stat, Zxid};
 
@@ -96,20 +95,6 @@ pub fn create(reply: &Reply<'_>, path: &str) -> Result<(), BenchError> {
     let response: CreateResponse<'_> = record(reply)?;
     if response.path.as_deref() != Some(path) {
         return Err(wrong(reply, format_args!("{:?} for {path}", response.path)));
-    }
-    Ok(())
-}
-
-/// Path and Stat of the znode created.
-///
-/// # Errors
-/// Another path, or a Stat that is not new.
-pub fn create2(reply: &Reply<'_>, path: &str) -> Result<(), BenchError> {
-    let response: Create2Response<'_> = record(reply)?;
-    stat(reply, &response.stat)?;
-    let fresh = response.stat.version == 0 && response.stat.czxid == response.stat.mzxid;
-    if response.path.as_deref() != Some(path) || !fresh {
-        return Err(wrong(reply, format_args!("{response:?} for {path}")));
     }
     Ok(())
 }

@@ -170,11 +170,6 @@ impl CreateMode {
         matches!(self, PersistentSequential | EphemeralSequential | PersistentSequentialWithTtl)
     }
 
-    /// Whether the znode is a container.
-    pub fn is_container(self) -> bool {
-        self == CreateMode::Container
-    }
-
     /// Whether the znode has a time to live.
     pub fn is_ttl(self) -> bool {
         matches!(self, CreateMode::PersistentWithTtl | CreateMode::PersistentSequentialWithTtl)

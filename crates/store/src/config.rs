@@ -25,17 +25,6 @@ impl Compression {
             Compression::Snappy => ".snappy",
         }
     }
-
-    /// Reads the property's value; as in Java the case does not matter. `None` for a value that
-    /// Java would silently take for no compression.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "" => Some(Compression::None),
-            "gz" => Some(Compression::Gzip),
-            "snappy" => Some(Compression::Snappy),
-            _ => None,
-        }
-    }
 }
 
 /// The store's configuration.

@@ -91,7 +91,7 @@ impl Shard {
     /// A number for each path with data watches. A path has the same number in every shard that is
     /// given the same `hasher`, so that distinct ones can be counted without listing paths.
     pub fn watched_path_hashes(&self, hasher: &impl BuildHasher) -> Vec<u64> {
-        self.watches.by_path().map(|(path, _)| hasher.hash_one(path)).collect()
+        self.watches.paths().map(|path| hasher.hash_one(path)).collect()
     }
 
     /// Data watches from a place on, session and path, out of at most `len` places; and where to

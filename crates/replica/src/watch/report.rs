@@ -7,7 +7,7 @@ use super::WatchTable;
 use super::store::Table;
 
 /// The counts of wchs, of one shard. Connections and watches of several shards add up; paths do
-/// not, since two shards may watch the same path: merge [`WatchTable::by_path`] instead.
+/// not, since two shards may watch the same path: count those of [`WatchTable::paths`] instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WatchSummary {
     /// Connections that have, or had, data watches.
@@ -38,9 +38,9 @@ impl<K: Copy + Eq + Hash> WatchTable<K> {
         }
     }
 
-    /// Watching connections with their paths, for wchc; one may have no path left.
-    pub fn by_connection(&self) -> impl Iterator<Item = (K, impl Iterator<Item = &str>)> {
-        self.store.data_by_connection()
+    /// Paths with data watches, each once.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.store.data_paths()
     }
 
     /// Data watches from a place on, each with its connection, out of at most `len` places; and
@@ -56,10 +56,5 @@ impl<K: Copy + Eq + Hash> WatchTable<K> {
         len: usize,
     ) -> (impl Iterator<Item = K>, Option<u32>) {
         self.store.listed_slice(from, len)
-    }
-
-    /// Watched paths with their connections, for wchp.
-    pub fn by_path(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = K>)> {
-        self.store.data_by_path()
     }
 }

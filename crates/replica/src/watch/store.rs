@@ -240,29 +240,10 @@ impl<K: Copy + Eq + Hash> Store<K> {
         self.drop_connection_if_empty(connection);
     }
 
-    /// Data watches path by path, in no particular order that lasts.
-    pub(super) fn data_by_path(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = K>)> {
-        self.path_index.iter().filter_map(|id| {
-            let entry = &self.paths[*id];
-            let first = entry.heads[Table::Data as usize];
-            (first != NIL).then(|| (&*entry.path, self.keys_from(first)))
-        })
-    }
-
-    fn keys_from(&self, first: u32) -> impl Iterator<Item = K> {
-        let watches = chain(first, |watch| self.watches[watch].path_next);
-        watches.filter_map(|watch| self.connections[self.watches[watch].connection].key)
-    }
-
-    /// Listed connections with the paths of their data watches.
-    pub(super) fn data_by_connection(
-        &self,
-    ) -> impl Iterator<Item = (K, impl Iterator<Item = &str>)> {
-        self.connection_index.iter().filter_map(|id| {
-            let entry = &self.connections[*id];
-            let key = entry.key.filter(|_| entry.listed)?;
-            Some((key, self.data_paths_from(entry.head)))
-        })
+    /// Paths with data watches, in no particular order that lasts.
+    pub(super) fn data_paths(&self) -> impl Iterator<Item = &str> {
+        let paths = self.path_index.iter().map(|id| &self.paths[*id]);
+        paths.filter(|entry| entry.heads[Table::Data as usize] != NIL).map(|entry| &*entry.path)
     }
 
     /// Data watches from a place on, of at most `len` places, and the next place.
@@ -288,14 +269,6 @@ impl<K: Copy + Eq + Hash> Store<K> {
     ) -> (impl Iterator<Item = K>, Option<u32>) {
         let (connections, next) = self.connections.slice(from, len);
         (connections.iter().filter_map(|entry| entry.key.filter(|_| entry.listed)), next)
-    }
-
-    fn data_paths_from(&self, first: u32) -> impl Iterator<Item = &str> {
-        let watches = chain(first, |watch| self.watches[watch].connection_next);
-        watches
-            .map(|watch| &self.watches[watch])
-            .filter(|watch| watch.table == Table::Data)
-            .map(|watch| &*self.paths[watch.path].path)
     }
 
     fn insert_connection(&mut self, key: K) -> u32 {
@@ -424,10 +397,4 @@ impl<K: Copy + Eq + Hash> Store<K> {
 
 fn watch_hash(hasher: &FixedState, connection: u32, path: u32, table: Table) -> u64 {
     hasher.hash_one((u64::from(connection) << 32 | u64::from(path), table))
-}
-
-/// Indices from `first` on, each found from the one before.
-fn chain(first: u32, next: impl Fn(u32) -> u32) -> impl Iterator<Item = u32> {
-    let first = (first != NIL).then_some(first);
-    std::iter::successors(first, move |id| Some(next(*id)).filter(|id| *id != NIL))
 }

@@ -142,10 +142,18 @@ const PATHS: [&str; 9] =
 
 fn check_reports(table: &WatchTable<u32>, dumb: &Dumb) {
     assert_eq!(table.len(), dumb.data.len() + dumb.child.len());
-    let by_connection: BTreeMap<u32, BTreeSet<String>> = table
-        .by_connection()
-        .map(|(key, paths)| (key, paths.map(str::to_owned).collect()))
-        .collect();
+    // In two slices, so that both ends of one are seen.
+    let half = table.len() as u32 / 2;
+    let (listed, rest) = table.connections_slice(0, 3);
+    let later = rest.map(|from| table.connections_slice(from, usize::MAX).0);
+    let mut by_connection: BTreeMap<u32, BTreeSet<String>> =
+        listed.chain(later.into_iter().flatten()).map(|key| (key, BTreeSet::new())).collect();
+    let (watches, rest) = table.slice(0, half as usize);
+    let later = rest.map(|from| table.slice(from, usize::MAX).0);
+    let watches: Vec<(u32, &str)> = watches.chain(later.into_iter().flatten()).collect();
+    for (key, path) in &watches {
+        by_connection.get_mut(key).expect("it is listed").insert((*path).to_owned());
+    }
     let expected: BTreeMap<u32, BTreeSet<String>> = dumb
         .data
         .watches
@@ -153,18 +161,12 @@ fn check_reports(table: &WatchTable<u32>, dumb: &Dumb) {
         .map(|(key, paths)| (*key, paths.keys().cloned().collect()))
         .collect();
     assert_eq!(by_connection, expected);
-    let mut by_path: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-    for (key, paths) in &dumb.data.watches {
-        for path in paths.keys() {
-            by_path.entry(path.clone()).or_default().insert(*key);
-        }
-    }
-    let got: BTreeMap<String, BTreeSet<u32>> =
-        table.by_path().map(|(path, keys)| (path.to_owned(), keys.collect())).collect();
-    assert_eq!(got, by_path);
+    assert_eq!(watches.len(), dumb.data.len(), "each stands once");
     let summary = table.summary();
     assert_eq!(summary.connections, expected.len());
-    assert_eq!(summary.paths, by_path.len());
+    let paths: BTreeSet<&str> = watches.iter().map(|(_, path)| *path).collect();
+    assert_eq!(table.paths().collect::<BTreeSet<&str>>(), paths);
+    assert_eq!((summary.paths, table.paths().count()), (paths.len(), paths.len()));
     assert_eq!(summary.watches, dumb.data.len());
 }
 
@@ -234,7 +236,7 @@ fn behaves_as_a_dumb_copy_of_javas_maps_does() {
         for key in 0..6 {
             table.remove_connection(key);
         }
-        assert!(table.is_empty() && table.by_path().next().is_none());
+        assert!(table.is_empty() && table.paths().next().is_none());
         assert_eq!(table.summary(), WatchSummary::default());
     }
 }

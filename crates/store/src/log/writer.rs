@@ -212,11 +212,6 @@ impl LogWriter {
         self.durable
     }
 
-    /// Bytes appended and not yet flushed.
-    pub fn buffered_len(&self) -> usize {
-        self.buffer.len()
-    }
-
     /// Length of the records in the current file, in bytes; 0 without one.
     pub fn current_len(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.position)

@@ -172,8 +172,7 @@ pub enum LeaderEffect {
         /// What.
         item: Outgoing,
     },
-    /// Close a connection, after what was queued for it where the reason is a good one
-    /// ([`LinkEnd::flushes`]). Nothing more is said of it.
+    /// Close a connection, after what was queued for it. Nothing more is said of it.
     Close {
         /// Which one.
         connection: ConnectionId,
@@ -322,13 +321,6 @@ pub enum LinkEnd {
     /// This leader's time is over.
     #[error("this leader's time is over")]
     LeaderEnded,
-}
-
-impl LinkEnd {
-    /// Whether what was queued is written before the connection is closed.
-    pub fn flushes(&self) -> bool {
-        matches!(self, LinkEnd::Stopped | LinkEnd::LeaderEnded)
-    }
 }
 
 /// Why a server leads no longer.
