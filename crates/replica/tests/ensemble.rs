@@ -254,6 +254,30 @@ fn numbers_that_start_anew_after_a_move_are_not_taken_for_older_requests() {
     ensemble.check_equal();
 }
 
+/// What was asked for over a connection before the session moved is not carried out behind what it
+/// asked for elsewhere meanwhile, when it comes back.
+#[test]
+fn a_session_that_comes_back_leaves_its_connection_before_behind_at_once() {
+    for seed in 200..260 {
+        let mut ensemble = Ensemble::new(seed);
+        let (first, session) = ensemble.connect(1, 10_000);
+        ensemble.servers[1].create(first, 1, "/a", 0);
+        ensemble.run();
+        let second = ensemble.resume(2, &session);
+        ensemble.run();
+        ensemble.servers[2].set(second, 3, "/a", b"new");
+        ensemble.run();
+        let third = ensemble.resume(1, &session);
+        ensemble.servers[1].set(first, 2, "/a", b"late");
+        ensemble.run();
+        assert_eq!(ensemble.servers[1].session(third), session);
+        let data = ensemble.servers[2].shared.tree.node("/a").expect("there").data();
+        assert_eq!(data, Some(&b"new"[..]), "seed {seed}");
+        assert_eq!(ensemble.servers[1].clients[first].closed, Some(CloseReason::ClientReconnect));
+        ensemble.check_equal();
+    }
+}
+
 #[test]
 fn a_request_that_a_later_one_has_passed_closes_its_connection() {
     let mut ensemble = Ensemble::new(11);

@@ -420,9 +420,7 @@ impl Core {
         }
         let id = connect.session_id;
         self.figures.connections_revalidated += 1;
-        if let Some(before) = self.sessions.connection(id) {
-            self.outbox.close(before, position, CloseReason::ClientReconnect);
-        }
+        self.leave_before(id, position);
         if connect.password != Some(password(id)) {
             return self.refuse_session(connection, position, connect.read_only, shared);
         }
@@ -433,6 +431,18 @@ impl Core {
         match self.sessions.resume(id, Owner::Here(connection), timeout_ms, now_ms) {
             Ok(key) => self.pipeline.push_back(Item::Resumed(Box::new(connected(key, id)))),
             Err(()) => self.refuse_session(connection, position, connect.read_only, shared),
+        }
+    }
+
+    /// Closes the connection that a session has here: somebody resumes it. What still comes over it
+    /// is dropped from now on, not when the leader has answered: the session may have been elsewhere
+    /// meanwhile, and asked for more.
+    fn leave_before(&mut self, session: SessionId, position: u64) {
+        if let Some(before) = self.sessions.connection(session) {
+            self.outbox.close(before, position, CloseReason::ClientReconnect);
+            if let Some(key) = self.sessions.find(session) {
+                self.sessions.disconnected(key, before);
+            }
         }
     }
 
