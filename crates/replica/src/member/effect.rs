@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_tree::ApplyError;
+use rookeeper_zab::leader::LinkEnd;
 use rookeeper_zab::learner::SyncStart;
 use rookeeper_zab::links::{ConnectionId, LinksEffect};
 use rookeeper_zab::membership::{Address, Membership};
@@ -177,6 +178,13 @@ pub enum MemberEvent {
     /// A learner asks for much more than one that holds its clients back; it is not read for a
     /// while.
     LearnerFloods(ConnectionId),
+    /// This server ended the link of a learner.
+    LinkEnded {
+        /// Its connection.
+        connection: ConnectionId,
+        /// Why.
+        reason: LinkEnd,
+    },
     /// A role has ended, in words.
     RoleEnded(Box<str>),
     /// A configuration is in force.

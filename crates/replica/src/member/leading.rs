@@ -3,7 +3,7 @@
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::Forward;
 use rookeeper_zab::election::{ElectionInput, Outcome};
-use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderEnd, LeaderInput};
+use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderEnd, LeaderInput, LinkEnd};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::observer_master::ObserverMasterInput;
 use rookeeper_zab::sync::SyncRules;
@@ -83,10 +83,8 @@ impl Replica {
             LeaderEffect::Send { connection, item } => {
                 context.push(ReplicaEffect::QuorumSend { connection, item });
             }
-            LeaderEffect::Close { connection, .. } => {
-                if self.connections.remove(&connection) {
-                    context.push(ReplicaEffect::QuorumClose(connection));
-                }
+            LeaderEffect::Close { connection, reason } => {
+                self.end_link(connection, reason, context);
             }
             LeaderEffect::WriteEpoch { kind, epoch } => {
                 self.store(StorageCommand::WriteEpoch { kind, epoch }, context);
@@ -130,6 +128,22 @@ impl Replica {
             }
             LeaderEffect::Stopped => self.leader_stopped(context),
             LeaderEffect::Abandon(end) => self.leader_abandons(end, context),
+        }
+    }
+
+    /// Ends a learner's link. That they all end with the role is no news.
+    pub(super) fn end_link(
+        &mut self,
+        connection: ConnectionId,
+        reason: LinkEnd,
+        context: &mut Context<'_>,
+    ) {
+        if self.connections.remove(&connection) {
+            context.push(ReplicaEffect::QuorumClose(connection));
+            if !matches!(reason, LinkEnd::Stopped | LinkEnd::LeaderEnded) {
+                let event = MemberEvent::LinkEnded { connection, reason };
+                context.push(ReplicaEffect::Event(event));
+            }
         }
     }
 

@@ -82,10 +82,8 @@ impl Replica {
             ObserverMasterEffect::Send { connection, item } => {
                 context.push(ReplicaEffect::QuorumSend { connection, item });
             }
-            ObserverMasterEffect::Close { connection, .. } => {
-                if self.connections.remove(&connection) {
-                    context.push(ReplicaEffect::QuorumClose(connection));
-                }
+            ObserverMasterEffect::Close { connection, reason } => {
+                self.end_link(connection, reason, context);
             }
             ObserverMasterEffect::Forward(request) => {
                 self.step_learner(LearnerInput::Forward(request), context);

@@ -3,10 +3,12 @@
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Encode, OpCode, SessionId, Xid};
 use rookeeper_replica::{EndReason, MemberEvent, ReplicaInput, ServerState};
-
 use rookeeper_tree::ChangeLog;
+use rookeeper_zab::leader::LinkEnd;
 use rookeeper_zab::learner::SyncStart;
+use rookeeper_zab::links::ConnectionId;
 
+use crate::network::{End, Port};
 use crate::roles::serving;
 use crate::world::World;
 
@@ -348,6 +350,31 @@ fn a_follower_that_is_told_to_stop_leaves() {
     assert_eq!(world.process(follower).ended, Some(EndReason::Stopped));
     world.kill(follower);
     assert_eq!(write(&mut world, leader, "a", 5).len(), 5);
+}
+
+#[test]
+fn a_learner_that_sends_no_packet_loses_its_link_and_nobody_anything_else() {
+    for seed in 0..10 {
+        let mut world = serving(3, 0, seed);
+        let leader = world.leader().expect("serving");
+        let written = write(&mut world, leader, "a", 5);
+        let is_link = |end: &End| end.server == leader && end.port == Port::Quorum && end.open;
+        let mut links = world.ends.iter().filter(|(_, end)| is_link(end));
+        let link: ConnectionId = *links.next().expect("it is followed").0;
+        let bytes = &[0x7f; 64];
+        world.step(leader, ReplicaInput::QuorumReceived { connection: link, bytes });
+        let events = &world.process(leader).events;
+        let ended = events.iter().any(|(_, event)| {
+            let is_bad = |reason: &LinkEnd| matches!(reason, LinkEnd::BadPacket(_));
+            matches!(event, MemberEvent::LinkEnded { connection, reason }
+                if *connection == link && is_bad(reason))
+        });
+        assert!(ended, "seed {seed}: {events:?}");
+        world.pass(100);
+        assert_eq!(world.leader(), Some(leader), "seed {seed}");
+        world.until("it follows again", 20_000, |world| world.all_serve());
+        assert_whole(&mut world, &written);
+    }
 }
 
 #[test]

@@ -67,6 +67,9 @@ pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
             let connection = connection.0;
             tracing::warn!(connection, "a learner asks for too much at a time: it has to wait");
         }
+        MemberEvent::LinkEnded { connection, reason } => {
+            tracing::warn!(connection = connection.0, %reason, "a learner's link was ended");
+        }
         MemberEvent::RoleEnded(reason) => tracing::warn!(%reason, "the role has ended"),
         MemberEvent::Reconfigured { version } => {
             tracing::info!(version = format_args!("{version:x}"), "configuration in force");
