@@ -435,7 +435,7 @@ impl Core {
     }
 
     /// Closes the connection that a session has here: somebody resumes it. What still comes over it
-    /// is dropped from now on, not when the leader has answered: the session may have been elsewhere
+    /// is dropped from now on, not when the leader has answered: it may have been elsewhere
     /// meanwhile, and asked for more.
     fn leave_before(&mut self, session: SessionId, position: u64) {
         if let Some(before) = self.sessions.connection(session) {
