@@ -85,9 +85,7 @@ pub fn random_map(source: &Source) -> Vec<String> {
 pub fn file_system(source: &Source) -> Vec<String> {
     let allowed = source.krate().is_none_or(|krate| ["rookeeper", "bench"].contains(&krate))
         || source.path == "crates/sim/src/main.rs"
-        || source.path.starts_with("crates/store/src/disk/real")
-        || source.path == "crates/store/src/real_disk.rs"
-        || source.path.starts_with("crates/store/src/real");
+        || source.path.starts_with("crates/store/src/disk/real");
     if allowed {
         return Vec::new();
     }
@@ -99,9 +97,9 @@ pub fn file_system(source: &Source) -> Vec<String> {
     })
 }
 
-/// tokio belongs to the drivers.
+/// tokio belongs to the server's drivers.
 pub fn tokio(source: &Source) -> Vec<String> {
-    if source.krate().is_none_or(|krate| ["server", "rookeeper"].contains(&krate)) {
+    if source.krate().is_none_or(|krate| krate == "server") {
         return Vec::new();
     }
     production_faults(source, |line| first_word(&["tokio"], line))
