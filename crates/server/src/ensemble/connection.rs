@@ -197,6 +197,11 @@ impl Connection {
         self.queue.borrow().is_empty()
     }
 
+    /// Whether all that was ever queued is with the system.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.is_drained() && self.unsent.get() == 0
+    }
+
     /// Bytes of the queue were written.
     pub(crate) fn sent(&self, len: usize) {
         self.unsent.set(self.unsent.get().saturating_sub(len));

@@ -119,9 +119,13 @@ impl Sockets {
         false
     }
 
-    /// Closes a connection once what is queued is written, or soon.
+    /// Closes a connection once what is queued is written, or soon; now where that is nothing, so
+    /// that a crowd that is turned away leaves nothing behind.
     pub(crate) fn finish(sockets: &Rc<Self>, id: ConnectionId) {
         let Some(connection) = sockets.connections.borrow_mut().remove(&id) else { return };
+        if connection.has_sent_all() {
+            return connection.close();
+        }
         connection.finish();
         spawn_local(async move {
             tokio::time::sleep(LINGER).await;
