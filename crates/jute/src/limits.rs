@@ -19,9 +19,12 @@ pub const ELECTION_ADDRESS_MAX: usize = 2048;
 /// Length of a session password, in bytes.
 pub const SESSION_PASSWORD_LEN: usize = 16;
 
-/// Identities of one connection (Java has no limit). All of them together are no longer than one
-/// request may be, for they go with each of the connection's requests to the leader.
+/// Identities of one connection (Java has no limit). They are kept with each request that waits,
+/// and go with each write to the leader, in one packet.
 pub const IDENTITIES_MAX: usize = 1024;
+
+/// All of them together, in bytes as they are encoded; never more than `jute.maxbuffer` allows.
+pub const IDENTITIES_LEN_MAX: usize = 64 << 10;
 
 /// Requests in flight over all connections (`zookeeper.globalOutstandingLimit`).
 pub const GLOBAL_OUTSTANDING_LIMIT_DEFAULT: usize = 1000;

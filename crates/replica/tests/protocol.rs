@@ -143,7 +143,7 @@ fn a_connection_has_no_more_identities_than_a_request_can_carry() {
         answers(&world.replies(client))
     };
     let (client, _) = world.connect(0, 6000);
-    let long = |letter: char| letter.to_string().repeat(600_000);
+    let long = |letter: char| letter.to_string().repeat(40_000);
     assert_eq!(prove(&mut world, client, &long('a')), [(-4, 0, 0)]);
     assert_eq!(prove(&mut world, client, &long('a')), [(-4, 0, 0)], "the same once more");
     assert_eq!(prove(&mut world, client, &long('b')), [(-4, -115, 0)]);
@@ -151,7 +151,7 @@ fn a_connection_has_no_more_identities_than_a_request_can_carry() {
     let (client, _) = world.connect(0, 6000);
     // One is its address.
     for number in 1..limits::IDENTITIES_MAX {
-        assert_eq!(prove(&mut world, client, &format!("user{number}")), [(-4, 0, 0)], "{number}");
+        assert_eq!(prove(&mut world, client, &format!("u{number}")), [(-4, 0, 0)], "{number}");
     }
     assert_eq!(prove(&mut world, client, "another"), [(-4, -115, 0)]);
 }

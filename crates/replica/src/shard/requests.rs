@@ -302,8 +302,8 @@ impl Shard {
         }
         // Two lengths of four bytes each.
         let lens = identities.iter().map(|Identity { scheme, id }| 8 + scheme.len() + id.len());
-        let fits = identities.len() <= limits::IDENTITIES_MAX
-            && lens.sum::<usize>() <= self.config.jute_maxbuffer;
+        let len_max = limits::IDENTITIES_LEN_MAX.min(self.config.jute_maxbuffer);
+        let fits = identities.len() <= limits::IDENTITIES_MAX && lens.sum::<usize>() <= len_max;
         fits.then(|| Arc::from(identities))
     }
 
