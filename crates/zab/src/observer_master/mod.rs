@@ -10,6 +10,9 @@
 //! come from this server's disk, however much that is: Java closes the connection where the
 //! recent transactions in memory do not reach back far enough.
 //!
+//! As in Java, the leader knows this server and its observers as one owner of their sessions: where
+//! a session moves among them, it cannot tell what the place before still sends in its name.
+//!
 //! # Layout
 //! - `types`: what it is told and what it asks for
 //! - `recent`: the last transactions, in memory
