@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rookeeper_jute::ServerId;
 use rookeeper_zab::membership::{Membership, MembershipRules, Role};
 
-use super::error::ConfigError;
-use super::load::{INT_MAX, Outside, bounded, missing};
+use super::error::{ConfigError, missing};
 use super::members::{self, Servers};
-use super::settings::{Setting, Settings};
+use super::outside::{Outside, bounded};
+use super::settings::{INT_MAX, Setting, Settings};
 
 /// What is behind the name of a configuration that was proposed and not yet committed.
 pub const NEXT_SUFFIX: &str = ".dynamic.next";

@@ -121,3 +121,8 @@ pub struct Notice {
     /// One line.
     pub text: String,
 }
+
+/// A key that has to be set, at a place of the configuration.
+pub(super) fn missing(place: &str, message: &str) -> ConfigError {
+    ConfigError::Missing { place: place.to_string(), message: message.to_string() }
+}

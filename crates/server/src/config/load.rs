@@ -2,7 +2,6 @@
 //! of Java's `QuorumPeerConfig.parseProperties` and in its words where it has some.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,43 +10,13 @@ use rookeeper_jute::ServerId;
 
 use crate::process::UnknownProcess;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, missing};
 use super::invocation::Invocation;
 use super::members::{self, Servers};
-use super::settings::{Setting, Settings};
+use super::outside::{Outside, existing};
+use super::settings::{INT_MAX, Setting, Settings, to_usize};
 use super::{ListenConfig, ServerConfig, SessionConfig, Whitelist, ensemble, parts, refuse};
 
-/// What reading a configuration needs of the world. The file system is the binary's, and nobody
-/// else asks for names.
-pub trait Outside {
-    /// Reads the whole of a file that is at most so many bytes long; a longer one is cut off behind
-    /// them, and `None` is a file that does not exist.
-    ///
-    /// # Errors
-    /// The operating system's.
-    fn read(&self, path: &Path, len_max: u64) -> io::Result<Option<Vec<u8>>>;
-
-    /// The first address of a host, which may be an address itself.
-    ///
-    /// # Errors
-    /// Where the name is not known.
-    fn resolve(&self, host: &str) -> io::Result<IpAddr>;
-}
-
-/// A reader of files alone: hosts are addresses, and no name is known.
-impl<F: Fn(&Path, u64) -> io::Result<Option<Vec<u8>>>> Outside for F {
-    fn read(&self, path: &Path, len_max: u64) -> io::Result<Option<Vec<u8>>> {
-        self(path, len_max)
-    }
-
-    fn resolve(&self, host: &str) -> io::Result<IpAddr> {
-        host.parse().map_err(|_| io::Error::other("no names are looked up"))
-    }
-}
-
-/// Largest file of a configuration, in bytes.
-const FILE_LEN_MAX: u64 = 1 << 20;
-pub(super) const INT_MAX: i64 = i32::MAX as i64;
 /// Port and directory of a start without any configuration.
 const EMBEDDED_PORT: u16 = 2181;
 const EMBEDDED_DATA_DIR: &str = "./data";
@@ -117,24 +86,6 @@ fn positional(settings: &mut Settings, words: &[String]) -> Result<String, Confi
         settings.set_positional(key, value);
     }
     Ok(format!("configuration from the command line: {}", words.join(" ")))
-}
-
-/// Reads a file of the configuration, up to a bound.
-pub(super) fn bounded(path: &Path, outside: &dyn Outside) -> Result<Option<Vec<u8>>, ConfigError> {
-    let bytes = outside
-        .read(path, FILE_LEN_MAX + 1)
-        .map_err(|source| ConfigError::File { path: path.to_path_buf(), source })?;
-    if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 > FILE_LEN_MAX) {
-        return Err(ConfigError::FileTooLarge { path: path.to_path_buf(), limit: FILE_LEN_MAX });
-    }
-    Ok(bytes)
-}
-
-pub(super) fn existing(path: &Path, outside: &dyn Outside) -> Result<Vec<u8>, ConfigError> {
-    bounded(path, outside)?.ok_or_else(|| ConfigError::File {
-        path: path.to_path_buf(),
-        source: io::Error::new(io::ErrorKind::NotFound, "there is no such file"),
-    })
 }
 
 fn build(
@@ -315,12 +266,4 @@ fn properties(settings: &Settings) -> BTreeMap<String, String> {
         }
     }
     all
-}
-
-pub(super) fn missing(place: &str, message: &str) -> ConfigError {
-    ConfigError::Missing { place: place.to_string(), message: message.to_string() }
-}
-
-pub(super) fn to_usize(value: i64) -> usize {
-    usize::try_from(value).expect("checked not to be negative")
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rookeeper_jute::ServerId;
 use rookeeper_zab::membership::{Member, Membership, MembershipError, MembershipRules, Role};
 
-use super::error::ConfigError;
-use super::load::{Outside, existing, missing};
+use super::error::{ConfigError, missing};
+use super::outside::{Outside, bounded, existing};
 use super::settings::{Setting, Settings};
 
 /// Largest server id: it is one byte of a session id.
@@ -205,7 +205,7 @@ pub fn my_id(
     outside: &dyn Outside,
 ) -> Result<Option<ServerId>, ConfigError> {
     let path = data_dir.join("myid");
-    let Some(text) = super::load::bounded(&path, outside)? else { return Ok(None) };
+    let Some(text) = bounded(&path, outside)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
     let text = text.lines().next().unwrap_or_default();
     let refuse = |message: String| ConfigError::MyId { path: path.clone(), message };

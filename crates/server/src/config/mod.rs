@@ -8,6 +8,7 @@
 //! # Layout
 //! * [`invocation`]: words and `-D` settings of the command line and the environment
 //! * `load`: from settings to [`ServerConfig`]
+//! * `outside`: [`Outside`], files and names of hosts
 //! * `parts`: storage, rules of the tree, identities, limits, throttles
 //! * `settings`: origins, precedence, typed reading of single values
 //! * `keys`: every known key, and the nearest one to an unknown
@@ -23,6 +24,7 @@ pub mod invocation;
 mod keys;
 mod load;
 mod members;
+mod outside;
 mod parts;
 mod properties;
 mod refuse;
@@ -40,7 +42,8 @@ use crate::process::Process;
 pub use ensemble::{EnsembleConfig, PeerLinksConfig};
 pub use error::{ConfigError, Notice, NoticeLevel, Origin};
 pub use invocation::Invocation;
-pub use load::{Outside, load};
+pub use load::load;
+pub use outside::Outside;
 pub(crate) use properties::read as read_properties;
 
 /// Everything that a server is told at its start.

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use rookeeper_jute::limits;
 
-use super::error::ConfigError;
-use super::load::{INT_MAX, missing, to_usize};
-use super::settings::{Setting, Settings};
+use super::error::{ConfigError, missing};
+use super::settings::{INT_MAX, Setting, Settings, to_usize};
 use super::{
     AuthConfig, ConnectionThrottleConfig, DigestAlgorithm, LimitsConfig, RequestThrottleConfig,
     SnapshotCompression, StorageConfig, TreeRules,

@@ -15,6 +15,9 @@ use super::properties;
 
 const PREFIX: &str = "zookeeper.";
 
+/// The largest number of Java's `int`.
+pub(super) const INT_MAX: i64 = i32::MAX as i64;
+
 /// One setting as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
@@ -326,6 +329,11 @@ fn classify(
         }
     };
     said.entry(why).or_default().push(setting.key.clone());
+}
+
+/// A number of things, of a value whose range begins at 0.
+pub(super) fn to_usize(value: i64) -> usize {
+    usize::try_from(value).expect("checked not to be negative")
 }
 
 #[cfg(test)]
