@@ -7,11 +7,13 @@
 //! # Layout
 //! * [`facts`]: what the answers are made of
 //! * [`metrics`]: every metric of `mntr` by Java's name
+//! * `monitor`: the answer of `mntr`
 //! * [`quota`]: limits and use of quotas by namespace
 //! * `text`: numbers, addresses and dates as Java writes them
 
 pub mod facts;
 pub mod metrics;
+mod monitor;
 pub mod quota;
 mod text;
 
@@ -178,7 +180,7 @@ fn render_into(word: Word, facts: &Facts, out: &mut String) -> std::fmt::Result 
             }
             Ok(())
         }
-        Word::Mntr => metrics::write_monitor(facts, out),
+        Word::Mntr => monitor::write(facts, out),
         Word::Srvr | Word::Stat => stat(word == Word::Stat, facts, out),
         Word::Wchs => {
             let watches = &facts.watches;
