@@ -16,7 +16,6 @@ struct Options {
     first: u64,
     members: Vec<usize>,
     is_loud: bool,
-    reconfigures: bool,
     keeps_going: bool,
     jobs: u64,
     mutation: Option<String>,
@@ -31,7 +30,6 @@ const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5]
                 and says in how many seeds it is found
   --jobs N      threads, each with seeds of its own (default 1)
   --loud        print each event
-  --reconfigure clients of some seeds change the ensemble
   --keep-going  count what is found and go on
 What went wrong in a seed that finds something is written to failed-<seed>-of-<members>.txt.
 
@@ -52,7 +50,6 @@ fn options(args: &[String]) -> Result<Options, String> {
         first: 1,
         members,
         is_loud: false,
-        reconfigures: false,
         keeps_going: false,
         jobs: 1,
         mutation: None,
@@ -67,10 +64,6 @@ fn options(args: &[String]) -> Result<Options, String> {
     while let Some(flag) = args.next() {
         if flag == "--loud" {
             options.is_loud = true;
-            continue;
-        }
-        if flag == "--reconfigure" {
-            options.reconfigures = true;
             continue;
         }
         if flag == "--keep-going" {
@@ -221,7 +214,6 @@ fn run_some(options: &Options, next: &AtomicU64, state: &Mutex<(Sum, u64)>) {
         let members = options.members[seed as usize % options.members.len()];
         let mut setup = Setup::new(seed, members);
         setup.is_loud = options.is_loud;
-        setup.reconfigures = options.reconfigures;
         let Outcome { report, fault } = run(setup);
         let (sum, failed) = &mut *state.lock().expect("no thread panics while it adds");
         match fault {

@@ -135,8 +135,6 @@ pub struct Setup {
     pub trouble_us: u64,
     /// Whether each event is printed.
     pub is_loud: bool,
-    /// Whether clients of some seeds change the ensemble.
-    pub reconfigures: bool,
     /// What goes wrong, and when, in this order; `None` where the seed decides.
     pub mishaps: Option<Vec<(u64, Mishap)>>,
     /// How many operations all clients ask for in a second, where that is not for the seed to say.
@@ -151,7 +149,6 @@ impl Setup {
             members,
             trouble_us: 30_000_000,
             is_loud: false,
-            reconfigures: false,
             mishaps: None,
             operations_per_s: None,
         }
@@ -227,7 +224,7 @@ impl Plan {
             sync_us: *dice.pick(&[200, 2000, 10_000]),
             troubles,
             trouble_pause_us: dice.between(800_000, 4_000_000),
-            roles: Roles::draw(dice),
+            roles: Roles::draw(&mut dice.fork()),
             snapshot_wait_us: *dice.pick(&[0, 20_000, 800_000, 3_000_000]),
             asks_for_snapshots: dice.one_in(2),
             readers: *dice.pick(&[0, 0, 1, 2]),

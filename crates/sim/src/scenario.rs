@@ -64,8 +64,6 @@ pub struct Scenario {
     pub seed: u64,
     /// Virtual time with trouble, in microseconds.
     pub trouble_us: u64,
-    /// Whether clients of some seeds change the ensemble.
-    pub reconfigures: bool,
     /// What goes wrong, and when.
     pub mishaps: Vec<(u64, Mishap)>,
     /// What the run must come to, at least, by name.
@@ -77,16 +75,15 @@ pub struct Scenario {
 impl Scenario {
     /// A run without trouble.
     pub fn new(seed: u64, members: usize) -> Self {
-        let Setup { trouble_us, reconfigures, .. } = Setup::new(seed, members);
+        let Setup { trouble_us, .. } = Setup::new(seed, members);
         let (mishaps, expected, unwanted) = (Vec::new(), Vec::new(), Vec::new());
-        Scenario { members, seed, trouble_us, reconfigures, mishaps, expected, unwanted }
+        Scenario { members, seed, trouble_us, mishaps, expected, unwanted }
     }
 
     /// The run that it asks for.
     pub fn setup(&self) -> Setup {
         Setup {
             trouble_us: self.trouble_us,
-            reconfigures: self.reconfigures,
             mishaps: Some(self.mishaps.clone()),
             ..Setup::new(self.seed, self.members)
         }
@@ -195,9 +192,6 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "members {}\nseed {}", self.members, self.seed)?;
         writeln!(f, "trouble-us {}", self.trouble_us)?;
-        if self.reconfigures {
-            writeln!(f, "reconfigure 1")?;
-        }
         for (name, least) in &self.expected {
             writeln!(f, "expect {name} {least}")?;
         }
@@ -237,7 +231,6 @@ impl Scenario {
             "members" => self.members = number(rest)? as usize,
             "seed" => self.seed = number(rest)?,
             "trouble-us" => self.trouble_us = number(rest)?,
-            "reconfigure" => self.reconfigures = number(rest)? != 0,
             "expect" => {
                 let (name, least) = pair()?;
                 counted(&Report::default(), name).ok_or(format!("{name} is not counted"))?;
@@ -264,8 +257,8 @@ thread_local! {
 
 /// A run begins on this thread.
 pub(crate) fn begin(setup: &Setup) {
-    let Setup { seed, members, trouble_us, reconfigures, .. } = *setup;
-    let scenario = Scenario { trouble_us, reconfigures, ..Scenario::new(seed, members) };
+    let Setup { seed, members, trouble_us, .. } = *setup;
+    let scenario = Scenario { trouble_us, ..Scenario::new(seed, members) };
     DONE.with_borrow_mut(|done| *done = Some(scenario));
 }
 

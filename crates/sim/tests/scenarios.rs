@@ -51,7 +51,7 @@ fn a_scenario_that_does_not_come_to_what_it_expects_fails() {
 
 #[test]
 fn what_a_seed_did_is_done_again_by_its_scenario() {
-    let setup = Setup { trouble_us: 6_000_000, reconfigures: true, ..Setup::new(5, 3) };
+    let setup = Setup { trouble_us: 6_000_000, ..Setup::new(5, 3) };
     let first = run(setup).report;
     let scenario = scenario::of_this_thread().expect("a run leaves one");
     assert!(!scenario.mishaps.is_empty());

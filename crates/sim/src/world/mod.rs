@@ -265,9 +265,6 @@ impl World {
         if setup.operations_per_s.is_some() {
             plan.keep_pace();
         }
-        if !setup.reconfigures {
-            plan.roles.keep_the_ensemble();
-        }
         // Who observes at first may have a vote by then.
         plan.roles.observers_die &= !plan.roles.reconfigures;
         let servers = setup.members + plan.roles.observers + plan.roles.spares;
