@@ -266,6 +266,9 @@ impl Replica {
                 self.step_leader(input, context);
             }
             CoreEffect::Reconfigured { zxid, membership } => {
+                // On disk before the transaction is: a log that goes through a change nobody knows
+                // of would have it committed, and in force nowhere.
+                self.last_seen(membership.clone(), context);
                 self.step_leader(LeaderInput::Reconfigured { zxid, membership }, context);
             }
             // A new epoch by an election that is planned: nobody's session is lost by it.

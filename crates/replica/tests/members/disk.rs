@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use rookeeper_jute::persistence::RECORD_OVERHEAD;
-use rookeeper_jute::{Acl, Reader, SessionId, StatPersisted, Zxid};
+use rookeeper_jute::txn::TxnHeader;
+use rookeeper_jute::{Acl, Decode, OpCode, Reader, SessionId, StatPersisted, Zxid};
 use rookeeper_replica::{Recovered, Segment};
 use rookeeper_tree::{ChangeLog, SnapshotProgress, Tree, TreeConfig, TreeLoader};
 use rookeeper_zab::EpochKind;
@@ -76,6 +77,11 @@ pub struct Disk {
     last_seen: String,
 }
 
+/// A configuration in a file.
+fn read(text: &str) -> Arc<Membership> {
+    Arc::new(Membership::parse(text, &MembershipRules::default()).expect("a configuration"))
+}
+
 /// The bytes of a snapshot of a tree.
 fn body_of(tree: &mut Tree) -> Vec<u8> {
     let mut body = Vec::new();
@@ -133,9 +139,6 @@ impl Disk {
     pub fn recover(&mut self) -> (Tree, Recovered) {
         self.staged = None;
         let tree = self.history.tree_at(Zxid(i64::MAX));
-        let read = |text: &str| {
-            Arc::new(Membership::parse(text, &MembershipRules::default()).expect("a configuration"))
-        };
         let recovered = Recovered {
             last_zxid: tree.last_processed_zxid(),
             accepted_epoch: self.accepted,
@@ -149,7 +152,15 @@ impl Disk {
         (tree, recovered)
     }
 
+    /// A change of the ensemble is on disk before its transaction.
     pub fn append(&mut self, segment: &Segment) {
+        let texts = [&self.committed, &self.last_seen].into_iter();
+        let known = texts.map(|text| read(text).version()).max().expect("two of them");
+        for (zxid, txn) in segment.records() {
+            let header = TxnHeader::decode(&mut Reader::new(txn)).expect("a transaction");
+            let changes = header.txn_type == OpCode::Reconfig.to_i32();
+            assert!(!changes || known >= zxid.0, "{zxid} is a change that no file tells of");
+        }
         match &mut self.staged {
             Some((_, _, history)) => history.append(segment),
             None => self.history.append(segment),
