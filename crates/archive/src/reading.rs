@@ -96,6 +96,8 @@ impl Reading {
         match item {
             Outgoing::History { after, through } => Ok(self.history(after, through)?),
             Outgoing::Snapshot { base, through } => {
+                // Who leads, or follows a leader, has all that is committed.
+                self.store.holds_nothing_after(through);
                 let mut body = self.snapshot(base, through)?;
                 if body.is_none() {
                     take()?;

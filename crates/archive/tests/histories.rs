@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rookeeper_archive::{
@@ -272,4 +272,29 @@ fn a_digest_on_disk_that_is_not_the_tree_s_is_told() {
     let (tree, _, onlooker) = recovery.finish();
     let (expected, computed) = (start.digest + 1, tree.digest());
     assert_eq!(onlooker.0, [Mismatch::Snapshot { zxid, expected, computed }]);
+}
+
+#[test]
+fn a_leader_s_snapshot_of_which_nothing_is_known_is_taken_anew_where_the_log_behind_it_is_lost() {
+    let disk = SimulatedDisk::new();
+    let (mut storage, mut script) = five(&disk);
+    storage.flush(&mut script).unwrap();
+    storage.close().unwrap();
+    let (store, mut tree, _) = open(&disk.after_kill());
+    write_at_once(&store, &mut tree, SECTIONS).unwrap();
+    drop(store);
+    // The power went out before the index of snapshots was written: this one may be fuzzy.
+    let index = Path::new("/data/snapshots.rookeeper");
+    assert!(disk.contents(index).is_some());
+    disk.put(index, b"");
+    let (store, mut tree, _) = open(&disk);
+    assert!(store.exact_snapshot(z(1, 5)).unwrap().is_none());
+    let item = Outgoing::Snapshot { base: z(1, 5), through: z(1, 5) };
+    let mut reading = Reading::new(store.clone(), item);
+    let mut bytes = Vec::new();
+    let take = || write_at_once(&store, &mut tree, SECTIONS).map(drop);
+    assert!(!reading.read(1 << 20, &mut bytes, take).unwrap());
+    let mut begin = Vec::new();
+    wire::snapshot_begin(z(1, 5), &mut begin);
+    assert!(bytes.starts_with(&begin));
 }

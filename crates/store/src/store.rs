@@ -225,6 +225,14 @@ impl Store {
         SnapshotBody::open(&self.shared, base)
     }
 
+    /// Nothing after `zxid` was committed when this history was recovered: the snapshot that it was
+    /// recovered from, which may be a fuzzy one, holds nothing of later transactions. To be said
+    /// by whoever knows that, because a quorum has acknowledged that nobody has more.
+    pub fn holds_nothing_after(&self, zxid: Zxid) {
+        let mut state = self.shared.state();
+        state.whole_at = state.whole_at.min(zxid);
+    }
+
     /// Begins to put a leader's snapshot at `zxid`, and what follows it, in the place of this
     /// history. Nothing of it is touched before [`Install::commit`]. The log writer has to be
     /// closed; snapshots that are being written are given up.
