@@ -194,6 +194,13 @@ impl Lineage {
         deciding
     }
 
+    /// Configurations by which something may be decided: the one in force, and those that come
+    /// after it wherever they are, on whatever branch.
+    pub fn may_decide(&self) -> impl Iterator<Item = &Membership> {
+        let proposed = self.changes.range(self.tip()..).map(|(_, membership)| &**membership);
+        self.in_force().map(|membership| &**membership).into_iter().chain(proposed)
+    }
+
     /// Whether a transaction is committed.
     ///
     /// # Errors

@@ -77,6 +77,9 @@ impl World {
             self.submit_operation(client, Operation::GetConfig { watch });
             return;
         }
+        if self.is_some_rotten() {
+            return;
+        }
         let Some(membership) = self.lineage.in_force().cloned() else { return };
         let known = self.plan.roles.moves_ports.then(|| self.known_to_all(&membership)).flatten();
         let moves = known.is_some();

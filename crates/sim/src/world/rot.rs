@@ -2,20 +2,26 @@
 //! refused by name, and whoever runs the server then empties its directory, after which it has to
 //! take a snapshot of a leader's before it counts for anything.
 //!
-//! One member at a time rots, while all others keep what they have: what goes beyond that is
-//! beyond a quorum's promise. An epoch that becomes another number is beyond Java's format.
+//! Who was emptied has no vote until it has a leader's history: so nothing committed is lost
+//! however many rot. What a quorum promises beyond that is that things go on, as long as there is
+//! one that keeps what it has, in the configuration in force and in each that is on its way. More
+//! rot than that is not done. An epoch that becomes another number is beyond Java's format.
 
 use std::path::{Path, PathBuf};
 
-use rookeeper_jute::Zxid;
+use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_session::Operation;
 use rookeeper_store::disk::Chooser;
+use rookeeper_store::names::log_zxid;
 use rookeeper_store::{SimulatedDisk, StoreError};
+use rookeeper_zab::membership::Membership;
 
 use super::World;
+use super::process::server_id;
 use crate::checks::Fault;
 use crate::dice::Dice;
 use crate::machine::Machine;
-use crate::recovery::{self, Opened};
+use crate::recovery::{self, Opened, membership_path};
 
 /// What is rotten on a disk.
 #[derive(Debug, Clone)]
@@ -27,6 +33,9 @@ pub struct Rot {
 }
 
 const CHECK: &str = "rot";
+/// How long a request may be on its way to the leader, in microseconds: connections that are cut
+/// are mended or closed before.
+const ON_ITS_WAY_US: u64 = 16_000_000;
 
 /// What a start with a rotten file came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +73,12 @@ fn judge(rot: &Rot, opened: &Result<Opened, StoreError>) -> Result<Outcome, Faul
     }
 }
 
+/// Whether nothing on a machine is rotten, or was taken away. One that was emptied keeps what it
+/// promises again once a leader's epoch is on its disk.
+fn is_whole(machine: &Machine) -> bool {
+    machine.rot.is_none() && (!machine.is_wiped || machine.epochs[1] > 0)
+}
+
 /// Flips a bit in one of the files that a server needs, or may need; which.
 fn flip_one(disk: &SimulatedDisk, dice: &mut Dice) -> Option<PathBuf> {
     let is_data = |path: &Path| {
@@ -79,7 +94,11 @@ fn flip_one(disk: &SimulatedDisk, dice: &mut Dice) -> Option<PathBuf> {
     if files.is_empty() {
         return None;
     }
-    let (path, data) = dice.pick(&files);
+    // Where the log goes on, damage and a torn end are to be told apart.
+    let zxid = |path: &Path| log_zxid(&path.file_name()?.to_string_lossy());
+    let last_log = files.iter().filter(|(path, _)| zxid(path).is_some());
+    let last_log = last_log.max_by_key(|(path, _)| zxid(path)).filter(|_| dice.one_in(3));
+    let (path, data) = last_log.unwrap_or_else(|| dice.pick(&files));
     // What follows the last record of a log is padding.
     let end = data.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
     let near = if dice.one_in(2) { 120 } else { end };
@@ -95,15 +114,37 @@ fn flip_one(disk: &SimulatedDisk, dice: &mut Dice) -> Option<PathBuf> {
 }
 
 impl World {
+    /// Whether those that keep what they have are a quorum of every configuration that decides, or
+    /// may come to, without this server too.
+    fn may_rot(&self, server: usize) -> bool {
+        let machines = self.machines.iter().enumerate();
+        let whole = machines.filter(|(at, machine)| *at != server && is_whole(machine));
+        let whole: Vec<ServerId> = whole.map(|(at, _)| server_id(at)).collect();
+        let mut deciding = self.lineage.may_decide().peekable();
+        deciding.peek().is_some()
+            && deciding
+                .all(|membership: &Membership| membership.contains_quorum(whole.iter().copied()))
+            && !self.may_change()
+    }
+
+    /// Whether a change of the ensemble may be on its way to the leader.
+    fn may_change(&self) -> bool {
+        let since_us = self.queue.now_us().saturating_sub(ON_ITS_WAY_US);
+        let recent = self.history.records.iter().rev();
+        recent.take_while(|record| record.invoked_us >= since_us).any(|record| {
+            let is_change = matches!(record.operation, Operation::Reconfig { .. });
+            is_change && record.answer().is_none()
+        })
+    }
+
+    /// Whether some server may have lost what it had: nobody changes the ensemble then.
+    pub(super) fn is_some_rotten(&self) -> bool {
+        !self.machines.iter().all(is_whole)
+    }
+
     /// Kills a server and flips a bit on its disk, where a quorum's promise allows that.
     pub(super) fn rot(&mut self, server: usize, dice: u64) {
-        // One that was emptied keeps what it promises again once a leader's epoch is on its disk.
-        let is_whole =
-            |other: &Machine| other.rot.is_none() && (!other.is_wiped || other.epochs[1] > 0);
-        let mut others = self.machines.iter().enumerate().filter(|(at, _)| *at != server);
-        // Where the ensemble changes, two may be all that vote.
-        let too_few = self.setup.members < 3 || self.plan.roles.reconfigures;
-        if too_few || !others.all(|(_, other)| is_whole(other)) {
+        if !self.may_rot(server) {
             return;
         }
         self.crash(server, false);
@@ -145,7 +186,14 @@ impl World {
     pub(super) fn wipe(&mut self, server: usize) {
         self.report.wiped += 1;
         let machine = &mut self.machines[server];
-        machine.disk = SimulatedDisk::new();
+        let disk = SimulatedDisk::new();
+        // Its configuration is no data: in front of a leader it is who it was.
+        for path in [membership_path(false), membership_path(true)] {
+            if let Some(text) = machine.disk.contents(&path) {
+                disk.put(&path, &text);
+            }
+        }
+        machine.disk = disk;
         machine.rot = None;
         machine.is_wiped = true;
         machine.epochs = [-1, -1];

@@ -176,7 +176,9 @@ impl World {
 
     /// Carries a part of what the disk thread, and perhaps the snapshot thread, had begun.
     fn cut_disk_work(&mut self, server: usize) {
-        let after = self.dice.between(1, 8);
+        // A change of the history is many steps.
+        let most = if self.changes_history(server) { *self.dice.pick(&[8, 30, 90]) } else { 8 };
+        let after = self.dice.between(1, most);
         let finishes_snapshot = self.dice.one_in(3);
         let machine = &mut self.machines[server];
         let Some(mut process) = machine.process.take() else { return };
@@ -194,6 +196,11 @@ impl World {
         if process.storage.is_busy() {
             let _ = process.storage.finish();
         }
+    }
+
+    fn changes_history(&self, server: usize) -> bool {
+        let process = self.machines[server].process.as_ref();
+        process.is_some_and(|process| process.storage.changes_history())
     }
 
     /// The power goes out: nothing is said to anybody, and what is unsynced may be lost.
