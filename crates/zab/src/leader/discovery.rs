@@ -51,9 +51,10 @@ impl Leader {
         self.left.remove(&server);
         if matches!(self.phase, Phase::Idle | Phase::Discovery) {
             self.epoch = self.epoch.max(accepted_epoch + 1);
-            if !observer {
-                self.arrived.add(server);
-            }
+            // A change that is pending may make voters of servers that have not heard of it: they
+            // come as observers, promise what voters do, and count where they vote (Java:
+            // `Leader.isParticipant`, by the id).
+            self.arrived.add(server);
             self.try_epoch(effects);
         } else if accepted_epoch > self.epoch && !observer && self.ensemble.is_voter(server) {
             self.abandon(LeaderEnd::EpochPassed { server, accepted_epoch }, effects);
@@ -174,10 +175,10 @@ impl Leader {
                 self.abandon(LeaderEnd::FollowerAhead(server), effects);
                 return Ok(());
             }
-            if last_zxid != Zxid::NONE && !observer {
+            if last_zxid != Zxid::NONE {
                 self.epoch_acks.add(server);
             }
-        } else if !observer && self.ensemble.is_voter(server) {
+        } else if self.ensemble.is_voter(server) {
             self.epoch_spent.insert(server);
         }
         self.try_synchronise(now_ms, effects);
@@ -229,7 +230,7 @@ impl Leader {
             link.phase = LinkPhase::Acked;
             link.silent_at_ms = None;
             let step = link.syncing.take();
-            let (server, observer) = (link.server, link.observer);
+            let server = link.server;
             if let Some(step) = step {
                 let under_way = self.under_way(step);
                 effects.push(LeaderEffect::Syncs { step, under_way, begins: false });
@@ -238,9 +239,7 @@ impl Leader {
             if self.phase == Phase::Broadcasting {
                 self.up_to_date(now_ms, connection, effects);
             } else {
-                if !observer {
-                    self.new_leader_acks.add(server);
-                }
+                self.new_leader_acks.add(server);
                 self.try_establish(now_ms, effects);
             }
             return Ok(());

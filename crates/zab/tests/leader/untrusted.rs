@@ -192,7 +192,8 @@ impl World {
             LeaderEffect::Established { epoch } => {
                 assert!(!self.established && self.epoch == Some(epoch));
                 let acked = self.links.values().filter(|link| link.new_leader_acked);
-                let voters = acked.filter(|link| !link.observer && link.server <= Some(3));
+                // A voter that comes as an observer has promised no less.
+                let voters = acked.filter(|link| link.server <= Some(3));
                 assert!(voters.count() >= 1 || !self.has.is_empty(), "a quorum has the history");
                 self.established = true;
                 self.proposed = Zxid(epoch << 32);
