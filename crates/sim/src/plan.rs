@@ -43,7 +43,8 @@ pub enum Trouble {
     FullDisk,
     /// A wall clock jumps.
     ClockJump,
-    /// The others lose the leader and it does not notice: its clients still reach it.
+    /// The others lose the leader and it does not notice: clients still reach it, those that only
+    /// read or (`writers`) all.
     Deposed,
     /// A process is killed, and a bit flips on its disk.
     Rot,
@@ -118,7 +119,7 @@ impl Trouble {
             Trouble::FailedSync => &["server", "write", "after"],
             Trouble::FullDisk => &["server", "room", "for"],
             Trouble::ClockJump => &["server", "ms"],
-            Trouble::Deposed => &["for"],
+            Trouble::Deposed => &["for", "writers"],
             Trouble::Rot => &["server", "dice"],
         }
     }

@@ -1,7 +1,7 @@
 //! Who is there besides the voters, and what servers are allowed beyond the plain: observers,
-//! masters of theirs, changes of the ensemble, local sessions, servers that can be read without a
-//! leader, epochs that end early. A third of the seeds has none of it,
-//! and in about half of them clients change the ensemble.
+//! masters of theirs, groups and weights, changes of the ensemble, local sessions, servers that can
+//! be read without a leader, epochs that end early. A third of the seeds has none of it, and in
+//! about half of all clients change the ensemble.
 
 use crate::dice::Dice;
 
@@ -27,6 +27,8 @@ pub struct Roles {
     pub reconfigures: bool,
     /// Whether they move servers to other ports too.
     pub moves_ports: bool,
+    /// What decides the groups and weights of five voters or more, where they have any.
+    pub groups: Option<u64>,
     /// Machines that are no members in the beginning.
     pub spares: usize,
     /// Whether new sessions are known to one server alone, and whether their first ephemeral makes
@@ -60,7 +62,7 @@ impl Roles {
             // Without them there are no sessions on a server without a leader.
             roles.local_sessions.get_or_insert(Upgrading::Upgraded);
         }
-        if dice.one_in(8) {
+        if dice.one_in(5) {
             roles.epoch_counter_last = Some(dice.between(20, 150) as u32);
         }
         if dice.percent(70) {
@@ -68,6 +70,7 @@ impl Roles {
             roles.moves_ports = dice.one_in(3);
             roles.spares = dice.between(0, 2) as usize;
         }
+        roles.groups = dice.one_in(3).then(|| dice.draw());
         roles
     }
 }
@@ -91,5 +94,6 @@ mod tests {
         assert!(count(|roles| roles.local_sessions == Some(Upgrading::Refused)) > 3);
         assert!(count(|roles| roles.read_only_after_ms.is_some()) > 10);
         assert!(count(|roles| roles.epoch_counter_last.is_some()) > 5);
+        assert!(count(|roles| roles.groups.is_some()) > 20);
     }
 }

@@ -12,6 +12,7 @@
 //! - `read_only`: clients of servers that have no leader, and sessions that one server knows
 //! - `trouble`: what goes wrong
 //! - `rot`: what becomes of a disk that rots
+//! - `standing`: who is elected, what servers say of each other and show at which transaction
 //! - `states`: equal transactions, equal states
 //! - `inspect`: what is looked at while the world runs, and at its end
 
@@ -25,6 +26,7 @@ mod reconfigure;
 pub mod rot;
 mod server;
 mod sockets;
+pub mod standing;
 mod states;
 mod trouble;
 
@@ -51,6 +53,7 @@ use crate::scenario::Mishap;
 use crate::trace::Trace;
 use clients::Client;
 use peers::{Link, Port};
+use standing::Shown;
 
 /// A process: events for an earlier one on the same machine mean nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +233,7 @@ pub struct World {
     history: History,
     lineage: Lineage,
     quorums: Quorums,
+    shown: Shown,
     /// The configuration that all members begin with; `None` where a server stands alone.
     first: Option<Arc<Membership>>,
     /// Versions of configurations that some server took for committed.
@@ -289,11 +293,14 @@ impl World {
             })
             .collect();
         let network = Network::new(servers + plan.clients, dice.fork());
-        let membership = || Arc::new(process::membership(setup.members, plan.roles.observers));
+        let groups = plan.roles.groups.filter(|_| setup.members >= 5);
+        let membership =
+            || Arc::new(process::membership(setup.members, plan.roles.observers, groups));
         let first = (setup.members > 1).then(membership);
         let mut world = World {
             lineage: Lineage::new(first.clone()),
             quorums: Quorums::default(),
+            shown: Shown::default(),
             versions: BTreeSet::new(),
             queue: Queue::default(),
             network,

@@ -20,6 +20,8 @@ use rookeeper_zab::membership::{Address, Membership, MembershipRules, Role};
 use rookeeper_zab::quorum::Ensemble;
 
 use super::peers::PeerSocket;
+use super::standing::Standing;
+use crate::dice::Dice;
 use crate::network::NetId;
 use crate::plan::Plan;
 use crate::recovery::{Opened, membership_path};
@@ -220,6 +222,8 @@ pub struct Process {
     pub dies_after: Option<(u32, bool)>,
     /// The version of its committed configuration.
     pub version: i64,
+    /// What all servers had when it began to look for a leader.
+    pub standings: Vec<Option<Standing>>,
     /// Whether its last election ended with itself.
     pub heads: bool,
     /// The epoch that it leads.
@@ -274,13 +278,32 @@ pub fn member_line(server: usize, role: Role, ports: [u16; 2]) -> String {
 /// The ports of a server that nobody has moved: quorum and election.
 pub const PORTS: [u16; 2] = [2888, 3888];
 
-/// The configuration of so many voters and observers.
-pub fn membership(voters: usize, observers: usize) -> Membership {
+/// Three groups of so many voters or more, and weights; who has the weight 0 never leads.
+pub fn group_lines(voters: &[usize], dice: &mut Dice) -> Vec<String> {
+    let mut groups: [Vec<String>; 3] = Default::default();
+    let mut weights = Vec::new();
+    for (at, voter) in voters.iter().enumerate() {
+        // Nobody is alone in a group without a weight.
+        let (group, least) = if at < 3 { (at, 1) } else { (dice.index(3), 0) };
+        groups[group].push((voter + 1).to_string());
+        weights.push(format!("weight.{}={}", voter + 1, dice.between(least, 3)));
+    }
+    let groups = groups.iter().enumerate();
+    let groups = groups.filter(|(_, ids)| !ids.is_empty());
+    groups.map(|(at, ids)| format!("group.{}={}", at + 1, ids.join(":"))).chain(weights).collect()
+}
+
+/// The configuration of so many voters and observers; a number decides the voters' groups.
+pub fn membership(voters: usize, observers: usize, groups: Option<u64>) -> Membership {
     let line = |at: usize| {
         let role = if at < voters { Role::Participant } else { Role::Observer };
         member_line(at, role, PORTS) + "\n"
     };
-    let text: String = (0..voters + observers).map(line).collect();
+    let mut text: String = (0..voters + observers).map(line).collect();
+    if let Some(seed) = groups {
+        let voters: Vec<usize> = (0..voters).collect();
+        text.push_str(&group_lines(&voters, &mut Dice::new(seed)).join("\n"));
+    }
     parse(&text).expect("a configuration")
 }
 
@@ -430,6 +453,7 @@ impl Process {
             deadline_us: None,
             dies_after: None,
             version: 0,
+            standings: Vec::new(),
             heads: false,
             leads: None,
             serves_since_ms: now.monotonic_ms(),

@@ -7,10 +7,17 @@ use rookeeper_jute::Zxid;
 use rookeeper_session::{Operation, WatchToken};
 use rookeeper_zab::membership::{Membership, Role};
 
-use super::process::{Engine, PORTS, member_line, membership, read_ensemble, server_id};
+use super::process::{Engine, PORTS, group_lines, member_line, read_ensemble, server_id};
 use super::{Who, World};
 use crate::checks::Fault;
 use crate::storage::write_membership;
+
+/// What a configuration says of groups and weights.
+fn lines_of_groups(membership: &Membership) -> impl Iterator<Item = String> {
+    let text = membership.to_string();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.into_iter().filter(|line| line.starts_with("group.") || line.starts_with("weight."))
+}
 
 impl World {
     /// The configuration that a machine begins with: that of all, and its own line where it is
@@ -20,9 +27,8 @@ impl World {
         if first.member(server_id(server)).is_some() {
             return Some(first.clone());
         }
-        let (voters, observers) = (self.setup.members, self.plan.roles.observers);
         let own = member_line(server, Role::Observer, PORTS);
-        let text = format!("{}\n{own}", membership(voters, observers));
+        let text = format!("{first}\n{own}");
         Some(Arc::new(super::process::parse(&text).expect("a configuration")))
     }
 
@@ -45,8 +51,9 @@ impl World {
             member_line(id.0 as usize - 1, member.role, ports.unwrap_or(PORTS))
         });
         let own = self.ports_in(in_force, server);
-        let lines: Vec<String> =
-            members.chain([member_line(server, Role::Observer, own)]).collect();
+        let groups: Vec<String> = lines_of_groups(in_force).collect();
+        let own = member_line(server, Role::Observer, own);
+        let lines: Vec<String> = members.chain([own]).chain(groups).collect();
         let membership = super::process::parse(&lines.join("\n")).expect("a configuration");
         // It is not that configuration, and gives way to it. Before the first there was none.
         let version = in_force.version().max(ensemble.committed().version());
@@ -141,17 +148,20 @@ impl World {
 
     /// Any servers, some of them with votes.
     fn draw_whole(&mut self, membership: &Membership, moves: bool) -> String {
-        let mut lines = Vec::new();
-        let mut votes = 0;
+        let (mut lines, mut voters) = (Vec::new(), Vec::new());
         for server in 0..self.machines.len() {
-            let is_last = self.machines.len() - server <= 3usize.saturating_sub(votes);
+            let is_last = self.machines.len() - server <= 3usize.saturating_sub(voters.len());
             if !is_last && self.dice.one_in(4) {
                 continue;
             }
             let is_voter = is_last || self.dice.percent(75);
-            votes += usize::from(is_voter);
+            voters.extend(is_voter.then_some(server));
             let role = if is_voter { Role::Participant } else { Role::Observer };
             lines.push(self.line_of(membership, server, (role, moves)));
+        }
+        let has_groups = lines_of_groups(membership).next().is_some();
+        if self.dice.percent(if has_groups { 70 } else { 10 }) {
+            lines.extend(group_lines(&voters, &mut self.dice));
         }
         lines.join(if self.dice.one_in(2) { "," } else { "\n" })
     }

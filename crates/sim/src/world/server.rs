@@ -118,6 +118,7 @@ impl World {
         };
         self.machines[server].process = Some(process);
         let who = Who { server, generation };
+        self.looks(who);
         self.carry(who, effects);
         self.plan_deadline(who);
         let after_us = self.dice.below(TICK_INTERVAL_MS * 1000);
@@ -197,10 +198,12 @@ impl World {
         process.apply_scheduled = false;
         let mut effects = Vec::new();
         let progress = process.engine.apply(now, &mut process.shared, &mut effects);
+        let tree = &process.shared.tree;
+        let (zxid, digest) = (tree.last_processed_zxid(), tree.digest());
         if process.applies_committed() {
-            let zxid = process.shared.tree.last_processed_zxid();
             self.committed(zxid);
         }
+        self.shows(&format!("server {}", who.server), zxid, digest);
         self.carry(who, effects);
         self.plan_deadline(who);
         if progress == ApplyProgress::More {
@@ -298,6 +301,9 @@ impl World {
             }
             MemberEvent::Elected { leader, .. } => {
                 process.heads = leader == server_id(who.server);
+                if process.heads {
+                    self.is_elected(who);
+                }
             }
             // A leader that loses its vote by what was pending at its epoch's beginning begins the
             // epoch, and leads no further.
@@ -319,7 +325,7 @@ impl World {
             }
             MemberEvent::RoleEnded(reason) => {
                 process.leads = None;
-                *self.report.endings.entry(reason.into()).or_default() += 1;
+                self.role_ended(who, &reason);
             }
             _ => {}
         }
@@ -516,6 +522,7 @@ impl World {
         let tree = &mut process.shared.tree;
         if number == 0 {
             let start = tree.begin_snapshot();
+            let (zxid, digest) = (start.zxid, start.digest);
             process.snapshots += 1;
             let number = process.snapshots;
             match process.storage.store().snapshot_writer(start.zxid) {
@@ -525,6 +532,7 @@ impl World {
                 }
                 Err(_) => self.snapshot_ended(who, false),
             }
+            self.shows(&format!("a snapshot of server {}", who.server), zxid, digest);
             return;
         }
         let Some(mut job) = process.snapshot.take_if(|job| job.number == number) else { return };

@@ -89,7 +89,7 @@ impl World {
                 let values = vec![Value::Number(server as i64), Value::Number(jump_ms)];
                 return Mishap { trouble, values };
             }
-            Trouble::Deposed => vec![fate.between(500_000, 8_000_000)],
+            Trouble::Deposed => vec![fate.between(500_000, 8_000_000), fate.below(2)],
             Trouble::Rot => vec![server, fate.draw() >> 1],
         };
         Mishap::new(trouble, &numbers)
@@ -158,7 +158,7 @@ impl World {
             Trouble::FullDisk => self.fill_disk(server, number(1), number(2)),
             Trouble::ClockJump => self.machines[server].clock.ahead_ms += values[1],
             Trouble::Rot => self.rot(server, number(1)),
-            Trouble::Deposed => self.depose(number(0)),
+            Trouble::Deposed => self.depose(number(0), number(1) != 0),
         }
     }
 
@@ -303,10 +303,11 @@ impl World {
         self.queue.push(for_us, Event::Mend(Mending::Links(pairs)));
     }
 
-    /// The leader is cut off from the other servers and from clients that write. They are told that
-    /// their connections to it are gone, and elect another one at once; it is told nothing, and
-    /// waits for them for `syncLimit` still, while clients that read ask it.
-    fn depose(&mut self, for_us: u64) {
+    /// The leader is cut off from the other servers, and from clients that write where `writers` do
+    /// not stay. They are told that their connections to it are gone, and elect another one at
+    /// once; it is told nothing, and waits for them for `syncLimit` still, while clients that read
+    /// ask it, or all do, which fill its logs with what will be cut off.
+    fn depose(&mut self, for_us: u64, writers: bool) {
         let now_us = self.queue.now_us();
         let servers = self.machines.len();
         let Some(leader) = (0..servers).find(|server| self.serves_as_leader(*server)) else {
@@ -314,12 +315,12 @@ impl World {
         };
         if self.plan.troubles.contains(&Trouble::CrashInChange) && self.dice.one_in(2) {
             // What it could not commit will be cut off.
-            let kind = self.dice.below(4);
+            let kind = *self.dice.pick(&[0, 1, 1, 2, 3]);
             self.machines[leader].ambush = Some(Ambush { after: 0, only_history: true, kind });
         }
-        let writers = (0..self.plan.clients).filter(|client| !self.only_reads(*client));
-        let writers = writers.map(|client| self.machine_of(client));
-        let others = (0..servers).filter(|other| *other != leader).chain(writers);
+        let lost = (0..self.plan.clients).filter(|client| !writers && !self.only_reads(*client));
+        let lost = lost.map(|client| self.machine_of(client));
+        let others = (0..servers).filter(|other| *other != leader).chain(lost);
         let others: Vec<MachineId> = others.collect();
         let pairs: Vec<_> =
             others.iter().flat_map(|other| [(leader, *other), (*other, leader)]).collect();
