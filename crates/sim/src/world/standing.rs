@@ -1,9 +1,9 @@
 //! Where servers stand when one of them is elected, what they say of each other, and what states
 //! they have shown at which transaction.
 //!
-//! Some mistakes lose nothing here, since somebody else looks too: a leader that lacks what a quorum
-//! has hears of it in the discovery, a learner that forgot a proposal leaves its leader when that is
-//! committed. So they are judged where they are made.
+//! Some mistakes lose nothing here, since somebody else looks too: a leader that lacks what a
+//! quorum has hears of it in the discovery, a learner that forgot a proposal leaves its leader when
+//! that is committed. So they are judged where they are made.
 
 use std::collections::BTreeMap;
 
