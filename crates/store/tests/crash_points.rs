@@ -358,6 +358,61 @@ fn the_power_goes_out_while_a_failed_server_s_successor_recovers() {
     assert!(points > 20, "{points}");
 }
 
+/// Steps of a server's life, and how they end.
+fn any_life(dice: &mut impl FnMut(u64) -> u64, disk: &SimulatedDisk) -> Vec<Step> {
+    let steps = (0..2 + dice(8)).map(|_| match dice(10) {
+        0..=3 => Append(1 + dice(30) as usize, dice(60) as usize),
+        4 => Append(1 + dice(3) as usize, dice(900) as usize),
+        5..=7 => Flush,
+        8 => [Roll, Prepare][dice(2) as usize],
+        _ => [Snapshot, Purge][dice(2) as usize],
+    });
+    let steps = steps.collect();
+    let kind = [FaultKind::Write, FaultKind::Sync][dice(2) as usize];
+    let (error, path_contains) = (io::ErrorKind::Other, "version-2/log".into());
+    match dice(4) {
+        0 => disk.plan_fault(Fault { kind, path_contains, after: dice(12), error }),
+        1 | 2 => disk.lose_power_at(disk.operations() + 1 + dice(60)),
+        _ => {}
+    }
+    steps
+}
+
+/// One server after another fails in any way, in recovery too; each finds what the ones before have
+/// acknowledged or announced.
+fn every_life(seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut dice = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) % below
+    };
+    let pre_alloc_size = [0, 512, 2048, 2000, 65_536][dice(5) as usize];
+    let config = StoreConfig { pre_alloc_size, ..config() };
+    let mut disk = SimulatedDisk::new();
+    let mut owed = Run::default();
+    for life in 0..8 {
+        let steps = any_life(&mut dice, &disk);
+        let (outcome, _) = run(&disk, &config, &steps);
+        owed.acknowledged = owed.acknowledged.max(outcome.acknowledged);
+        owed.appended = owed.appended.max(outcome.appended);
+        disk = match dice(2) {
+            0 => disk.after_kill(),
+            _ => disk.after_power_loss(&mut Chooser::Random(dice(1 << 40))),
+        };
+        check(&copy(&disk), &config, owed, &format!("seed {seed}, life {life}"));
+    }
+}
+
+#[test]
+fn lives_that_end_in_any_way_lose_nothing_and_refuse_nothing() {
+    let seeds = std::env::var("LIVES").map_or(300, |seeds| seeds.parse().unwrap());
+    for seed in 0..seeds {
+        every_life(seed);
+    }
+}
+
 #[test]
 fn a_writer_that_failed_refuses_everything() {
     let disk = SimulatedDisk::new();

@@ -276,8 +276,12 @@ impl<'s> Replay<'s> {
         // Java server syncs the logs that it has rolled with the next flush only: killed before, it
         // leaves several of which nothing may be on disk.
         let mut left = PROVE_LEN_MAX;
-        for segment in self.segments.iter().rev().filter(|segment| segment.has_records) {
-            left = prove(self.shared, segment, left)?;
+        let segments = self.segments.iter().rev().filter(|segment| segment.has_records);
+        for (later, segment) in segments.enumerate() {
+            // A write that failed half-way may have ended with a record, as closing does; nothing
+            // came after it.
+            let is_proven = segment.closed && (later > 0 || !segment.is_marked);
+            left = prove(self.shared, segment, is_proven, left)?;
         }
         for segment in self.segments.iter().rev() {
             if let (Some(bad), Some(end)) = (&segment.bad, segment.tail_end) {
@@ -321,9 +325,14 @@ fn mend(
 }
 
 /// Makes a log's records durable: writes again what its last write may have left unsynced, unless
-/// the file was closed in order. In a log of unknown writes that is up to `left` bytes; returns
+/// that `is_proven` to be on disk. In a log of unknown writes that is up to `left` bytes; returns
 /// what is left of them.
-fn prove(shared: &Shared, segment: &Segment, left: u64) -> Result<u64, StoreError> {
+fn prove(
+    shared: &Shared,
+    segment: &Segment,
+    is_proven: bool,
+    left: u64,
+) -> Result<u64, StoreError> {
     let path: &Path = &segment.path;
     let file = shared.disk.open_for_write(path).map_err(StoreError::io("open", path))?;
     let read = StoreError::io("read", path);
@@ -331,7 +340,7 @@ fn prove(shared: &Shared, segment: &Segment, left: u64) -> Result<u64, StoreErro
         .and_then(|writes| Ok((writes, Mark::read(&*file, segment.end)?)))
         .map_err(read)?;
     let start = match (writes, mark) {
-        _ if segment.closed => segment.end,
+        _ if is_proven => segment.end,
         (Writes::Synced, Some(mark)) => mark.start,
         (Writes::Synced, None) => segment.end.saturating_sub(TORN_LEN_MAX),
         (Writes::Unmarked | Writes::Unsynced, _) => segment.end.saturating_sub(left),
