@@ -132,6 +132,28 @@ impl Election {
         self.count(now_ms, effects);
     }
 
+    /// A server that a pending change makes a voter, and that has not heard of it, proposes nobody
+    /// in a later round. It takes up nothing of an earlier one, so its vote is had in its own
+    /// round only. (Java waits for it for ever.)
+    pub(super) fn join_round(
+        &mut self,
+        now_ms: u64,
+        round: i64,
+        effects: &mut Vec<ElectionEffect>,
+    ) {
+        let initial = self.initial_vote();
+        if round <= self.round || initial.zxid == UNKNOWN {
+            return;
+        }
+        let Some(looking) = self.looking() else { return };
+        looking.votes.clear();
+        looking.final_at_ms = None;
+        looking.proposal = initial;
+        self.round = round;
+        self.announce(effects);
+        self.count(now_ms, effects);
+    }
+
     /// A voter has a leader: join it where a quorum says so and the leader itself too.
     fn consider_settled(
         &mut self,

@@ -362,6 +362,8 @@ impl Election {
                 }
                 if self.ensemble.is_voter(leader) {
                     self.consider(now_ms, from, ballot, effects);
+                } else if looks && ballot.vote.is_for_nobody() {
+                    self.join_round(now_ms, round, effects);
                 }
             }
             Phase::Settled(own) if looks => {

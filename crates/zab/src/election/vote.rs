@@ -32,6 +32,11 @@ impl Vote {
         }
     }
 
+    /// Whether it proposes nobody: that of a server without a vote that has heard of no other.
+    pub fn is_for_nobody(&self) -> bool {
+        self.leader == ServerId(NOTHING)
+    }
+
     /// Whether this vote wins over `other`: by epoch, then zxid, then id. A server whose vote
     /// weighs nothing never wins.
     pub fn is_better_than(&self, other: &Vote, ensemble: &Ensemble) -> bool {
