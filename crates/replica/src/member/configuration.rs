@@ -70,7 +70,7 @@ impl Replica {
             StorageCommand::WriteMembership { membership: membership.clone(), last_seen: false };
         self.store(command, context);
         self.show(membership.clone(), context);
-        context.push(ReplicaEffect::Event(MemberEvent::Reconfigured { version }));
+        context.tell(MemberEvent::Reconfigured { version });
         if !membership.differs_from(&before) {
             return;
         }

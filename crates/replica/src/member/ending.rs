@@ -207,7 +207,7 @@ impl Replica {
             _ => return,
         };
         let next = if next == Next::Look { self.next_look(context.now_ms()) } else { next };
-        context.push(ReplicaEffect::Event(MemberEvent::RoleEnded(reason.into())));
+        context.tell(MemberEvent::RoleEnded(reason.into()));
         self.end_part(next, context);
     }
 
@@ -245,8 +245,7 @@ impl Replica {
         };
         self.divergences += 1;
         if response != DivergenceResponse::Alarm || self.divergences == 1 {
-            let event = MemberEvent::Diverged { zxid, response };
-            context.push(ReplicaEffect::Event(event));
+            context.tell(MemberEvent::Diverged { zxid, response });
         }
         match response {
             DivergenceResponse::Alarm => return,

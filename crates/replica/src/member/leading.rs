@@ -94,8 +94,7 @@ impl Replica {
                 self.make_core(CoreRole::Leading { epoch }, context);
                 self.step_election(ElectionInput::Synchronised { epoch }, context);
                 let unavailable_ms = self.is_available(context.now_ms());
-                let event = MemberEvent::Established { epoch, unavailable_ms };
-                context.push(ReplicaEffect::Event(event));
+                context.tell(MemberEvent::Established { epoch, unavailable_ms });
                 self.tell_ensemble(context);
                 // The tree shows the epoch's counter 0 from now on.
                 context.push(ReplicaEffect::Core(CoreEffect::Apply));
@@ -141,17 +140,14 @@ impl Replica {
         if self.connections.remove(&connection) {
             context.push(ReplicaEffect::QuorumClose(connection));
             if !matches!(reason, LinkEnd::Stopped | LinkEnd::LeaderEnded) {
-                let event = MemberEvent::LinkEnded { connection, reason };
-                context.push(ReplicaEffect::Event(event));
+                context.tell(MemberEvent::LinkEnded { connection, reason });
             }
         }
     }
 
     fn leader_abandons(&mut self, end: LeaderEnd, context: &mut Context<'_>) {
         match end {
-            LeaderEnd::VoterLeft(_) => {
-                context.push(ReplicaEffect::Event(MemberEvent::VoterLeft));
-            }
+            LeaderEnd::VoterLeft(_) => context.tell(MemberEvent::VoterLeft),
             LeaderEnd::EpochPassed { accepted_epoch, .. } => {
                 self.epoch_elsewhere = self.epoch_elsewhere.max(accepted_epoch);
             }
@@ -163,20 +159,15 @@ impl Replica {
     /// Something is new of one of its learners.
     fn learner_changes(&mut self, effect: LeaderEffect, context: &mut Context<'_>) {
         match effect {
-            LeaderEffect::PauseReading(connection) => {
-                context.push(ReplicaEffect::Event(MemberEvent::LearnerFloods(connection)));
-                context.push(ReplicaEffect::QuorumPause(connection));
-            }
+            LeaderEffect::PauseReading(connection) => context.learner_floods(connection),
             LeaderEffect::ResumeReading(connection) => {
                 context.push(ReplicaEffect::QuorumResume(connection));
             }
             LeaderEffect::Syncs { step, under_way, begins } => {
-                let event = MemberEvent::LearnerSyncs { step, under_way, begins };
-                context.push(ReplicaEffect::Event(event));
+                context.tell(MemberEvent::LearnerSyncs { step, under_way, begins });
             }
             LeaderEffect::LearnerUp { server, observer, .. } => {
-                let event = MemberEvent::LearnerUp { server, observer };
-                context.push(ReplicaEffect::Event(event));
+                context.tell(MemberEvent::LearnerUp { server, observer });
                 self.tell_ensemble(context);
             }
             LeaderEffect::LearnerGone(connection) => {

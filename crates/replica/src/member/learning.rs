@@ -249,8 +249,7 @@ impl Replica {
         let observer = learning.observer;
         self.step_election(ElectionInput::Synchronised { epoch }, context);
         let unavailable_ms = self.is_available(context.now_ms());
-        let event = MemberEvent::UpToDate { epoch, unavailable_ms, took_ms, observer };
-        context.push(ReplicaEffect::Event(event));
+        context.tell(MemberEvent::UpToDate { epoch, unavailable_ms, took_ms, observer });
         self.step_core(CoreInput::Serve { epoch }, context);
         self.step_master(ObserverMasterInput::Serve { epoch }, context);
     }
@@ -286,7 +285,7 @@ impl Replica {
         if let Part::Learning(learning) = &mut self.part {
             learning.sync = Some(start);
         }
-        context.push(ReplicaEffect::Event(MemberEvent::Synchronises(start)));
+        context.tell(MemberEvent::Synchronises(start));
         match start {
             SyncStart::Diff => self.start_learning(context),
             SyncStart::Trunc(_) if mutation::is_on(Mutation::TruncIgnored) => {
@@ -345,7 +344,7 @@ impl Replica {
         self.gaps += 1;
         self.snapshot_wanted |= self.gaps >= GAPS_MAX;
         let snapshot_wanted = self.snapshot_wanted;
-        context.push(ReplicaEffect::Event(MemberEvent::Gap { last, got, snapshot_wanted }));
+        context.tell(MemberEvent::Gap { last, got, snapshot_wanted });
     }
 
     /// The leader's history up to NEWLEADER is this server's.

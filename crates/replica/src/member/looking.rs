@@ -81,8 +81,7 @@ impl Replica {
         self.end_read_only(context);
         let leader = outcome.vote.leader;
         let took_ms = context.now_ms().saturating_sub(since_ms);
-        let event = MemberEvent::Elected { leader, round: outcome.round, took_ms };
-        context.push(ReplicaEffect::Event(event));
+        context.tell(MemberEvent::Elected { leader, round: outcome.round, took_ms });
         match outcome.state {
             PeerState::Leading => self.lead(outcome, context),
             PeerState::Following => self.learn(leader, Role::Participant, context),

@@ -91,24 +91,19 @@ impl Replica {
             ObserverMasterEffect::Revalidate { session, timeout_ms } => {
                 self.step_learner(LearnerInput::Revalidate { session, timeout_ms }, context);
             }
-            ObserverMasterEffect::PauseReading(connection) => {
-                context.push(ReplicaEffect::Event(MemberEvent::LearnerFloods(connection)));
-                context.push(ReplicaEffect::QuorumPause(connection));
-            }
+            ObserverMasterEffect::PauseReading(connection) => context.learner_floods(connection),
             ObserverMasterEffect::ResumeReading(connection) => {
                 context.push(ReplicaEffect::QuorumResume(connection));
             }
             ObserverMasterEffect::Syncs { step, under_way, begins } => {
-                let event = MemberEvent::LearnerSyncs { step, under_way, begins };
-                context.push(ReplicaEffect::Event(event));
+                context.tell(MemberEvent::LearnerSyncs { step, under_way, begins });
             }
             ObserverMasterEffect::OwnSyncDone => self.step_core(CoreInput::SyncDone, context),
             ObserverMasterEffect::OwnRevalidated { session, valid } => {
                 self.step_core(CoreInput::Revalidated { session, valid }, context);
             }
             ObserverMasterEffect::ObserverUp { server, .. } => {
-                let event = MemberEvent::LearnerUp { server, observer: true };
-                context.push(ReplicaEffect::Event(event));
+                context.tell(MemberEvent::LearnerUp { server, observer: true });
             }
             ObserverMasterEffect::ObserverGone(_) => {}
         }

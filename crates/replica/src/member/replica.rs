@@ -16,7 +16,7 @@ use rookeeper_zab::sync::LogIndex;
 
 use super::config::{Recovered, ReplicaConfig, ReplicaStartError};
 use super::configuration::Unshown;
-use super::effect::{EndReason, ReplicaEffect, ServerState, StorageCommand};
+use super::effect::{EndReason, MemberEvent, ReplicaEffect, ServerState, StorageCommand};
 use super::ending::{Barred, Ending, Next};
 use super::input::ReplicaInput;
 use super::looking::Held;
@@ -173,6 +173,17 @@ impl Context<'_> {
 
     pub(super) fn push(&mut self, effect: ReplicaEffect) {
         self.effects.push(effect);
+    }
+
+    /// Something for logs and figures.
+    pub(super) fn tell(&mut self, event: MemberEvent) {
+        self.push(ReplicaEffect::Event(event));
+    }
+
+    /// A learner asks for more than is done for it: it is not read for now.
+    pub(super) fn learner_floods(&mut self, connection: ConnectionId) {
+        self.tell(MemberEvent::LearnerFloods(connection));
+        self.push(ReplicaEffect::QuorumPause(connection));
     }
 }
 

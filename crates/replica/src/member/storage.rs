@@ -152,7 +152,7 @@ impl Replica {
             return;
         }
         self.disk_full = true;
-        context.push(ReplicaEffect::Event(MemberEvent::DiskFull));
+        context.tell(MemberEvent::DiskFull);
         if !matches!(self.part, Part::Ending(_)) {
             self.end_part(Next::Look, context);
         }
@@ -163,7 +163,7 @@ impl Replica {
             return;
         }
         self.disk_full = false;
-        context.push(ReplicaEffect::Event(MemberEvent::DiskRoom));
+        context.tell(MemberEvent::DiskRoom);
         if matches!(self.part, Part::Apart) {
             self.look(context);
         }
