@@ -298,7 +298,9 @@ impl ObserverMaster {
     }
 
     fn trim(&mut self) {
-        self.recent.trim(self.committed.min(self.durable));
+        let through = self.committed.min(self.durable);
+        // What is held has yet to be said.
+        self.recent.trim(self.held.map_or(through, |held| through.min(Zxid(held.0 - 1))));
     }
 
     fn sync_done(&mut self, effects: &mut Vec<ObserverMasterEffect>) {

@@ -208,6 +208,20 @@ fn a_reconfiguration_is_activated_or_told_like_any_other() {
 }
 
 #[test]
+fn a_reconfiguration_that_waits_to_be_activated_is_not_forgotten() {
+    let mut master = Master::new();
+    master.up(1);
+    // More than is remembered, all of it on disk.
+    master.step(Input::Proposed(segment(21..=60, true)));
+    master.step(Input::Durable(zxid(60)));
+    assert_eq!(master.step(Input::Committed(zxid(60))).len(), 39);
+    let activated = Input::Activated { zxid: zxid(60), designated: ServerId(3) };
+    assert_eq!(master.step(activated), ["1: InformAndActivate 0x10000003c"]);
+    master.step(Input::Proposed(segment(61..=61, false)));
+    assert_eq!(master.step(Input::Committed(zxid(61))), ["1: Inform 0x10000003d"]);
+}
+
+#[test]
 fn an_observer_that_is_ahead_waits() {
     let mut master = Master::new();
     assert!(master.greet(1, zxid(22)).is_empty());
