@@ -231,7 +231,7 @@ impl FileState {
         if let Some(last) = self.lens.last().filter(|last| **last > self.durable.len() + SECTOR_LEN)
         {
             let middle = (self.durable.len() + last) / 2 / SECTOR_LEN * SECTOR_LEN;
-            lens.insert(1, middle);
+            lens.insert(1, middle.max(self.durable.len()));
         }
         lens.dedup();
         let len = lens[chooser.choose(lens.len())];
@@ -657,6 +657,26 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 8);
+    }
+
+    #[test]
+    fn what_is_synced_stays_while_a_file_grows() {
+        let (disk, file) = disk_with_file();
+        file.write_at(0, &[1; 700]).unwrap();
+        file.sync_data().unwrap();
+        disk.sync_dir(Path::new("/d")).unwrap();
+        file.write_at(700, &[2; 600]).unwrap();
+        let mut chooser = Chooser::exhaustive();
+        let mut lens = BTreeSet::new();
+        loop {
+            let data = disk.after_power_loss(&mut chooser).contents(Path::new("/d/f")).unwrap();
+            assert!(data.len() >= 700 && data[..700] == [1; 700], "{}", data.len());
+            lens.insert(data.len());
+            if !chooser.advance() {
+                break;
+            }
+        }
+        assert_eq!(lens, [700, 1300].into());
     }
 
     #[test]
