@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Rookeeper beside Java's ZooKeeper on this machine: throughput, watches, sessions, memory, starts;
-# and ensembles of three members each (sections ensemble, ensemble-start, ensemble-rejoin).
+# and ensembles of three members each (sections ensemble, ensemble-start, ensemble-rejoin), of both
+# kinds in ensemble-mixed.
 #
 #   scripts/compare.sh [options of `rookeeper bench compare`, e.g. --sections start,idle --rounds 5]
 #

@@ -24,8 +24,7 @@ use crate::storm::{self, StormOptions};
 use crate::watch::{self, WatchOptions};
 
 /// All sections.
-const SECTIONS: &str =
-    "start,throughput,watch,storm,idle,memory,ensemble,ensemble-start,ensemble-rejoin";
+const SECTIONS: &str = "start,throughput,watch,storm,idle,memory,ensemble,ensemble-start,ensemble-rejoin,ensemble-mixed";
 
 /// What to compare, and for how long.
 #[derive(Debug, Args)]
@@ -207,6 +206,7 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<(), BenchError> {
             "ensemble" => comparison.ensemble()?,
             "ensemble-start" => comparison.ensemble_start()?,
             "ensemble-rejoin" => comparison.ensemble_rejoin()?,
+            "ensemble-mixed" => comparison.ensemble_mixed()?,
             other => return Err(BenchError::Usage(format!("no section {other}"))),
         }
         if ["throughput", "watch", "storm"].contains(&section.as_str()) {

@@ -1,4 +1,4 @@
-//! Ensembles that the benchmark starts itself: three members of one kind on this machine.
+//! Ensembles that the benchmark starts itself: three members of one kind or of two on this machine.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -34,11 +34,16 @@ pub struct Status {
 }
 
 impl Group {
-    /// Lays out an ensemble under `parent`; `extra` are lines of the members' configuration.
+    /// Lays out an ensemble under `parent`, of one kind for each member; `extra` are lines of the
+    /// members' configuration.
     ///
     /// # Errors
     /// Where the folders cannot be written.
-    pub fn prepare(kind: &Kind, parent: &Path, extra: &[&str]) -> Result<Group, BenchError> {
+    pub fn prepare(
+        kinds: [&Kind; MEMBERS],
+        parent: &Path,
+        extra: &[&str],
+    ) -> Result<Group, BenchError> {
         let mut lines = vec!["initLimit=10".to_owned(), "syncLimit=5".to_owned()];
         lines.extend(extra.iter().map(|line| (*line).to_owned()));
         for id in 1..=MEMBERS {
@@ -48,9 +53,9 @@ impl Group {
         }
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let mut group = Group { members: Vec::new() };
-        for id in 1..=MEMBERS {
+        for (index, kind) in kinds.into_iter().enumerate() {
             group.members.push(Server::prepare(kind, parent, &lines)?);
-            group.write_id(id - 1)?;
+            group.write_id(index)?;
         }
         Ok(group)
     }
@@ -135,12 +140,12 @@ impl Group {
         Err(BenchError::Timeout(format!("member {} to rejoin", index + 1)))
     }
 
-    /// Kills the leader and returns how long it took until another member acknowledged a write.
-    /// The killed member is started again.
+    /// Kills the leader and returns which member that was, and how long it took until another
+    /// acknowledged a write. The killed member is started again.
     ///
     /// # Errors
     /// Where nobody takes over.
-    pub fn fail_over(&mut self) -> Result<Duration, BenchError> {
+    pub fn fail_over(&mut self) -> Result<(usize, Duration), BenchError> {
         let leader = self.wait_serving()?;
         let mut others = self.addresses();
         others.remove(leader);
@@ -148,7 +153,7 @@ impl Group {
         let took = first_write(&others, Instant::now())?;
         self.members[leader].launch()?;
         self.wait_serving()?;
-        Ok(took)
+        Ok((leader, took))
     }
 }
 

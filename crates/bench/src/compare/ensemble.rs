@@ -1,11 +1,11 @@
 //! Ensembles of three, side by side: throughput of all members' CPU time together, fail-over, cold
-//! start, and how long a member takes to come back.
+//! start, and how long a member takes to come back. And mixed ensembles beside Java's own.
 
 use std::thread;
 use std::time::Duration;
 
 use super::{Comparison, Goal, ms};
-use crate::ensemble::Group;
+use crate::ensemble::{Group, MEMBERS};
 use crate::error::BenchError;
 use crate::fill::{self, FillOptions};
 use crate::load::{self, LoadOptions, Mix};
@@ -13,6 +13,17 @@ use crate::storm::{self, StormOptions};
 
 const GET: Mix = Mix([1, 0, 0, 0, 0, 0]);
 const SET: Mix = Mix([0, 1, 0, 0, 0, 0]);
+
+/// Which kind each member of a mixed ensemble is. The highest id leads at first and again when its
+/// successor is killed; so the outer two are led by one kind, the middle two by both in turns.
+const MIXES: [[usize; MEMBERS]; 4] = [[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 1, 1]];
+
+/// How long an ensemble took no writes.
+struct Outage {
+    start_ms: f64,
+    /// Which member led and was killed each time, and how long until the next write.
+    fail_overs_ms: Vec<(usize, f64)>,
+}
 
 /// Options of a load that is spread over all members.
 fn spread(group: &Group, mix: Mix, depth: usize, seconds: f64, warm_up: f64) -> LoadOptions {
@@ -47,7 +58,7 @@ fn sessions(group: &Group, sessions: usize) -> StormOptions {
 
 impl Comparison<'_> {
     fn group(&self, side: usize, extra: &[&str]) -> Result<Group, BenchError> {
-        Group::prepare(&self.kinds[side], &self.folder, extra)
+        Group::prepare([&self.kinds[side]; MEMBERS], &self.folder, extra)
     }
 
     /// Sets, gets and new sessions of warm ensembles, in turns; the one that is not asked is idle.
@@ -115,7 +126,7 @@ impl Comparison<'_> {
                 // What is warm matters to Java: some load before its leader goes.
                 load::run(&spread(&group, SET, 4, self.args.seconds.min(3.0), 0.0))?;
                 for _ in 0..3 {
-                    let took = ms(group.fail_over()?);
+                    let took = ms(group.fail_over()?.1);
                     let label = "ensemble: next write after the leader was killed";
                     let goal = Goal::AtMost(200.0);
                     self.table.add(side, "ensemble_fail_over_ms", label, "ms", goal, took);
@@ -124,6 +135,59 @@ impl Comparison<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Cold starts and killed leaders of ensembles of both kinds, beside those of the first kind
+    /// alone in the same rounds: who stands in for one member may not slow the others down.
+    pub(super) fn ensemble_mixed(&mut self) -> Result<(), BenchError> {
+        let goal = Goal::TimesAtMost(1.0);
+        for _ in 0..self.args.rounds {
+            let alone = self.start_and_fail_over([0; MEMBERS])?;
+            for sides in MIXES {
+                let mix = self.start_and_fail_over(sides)?;
+                let name = sides.map(|side| self.kinds[side].name.as_str()).join(", ");
+                let key = sides.map(|side| ["b", "t"][side]).concat();
+                let label = format!("{name}: first write after a cold start");
+                let key_of_start = format!("mixed_{key}_start_ms");
+                for (side, took) in [alone.start_ms, mix.start_ms].into_iter().enumerate() {
+                    self.table.add(side, &key_of_start, &label, "ms", goal, took);
+                }
+                for killed in 0..2 {
+                    let took =
+                        mix.fail_overs_ms.iter().filter(|(index, _)| sides[*index] == killed);
+                    let took: Vec<f64> = took.map(|(_, took)| *took).collect();
+                    if took.is_empty() {
+                        continue;
+                    }
+                    let leader = &self.kinds[killed].name;
+                    let label = format!("{name}: next write after the {leader} leader was killed");
+                    let key = format!("mixed_{key}_fail_over_{}_ms", ["base", "test"][killed]);
+                    for (_, took) in &alone.fail_overs_ms {
+                        self.table.add(0, &key, &label, "ms", goal, *took);
+                    }
+                    for took in took {
+                        self.table.add(1, &key, &label, "ms", goal, took);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A fresh ensemble of these kinds, one for each member; its leader is killed four times.
+    fn start_and_fail_over(&mut self, sides: [usize; MEMBERS]) -> Result<Outage, BenchError> {
+        let kinds = sides.map(|side| &self.kinds[side]);
+        let mut group = Group::prepare(kinds, &self.folder, &[])?;
+        let start_ms = ms(group.start()?);
+        group.wait_serving()?;
+        load::run(&spread(&group, SET, 4, self.args.seconds.min(3.0), 0.0))?;
+        let mut fail_overs_ms = Vec::new();
+        for _ in 0..4 {
+            let (leader, took) = group.fail_over()?;
+            fail_overs_ms.push((leader, ms(took)));
+            thread::sleep(Duration::from_millis(500));
+        }
+        Ok(Outage { start_ms, fail_overs_ms })
     }
 
     /// A member comes back to many znodes: with nothing (SNAP), and lacking a little (DIFF).
