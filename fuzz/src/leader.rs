@@ -51,6 +51,7 @@ fn config() -> LeaderConfig {
         packet_len_max: 1 << 16,
         load: LoadLimits::default(),
         reconfig_enabled: false,
+        ack_logging_frequency: 3,
     }
 }
 

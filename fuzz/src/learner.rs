@@ -27,6 +27,7 @@ pub fn run(input: &[u8]) {
         init_limit: 10,
         sync_limit: 5,
         connect_limit: 0,
+        connect_delay_ms: None,
         config_version: 0,
         accepted_epoch: i64::from(draw >> 6),
         current_epoch: 0,

@@ -24,7 +24,8 @@ use crate::storm::{self, StormOptions};
 use crate::watch::{self, WatchOptions};
 
 /// All sections.
-const SECTIONS: &str = "start,throughput,watch,storm,idle,memory,ensemble,ensemble-start,ensemble-rejoin,ensemble-mixed";
+const SECTIONS: &str = "start,throughput,watch,storm,idle,memory,\
+    ensemble,ensemble-start,ensemble-rejoin,ensemble-mixed";
 
 /// What to compare, and for how long.
 #[derive(Debug, Args)]

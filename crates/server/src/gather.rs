@@ -415,7 +415,8 @@ fn metrics_of(counters: &ShardCounters) -> Metrics {
     metrics
 }
 
-fn latency(series: &Latency) -> metrics::Percentiles {
+/// A series as `mntr` shows it.
+pub(crate) fn latency(series: &Latency) -> metrics::Percentiles {
     metrics::Percentiles {
         summary: summary(&series.summary),
         at: [500, 950, 990, 999].map(|per_mille| series.at_per_mille(per_mille)),
@@ -445,6 +446,9 @@ fn tell_figures(figures: &Figures, metrics: &mut Metrics) {
         ("propagation_latency", &figures.propagation_latency_ms),
     ] {
         metrics.advanced(name, latency(series));
+    }
+    for (server, series) in &figures.ack_latency_by_server_ms {
+        metrics.acknowledged(*server, latency(series));
     }
 }
 

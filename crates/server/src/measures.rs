@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rookeeper_replica::Segment;
+use rookeeper_replica::{Latency, Segment};
 
 use crate::fourletter::{Metrics, Summary};
+use crate::gather::latency;
 
 /// Figures since the start, or since they were reset.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
     /// Writing and syncing the log, in milliseconds (`fsynctime`).
     pub(crate) flush_ms: Summary,
@@ -40,6 +41,10 @@ pub(crate) struct Figures {
     pub(crate) follower_sync_ms: Summary,
     /// The same as an observer (`observer_sync_time`).
     pub(crate) observer_sync_ms: Summary,
+    /// Passing a proposal on to observers, in milliseconds (`om_proposal_process_time_ms`).
+    pub(crate) master_proposal_ms: Latency,
+    /// Passing a commit on to observers, in milliseconds (`om_commit_process_time_ms`).
+    pub(crate) master_commit_ms: Latency,
     /// Learners that were sent a DIFF or a TRUNC (`diff_count`).
     pub(crate) diffs: u64,
     /// Learners that were sent a SNAP (`snap_count`).
@@ -129,6 +134,14 @@ impl Measures {
         all.record(under_way as u64);
     }
 
+    /// Notes that so many proposals and commits were passed on to observers, and for how long.
+    pub(crate) fn observers_told(&self, took: Duration, proposals: u64, commits: u64) {
+        let figures = &mut *self.figures.lock();
+        let each = |count| (0..count).map(|_| milliseconds(took));
+        figures.master_proposal_ms.extend(each(proposals));
+        figures.master_commit_ms.extend(each(commits));
+    }
+
     /// Notes that a voter left, and the leader with it.
     pub(crate) fn voter_left(&self) {
         self.figures.lock().voters_left += 1;
@@ -160,7 +173,7 @@ impl Measures {
 
     /// Writes all figures into the answer of `mntr`.
     pub(crate) fn tell(&self, metrics: &mut Metrics) {
-        let figures = *self.figures.lock();
+        let figures = self.figures.lock().clone();
         metrics.basic("fsynctime", figures.flush_ms);
         metrics.basic("sync_processor_batch_size", figures.batch_len);
         metrics.counter("sync_processor_request_queued", figures.transactions);
@@ -179,6 +192,8 @@ impl Measures {
         metrics.counter("snap_count", figures.snaps);
         metrics.basic("inflight_diff_count", figures.diffs_under_way);
         metrics.basic("inflight_snap_count", figures.snaps_under_way);
+        metrics.advanced("om_proposal_process_time_ms", latency(&figures.master_proposal_ms));
+        metrics.advanced("om_commit_process_time_ms", latency(&figures.master_commit_ms));
         metrics.counter("quit_leading_due_to_disloyal_voter", figures.voters_left);
     }
 }
@@ -200,6 +215,8 @@ mod tests {
         measures.snapshot(Duration::from_millis(70), true);
         measures.snapshot(Duration::from_millis(70), false);
         measures.loaded(Duration::from_millis(9), 1000);
+        measures.observers_told(Duration::from_millis(2), 3, 0);
+        measures.observers_told(Duration::from_millis(6), 0, 1);
         let text = || {
             let mut facts = Facts { serving: true, ..Facts::default() };
             measures.tell(&mut facts.metrics);
@@ -214,6 +231,8 @@ mod tests {
             "zk_snapshot_error_count\t1",
             "zk_max_dbinittime\t9",
             "zk_sum_startup_txns_loaded\t1000",
+            "zk_sum_om_proposal_process_time_ms\t6",
+            "zk_p50_om_commit_process_time_ms\t6",
         ] {
             assert!(told.lines().any(|found| found == line), "{line}");
         }

@@ -283,9 +283,20 @@ fn a_member_takes_its_keys() {
     assert_eq!(ensemble.oracle_path.as_deref(), Some(Path::new("/o")));
     assert_eq!(ensemble.max_time_to_wait_for_epoch_ms, Some(9));
     assert_eq!(home.notices(NoticeLevel::Warn), [] as [&str; 0]);
-    let notices = home.notices(NoticeLevel::Info);
-    let idle = "accepted without effect, for a Java server only: commitLogCount";
-    assert!(notices.contains(&idle.to_owned()), "{notices:?}");
+    assert_eq!((ensemble.commit_log_count, ensemble.connect_delay_ms), (700, None));
+    assert_eq!(ensemble.ack_logging_frequency, 1000);
+    let of_java = second_of_three("").load(&[
+        "-Dzookeeper.commitLogCount=499",
+        "-Dzookeeper.leaderConnectDelayDuringRetryMs=7",
+        "-Dzookeeper.leader.ackLoggingFrequency=-1",
+    ]);
+    let of_java = of_java.unwrap().ensemble.unwrap();
+    assert_eq!(
+        (of_java.commit_log_count, of_java.connect_delay_ms),
+        (500, Some(7)),
+        "500 at least"
+    );
+    assert_eq!(of_java.ack_logging_frequency, 0);
     assert!(!ensemble.sync_enabled && ensemble.leaves_on_divergence);
     let alarm_alone = home.load(&["-Dzookeeper.digest.leaveOnMismatch=false"]).unwrap();
     assert!(!alarm_alone.ensemble.unwrap().leaves_on_divergence);

@@ -251,6 +251,7 @@ fn figure(ensemble: &Ensemble, id: usize, name: &str) -> u64 {
 fn mntr_counts_what_an_ensemble_does() {
     let mut ensemble = Ensemble::new(4, "");
     ensemble.observers.insert(4);
+    ensemble.flags = "-Dzookeeper.leader.ackLoggingFrequency=1";
     (1..=4).for_each(|id| ensemble.start(id));
     let leader = ensemble.wait_for_leader();
     let follower = if leader == 1 { 2 } else { 1 };
@@ -287,6 +288,16 @@ fn mntr_counts_what_an_ensemble_does() {
     let commits = figure(&ensemble, leader, "commit_count");
     assert!(commits >= 11, "a session and ten znodes: {commits}");
     assert_eq!(figure(&ensemble, leader, "cnt_quorum_ack_latency"), commits);
+    let acks = |id: usize| {
+        let text = four_letter_word(ensemble.address(leader), "mntr");
+        let name = format!("zk_cnt_{id}_ack_latency\t");
+        text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok())
+    };
+    // Each commit took two of the three voters at least, this server's own disk included.
+    assert!((1..=3).filter_map(acks).sum::<u64>() >= 2 * commits);
+    assert_eq!(acks(4), None, "an observer acknowledges nothing");
+    let at_follower = four_letter_word(ensemble.address(follower), "mntr");
+    assert!(!at_follower.contains(&format!("zk_cnt_{leader}_ack_latency")));
     let taken = figure(&ensemble, leader, "diff_count") + figure(&ensemble, leader, "snap_count");
     assert_eq!(taken, 3);
     let inflight = figure(&ensemble, leader, "cnt_inflight_diff_count")

@@ -6,7 +6,7 @@ mod common;
 
 use std::net::{SocketAddr, TcpListener};
 
-use common::{Client, read_file, wait_until};
+use common::{Client, four_letter_word, read_file, wait_until};
 use rookeeper_replica::ServerState;
 use rookeeper_server::config::{Invocation, load};
 use rookeeper_server::{Server, ServerHandle};
@@ -41,7 +41,8 @@ impl Ensemble {
         let [quorum, election, clients, observers] = self.ports[..] else { unreachable!("four") };
         let mut text = format!(
             "dataDir={}\nclientPort={clients}\nclientPortAddress={}\ntickTime=500\ninitLimit=20\n\
-             syncLimit=10\nmaxClientCnxns=0\nobserverMasterPort={observers}\n",
+             syncLimit=10\nmaxClientCnxns=0\nobserverMasterPort={observers}\n\
+             4lw.commands.whitelist=*\n",
             data.display(),
             host(id),
         );
@@ -103,6 +104,15 @@ fn an_observer_learns_from_a_follower_and_finds_the_next_one() {
     assert_eq!(client.create("/through", b"one", 0).header.err, 0);
     let mut other = Client::connect(ensemble.address(1));
     wait_until("the write at a voter", || other.exists("/through"));
+    for id in 1..=VOTERS {
+        let text = four_letter_word(ensemble.address(id), "mntr");
+        for name in ["om_proposal_process_time_ms", "om_commit_process_time_ms"] {
+            let name = format!("zk_cnt_{name}\t");
+            let count = text.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+            let follows = ensemble.member(id).0 == ServerState::Following;
+            assert_eq!(count.parse::<u64>().unwrap() > 0, follows, "{name} at {id}: {count}");
+        }
+    }
     drop((client, other));
     ensemble.servers[master - 1].take().unwrap().stop();
     let next = ensemble.master();

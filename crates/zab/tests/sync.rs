@@ -82,13 +82,17 @@ fn a_hole_in_the_log_is_never_sent_as_a_diff() {
 #[test]
 fn rules_prefer_snapshots() {
     let index = index(Zxid::ZERO, &history(&[(1, 5000)]));
-    let bounded = SyncRules { force_snapshot: false, diff_len_max: Some(200_000) };
+    let bounded = SyncRules { diff_len_max: Some(200_000), ..SyncRules::default() };
     assert_eq!(choose(z(1, 10), &index, z(2, 0), &bounded).step, SyncStep::Snap);
     assert_eq!(choose(z(1, 4500), &index, z(2, 0), &bounded).step, SyncStep::Diff);
-    let none = SyncRules { force_snapshot: false, diff_len_max: Some(0) };
+    let none = SyncRules { diff_len_max: Some(0), ..SyncRules::default() };
     assert_eq!(choose(z(1, 5000), &index, z(2, 0), &none).step, SyncStep::Diff);
     assert_eq!(choose(z(1, 5009), &index, z(2, 0), &none).step, SyncStep::Trunc);
-    let forced = SyncRules { force_snapshot: true, diff_len_max: None };
+    // The last ones are sent however long they are (commitLogCount).
+    let counted = SyncRules { diff_len_max: Some(0), diff_count_min: 600, ..SyncRules::default() };
+    assert_eq!(choose(z(1, 4400), &index, z(2, 0), &counted).step, SyncStep::Diff);
+    assert_eq!(choose(z(1, 4399), &index, z(2, 0), &counted).step, SyncStep::Snap);
+    let forced = SyncRules { force_snapshot: true, ..SyncRules::default() };
     assert_eq!(choose(z(1, 5000), &index, z(1, 5000), &forced).step, SyncStep::Snap);
 }
 

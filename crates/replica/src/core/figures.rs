@@ -1,7 +1,9 @@
 //! What the core counts since the start of the server, or since it was told to start anew. The
 //! figures go over to the next core at a change of role.
 
-use rookeeper_jute::{OpCode, Zxid};
+use std::collections::BTreeMap;
+
+use rookeeper_jute::{OpCode, ServerId, Zxid};
 use rookeeper_zab::Segment;
 
 use super::{Core, CoreRole};
@@ -34,6 +36,8 @@ pub struct Figures {
     pub commits_received: u64,
     /// Until a quorum had a proposal (`quorum_ack_latency`).
     pub quorum_ack_latency_ms: Latency,
+    /// Until a server had one on its disk, by server (`ack_latency`); only for some of them.
+    pub ack_latency_by_server_ms: BTreeMap<ServerId, Latency>,
     /// Until a follower got it (`proposal_latency`).
     pub proposal_latency_ms: Latency,
     /// Until this server's log had it (`proposal_ack_creation_latency`).
@@ -77,6 +81,15 @@ impl Core {
             let count = if leads { &mut figures.commits } else { &mut figures.commits_received };
             *count += u64::from(!reconfigures);
         });
+    }
+
+    /// A server has a proposal of this leader on its disk.
+    pub(super) fn acknowledged(&mut self, now: Now, server: ServerId, zxid: Zxid) {
+        let mut age = None;
+        self.segments.each(Zxid(zxid.0 - 1), zxid, |txn| age = age_ms(now, txn));
+        if let Some(latency_ms) = age {
+            self.figures.ack_latency_by_server_ms.entry(server).or_default().add(latency_ms);
+        }
     }
 
     /// All up to here is in this server's log; who votes says so to the leader.

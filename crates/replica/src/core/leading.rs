@@ -32,6 +32,7 @@ impl Core {
     pub(super) fn told_as_leader(&mut self, now: Now, input: CoreInput) {
         match input {
             CoreInput::Committed(zxid) => self.committed(now, zxid),
+            CoreInput::Acknowledged { server, zxid } => self.acknowledged(now, server, zxid),
             CoreInput::Ensemble(view) => self.ensemble_is(view),
             CoreInput::Forwarded { learner, request, .. } => self.queue_forwarded(learner, request),
             CoreInput::Touched { sessions, .. } => {

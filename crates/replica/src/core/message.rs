@@ -61,6 +61,13 @@ pub enum CoreInput {
     Proposals(Arc<Segment>),
     /// Leading, learning: all transactions up to this one are committed.
     Committed(Zxid),
+    /// Leading: a server has this proposal, which is not committed yet, on its disk.
+    Acknowledged {
+        /// Who has it.
+        server: ServerId,
+        /// The proposal.
+        zxid: Zxid,
+    },
     /// Learning: this server is synchronised; clients may come.
     Serve {
         /// The leader's epoch, whose start the tree is told of as the leader's own is.

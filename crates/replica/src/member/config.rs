@@ -43,6 +43,12 @@ pub struct MemberConfig {
     pub sync_limit: u32,
     /// Ticks to connect to the leader; 0 for `init_limit` (`connectToLearnerMasterLimit`).
     pub connect_limit: u32,
+    /// How long to wait between two dials of a leader, in milliseconds; `None` for 20 ms at first
+    /// and 100 ms later (`zookeeper.leaderConnectDelayDuringRetryMs`).
+    pub connect_delay_ms: Option<u64>,
+    /// Of which zxids it is counted how long each server took to have them: those that this
+    /// divides; 0 for none (`zookeeper.leader.ackLoggingFrequency`, 1000).
+    pub ack_logging_frequency: u32,
     /// How long an election link may take to say who it is, in milliseconds; `None` for
     /// `tickTime * syncLimit` (`zookeeper.quorumCnxnTimeoutMs`).
     pub handshake_timeout_ms: Option<u64>,
@@ -115,6 +121,8 @@ impl MemberConfig {
             init_limit: 10,
             sync_limit: 5,
             connect_limit: 0,
+            connect_delay_ms: None,
+            ack_logging_frequency: 1000,
             handshake_timeout_ms: None,
             finalize_wait_ms: 200,
             notification_interval_ms_min: 200,

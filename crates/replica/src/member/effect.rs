@@ -155,6 +155,14 @@ pub enum MemberEvent {
         /// Whether it begins.
         begins: bool,
     },
+    /// As observer master this server has passed on what the leader sent; what it sends of it
+    /// stands before this.
+    ObserversTold {
+        /// So many proposals.
+        proposals: u64,
+        /// So many commits.
+        commits: u64,
+    },
     /// A voter whose vote this leader rested on has looked for another one: the leader gives up.
     VoterLeft,
     /// The leader has said how this server gets its history.

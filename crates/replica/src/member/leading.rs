@@ -38,6 +38,7 @@ impl Replica {
             packet_len_max: member.packet_len_max,
             load: member.load,
             reconfig_enabled: self.config.prepare.reconfig_enabled,
+            ack_logging_frequency: member.ack_logging_frequency,
         };
         let machine = Leader::new(config, self.history.clone(), context.now_ms());
         self.part = Part::Leading(Box::new(Leading { machine, established: false, leave: None }));
@@ -101,6 +102,9 @@ impl Replica {
             }
             LeaderEffect::Commit(zxid) => {
                 self.tell_leading_core(CoreInput::Committed(zxid), context);
+            }
+            LeaderEffect::Acknowledged { server, zxid } => {
+                self.tell_leading_core(CoreInput::Acknowledged { server, zxid }, context);
             }
             LeaderEffect::Forwarded { connection, learner, request } => {
                 self.forwarded(connection, learner, request, context);

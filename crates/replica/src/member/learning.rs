@@ -34,6 +34,9 @@ const GAPS_MAX: u32 = 3;
 /// it leads by then (Java: five tries, 100 ms apart).
 const CONNECT_MS_MAX: u64 = 1000;
 
+/// Or for so many delays between dials, where they are set to be longer.
+const CONNECT_TRIES: u64 = 5;
+
 impl Replica {
     /// Learns from a leader.
     pub(super) fn learn(&mut self, leader: ServerId, role: Role, context: &mut Context<'_>) {
@@ -48,6 +51,7 @@ impl Replica {
             init_limit: member.init_limit,
             sync_limit: member.sync_limit,
             connect_limit: member.connect_limit,
+            connect_delay_ms: member.connect_delay_ms,
             config_version: self.ensemble.committed().version(),
             accepted_epoch: self.accepted_epoch,
             current_epoch: if barred { UNCOUNTED } else { self.current_epoch },
@@ -93,7 +97,9 @@ impl Replica {
     fn dial_leader(&mut self, context: &mut Context<'_>) {
         let Part::Learning(learning) = &mut self.part else { return };
         let unknown = learning.machine.epoch().is_none();
-        if unknown && context.now_ms() >= learning.began_ms + CONNECT_MS_MAX {
+        let delay_ms = self.config.member.connect_delay_ms.unwrap_or(0);
+        let tries_ms = CONNECT_MS_MAX.max(delay_ms.saturating_mul(CONNECT_TRIES));
+        if unknown && context.now_ms() >= learning.began_ms.saturating_add(tries_ms) {
             return self.abandon("the leader does not lead", context);
         }
         self.dials += 1;

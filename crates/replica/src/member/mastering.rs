@@ -98,6 +98,9 @@ impl Replica {
             ObserverMasterEffect::Syncs { step, under_way, begins } => {
                 context.tell(MemberEvent::LearnerSyncs { step, under_way, begins });
             }
+            ObserverMasterEffect::Told { proposals, commits } => {
+                context.tell(MemberEvent::ObserversTold { proposals, commits });
+            }
             ObserverMasterEffect::OwnSyncDone => self.step_core(CoreInput::SyncDone, context),
             ObserverMasterEffect::OwnRevalidated { session, valid } => {
                 self.step_core(CoreInput::Revalidated { session, valid }, context);

@@ -69,6 +69,14 @@ pub struct EnsembleConfig {
     /// `snapshotSizeFactor`: how much log, compared with a snapshot, is sent instead of it;
     /// negative is none.
     pub snapshot_size_factor: f64,
+    /// `commitLogCount`: who lacks no more transactions than this gets them, whatever the factor
+    /// says.
+    pub commit_log_count: u64,
+    /// `leaderConnectDelayDuringRetryMs`: between two dials of a leader, in ms; `None` where it is
+    /// not set.
+    pub connect_delay_ms: Option<u64>,
+    /// `leader.ackLoggingFrequency`: of which zxids acknowledgements are timed; 0 of none.
+    pub ack_logging_frequency: u32,
     /// The configuration file; reconfigurations are written beside it.
     pub config_file: Option<PathBuf>,
     /// Whether servers stand in that file itself, and not in a dynamic one.
@@ -157,6 +165,9 @@ pub fn read(
         leaves_on_divergence: settings.flag("digest.leaveOnMismatch", true)?,
         force_snapshot_sync: settings.flag("forceSnapshotSync", false)?,
         snapshot_size_factor: snapshot_size_factor(settings)?,
+        commit_log_count: commit_log_count(settings)?,
+        connect_delay_ms: connect_delay_ms(settings)?,
+        ack_logging_frequency: ack_logging_frequency(settings)?,
         me,
         committed,
         last_seen,
@@ -309,6 +320,26 @@ fn snapshot_size_factor(settings: &Settings) -> Result<f64, ConfigError> {
         Ok(_) => Ok(DEFAULT),
         Err(_) => Err(setting.refuse(format!("not a number: \"{}\"", setting.value))),
     }
+}
+
+/// Java takes what is less for 500 (`ZKDatabase`).
+fn commit_log_count(settings: &Settings) -> Result<u64, ConfigError> {
+    const LEAST: u64 = 500;
+    let count = settings.number("commitLogCount", 500, -INT_MAX..=INT_MAX)?;
+    Ok(u64::try_from(count).unwrap_or(LEAST).max(LEAST))
+}
+
+fn connect_delay_ms(settings: &Settings) -> Result<Option<u64>, ConfigError> {
+    const KEY: &str = "leaderConnectDelayDuringRetryMs";
+    let is_set = settings.property(KEY).is_some();
+    let delay_ms = number(settings, KEY, 100)?;
+    Ok(is_set.then_some(delay_ms))
+}
+
+/// Java takes a negative one for none.
+fn ack_logging_frequency(settings: &Settings) -> Result<u32, ConfigError> {
+    let every = settings.number("leader.ackLoggingFrequency", 1000, -INT_MAX..=INT_MAX)?;
+    Ok(u32::try_from(every).unwrap_or(0))
 }
 
 fn strict(settings: &Settings, key: &str, default: bool) -> Result<bool, ConfigError> {

@@ -5,13 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use rookeeper_jute::ServerId;
 use rookeeper_replica::{
-    ApplyProgress, CoreEffect, CoreInput, EndReason, HaltReason, Replica, ReplicaEffect,
-    ReplicaInput, ServerState, Shared, StorageCommand,
+    ApplyProgress, CoreEffect, CoreInput, EndReason, HaltReason, MemberEvent, Replica,
+    ReplicaEffect, ReplicaInput, ServerState, Shared, StorageCommand,
 };
 use rookeeper_zab::links::{ConnectionId, LinksEffect, LinksInput};
 use rookeeper_zab::membership::Address;
@@ -125,7 +125,7 @@ impl Driver {
     /// Carries out what the machine asked for when it was made, and opens the ports with it.
     pub(crate) fn begin(self: &Rc<Self>) {
         let mut machine = self.machine.borrow_mut();
-        self.carry(&mut machine);
+        self.carry(&mut machine, Instant::now());
         machine.outlets.wake();
     }
 
@@ -187,9 +187,10 @@ impl Driver {
         let shared = self.shared.read();
         let machine = &mut *machine;
         tracing::trace!(?input, "step");
+        let began = Instant::now();
         machine.replica.step(self.clock.now(), input, &shared, &mut machine.effects);
         // Under the lock still: deliveries are queued before anybody can read what they tell.
-        self.carry(machine);
+        self.carry(machine, began);
         drop(shared);
         machine.outlets.wake();
         self.call_main();
@@ -203,10 +204,10 @@ impl Driver {
         let mut machine = self.machine.borrow_mut();
         let machine = &mut *machine;
         let mut shared = self.shared.write();
-        let now = self.clock.now();
+        let (now, began) = (self.clock.now(), Instant::now());
         let progress = machine.replica.apply(now, &mut shared, &mut machine.effects);
         self.apply_wanted.set(progress == ApplyProgress::More);
-        self.carry(machine);
+        self.carry(machine, began);
         drop(shared);
         machine.outlets.wake();
         self.apply_wanted.get()
@@ -235,7 +236,8 @@ impl Driver {
         }
     }
 
-    fn carry(self: &Rc<Self>, machine: &mut Machine) {
+    /// Carries out what the machine asks for, whose last input came at `began`.
+    fn carry(self: &Rc<Self>, machine: &mut Machine, began: Instant) {
         for effect in std::mem::take(&mut machine.effects) {
             tracing::trace!(?effect, "effect");
             match effect {
@@ -270,6 +272,9 @@ impl Driver {
                     let own = membership.member(self.me);
                     let client = own.and_then(|member| member.client.as_ref());
                     ClientPort::follow(&self.client_port, client);
+                }
+                ReplicaEffect::Event(MemberEvent::ObserversTold { proposals, commits }) => {
+                    machine.measures.observers_told(began.elapsed(), proposals, commits);
                 }
                 ReplicaEffect::Event(event) => events::tell(&event, &machine.measures),
                 ReplicaEffect::Ended(reason) => self.end(reason, &machine.fate),

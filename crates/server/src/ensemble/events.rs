@@ -24,6 +24,8 @@ pub(crate) fn tell_state(state: ServerState, measures: &Measures) {
 /// Says an event.
 pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
     match event {
+        // Counted by the driver, and too many to be said.
+        MemberEvent::ObserversTold { .. } => {}
         MemberEvent::Elected { leader, round, took_ms } => {
             measures.elected(*took_ms);
             tracing::info!(%leader, round, took_ms, "elected");

@@ -236,11 +236,13 @@ fn replica_config(
         init_limit: ensemble.init_limit,
         sync_limit: ensemble.sync_limit,
         connect_limit: ensemble.connect_limit,
+        connect_delay_ms: ensemble.connect_delay_ms,
+        ack_logging_frequency: ensemble.ack_logging_frequency,
         handshake_timeout_ms: Some(ensemble.links.handshake_timeout_ms),
         notification_interval_ms_min: ensemble.links.notification_interval_ms_min,
         notification_interval_ms_max: ensemble.links.notification_interval_ms_max,
         epoch_wait_ms_max: ensemble.max_time_to_wait_for_epoch_ms,
-        sync: sync_rules(ensemble.snapshot_size_factor, ensemble.force_snapshot_sync),
+        sync: sync_rules(ensemble),
         diff_len_per_tree: ensemble.snapshot_size_factor.max(0.0),
         snap_syncs_max: ensemble.snap_syncs_max as usize,
         diff_syncs_max: ensemble.diff_syncs_max as usize,
@@ -276,14 +278,20 @@ fn load_limits(global_outstanding_limit: usize) -> LoadLimits {
 }
 
 /// How much log is sent at least, where a snapshot would do as well.
-fn sync_rules(snapshot_size_factor: f64, force_snapshot: bool) -> SyncRules {
+fn sync_rules(ensemble: &EnsembleConfig) -> SyncRules {
+    SyncRules {
+        force_snapshot: ensemble.force_snapshot_sync,
+        diff_len_max: Some(diff_len_max(ensemble.snapshot_size_factor)),
+        diff_count_min: ensemble.commit_log_count,
+    }
+}
+
+/// How many bytes of log are sent at least; none where the log is not to be read, but for the last
+/// transactions.
+fn diff_len_max(snapshot_size_factor: f64) -> u64 {
     /// Small trees are not worth the difference.
     const LEN_MIN: u64 = 16 << 20;
-    /// Where the log is not to be read, Java still sends the 500 transactions that it remembers.
-    const LEN_WITHOUT_LOG: u64 = 512 << 10;
-    let reads_log = snapshot_size_factor >= 0.0;
-    let diff_len_max = Some(if reads_log { LEN_MIN } else { LEN_WITHOUT_LOG });
-    SyncRules { force_snapshot, diff_len_max }
+    if snapshot_size_factor >= 0.0 { LEN_MIN } else { 0 }
 }
 
 /// What the oracle's file says: it grants where it begins with `1` (Java: `QuorumOracleMaj`).
@@ -301,8 +309,8 @@ mod tests {
 
     #[test]
     fn a_negative_factor_leaves_the_log_unread_but_for_its_end() {
-        for (factor, len_max) in [(0.33, 16 << 20), (0.0, 16 << 20), (-1.0, 512 << 10)] {
-            assert_eq!(sync_rules(factor, false).diff_len_max, Some(len_max), "{factor}");
+        for (factor, len_max) in [(0.33, 16 << 20), (0.0, 16 << 20), (-1.0, 0)] {
+            assert_eq!(diff_len_max(factor), len_max, "{factor}");
         }
     }
 }

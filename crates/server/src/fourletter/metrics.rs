@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use rookeeper_jute::ServerId;
+
 use super::text;
 
 /// Counters.
@@ -214,6 +216,8 @@ pub struct Metrics {
     advanced: BTreeMap<&'static str, Percentiles>,
     /// Bytes of reads and of writes by the first name of their path.
     namespaces: Vec<(String, Summary)>,
+    /// How long a server took to have a proposal on its disk, by server.
+    acknowledgements: Vec<(String, Percentiles)>,
 }
 
 impl Metrics {
@@ -244,6 +248,11 @@ impl Metrics {
         self.advanced.insert(name, percentiles);
     }
 
+    /// Adds how long a server took to have proposals on its disk, in milliseconds (`ack_latency`).
+    pub fn acknowledged(&mut self, server: ServerId, percentiles: Percentiles) {
+        self.acknowledgements.push((format!("{server}_ack_latency"), percentiles));
+    }
+
     /// Adds the bytes of reads of one namespace (the first name of a path).
     pub fn namespace_read(&mut self, namespace: &str, summary: Summary) {
         self.namespaces.push((format!("{namespace}_read_per_namespace"), summary));
@@ -265,16 +274,24 @@ impl Metrics {
         }
         for name in ADVANCED_SUMMARIES {
             let percentiles = self.advanced.get(name).copied().unwrap_or_default();
-            write_summary(name, percentiles.summary, out)?;
-            for (prefix, value) in ["p50", "p95", "p99", "p999"].iter().zip(percentiles.at) {
-                writeln!(out, "zk_{prefix}_{name}\t{value}")?;
-            }
+            write_percentiles(name, &percentiles, out)?;
+        }
+        for (name, percentiles) in &self.acknowledgements {
+            write_percentiles(name, percentiles, out)?;
         }
         for (name, summary) in &self.namespaces {
             write_summary(name, *summary, out)?;
         }
         Ok(())
     }
+}
+
+fn write_percentiles(name: &str, percentiles: &Percentiles, out: &mut String) -> std::fmt::Result {
+    write_summary(name, percentiles.summary, out)?;
+    for (prefix, value) in ["p50", "p95", "p99", "p999"].iter().zip(percentiles.at) {
+        writeln!(out, "zk_{prefix}_{name}\t{value}")?;
+    }
+    Ok(())
 }
 
 fn write_summary(name: &str, summary: Summary, out: &mut String) -> std::fmt::Result {

@@ -1,8 +1,8 @@
 //! From a won election to the epoch's beginning: which epoch, who has more, who has the history.
 
-use rookeeper_jute::Zxid;
 use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::quorum::PacketType;
+use rookeeper_jute::{ServerId, Zxid};
 use std::sync::Arc;
 
 use super::link::{self, Introduction, LinkPhase};
@@ -256,7 +256,29 @@ impl Leader {
         if let Some(through) = self.proposals.acknowledged(server) {
             link.paid(through);
         }
+        self.tell_acks(server, Zxid(zxid.0 - 1), zxid, effects);
         Ok(())
+    }
+
+    /// Tells of some of a server's acknowledgements after one zxid and through another, if the
+    /// quorum has not got together without it (Java: `Leader.processAck`).
+    pub(super) fn tell_acks(
+        &self,
+        server: ServerId,
+        after: Zxid,
+        through: Zxid,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        let every = i64::from(self.config.ack_logging_frequency);
+        if every == 0 || self.phase != Phase::Broadcasting {
+            return;
+        }
+        let after = after.max(self.proposals.committed());
+        let first = (after.0 / every + 1) * every;
+        let last = through.min(self.proposals.proposed());
+        for zxid in (first..=last.0).step_by(every as usize).map(Zxid) {
+            effects.push(LeaderEffect::Acknowledged { server, zxid });
+        }
     }
 
     /// Begins the epoch once a quorum, this server included, has the history and the epoch on

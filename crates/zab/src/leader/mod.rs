@@ -213,7 +213,9 @@ impl Leader {
             LeaderInput::EpochWritten(kind) => self.epoch_written(now_ms, kind, effects),
             LeaderInput::Proposed(segment) => self.propose(now_ms, &segment, effects),
             LeaderInput::Durable(zxid) => {
+                let before = self.proposals.durable();
                 self.proposals.durable_through(zxid);
+                self.tell_acks(self.config.me, before, zxid, effects);
                 self.advance(now_ms, effects);
             }
             LeaderInput::SyncWanted { ticket, connection } => {

@@ -86,6 +86,9 @@ pub struct LeaderConfig {
     /// `reconfigEnabled`: the last seen configuration becomes the committed one when this leader
     /// is established, as Java does it then only.
     pub reconfig_enabled: bool,
+    /// [`LeaderEffect::Acknowledged`] tells of each zxid that this divides; 0 of none
+    /// (`zookeeper.leader.ackLoggingFrequency`).
+    pub ack_logging_frequency: u32,
 }
 
 /// What happens to a leader.
@@ -198,6 +201,14 @@ pub enum LeaderEffect {
     },
     /// Everything up to here is committed.
     Commit(Zxid),
+    /// A server, this one included, has a proposal on its disk that is not committed yet (Java:
+    /// `Leader.processAck`): told of some proposals, for figures alone.
+    Acknowledged {
+        /// Who has it.
+        server: ServerId,
+        /// The proposal.
+        zxid: Zxid,
+    },
     /// A learner's client asks.
     Forwarded {
         /// The learner's connection.

@@ -12,7 +12,7 @@ use crate::wire;
 const FIRST_RETRIES_MS: u64 = 20;
 /// How many of them there are.
 const FIRST_RETRIES: u32 = 10;
-/// Between later dials (Java: `zookeeper.leaderConnectDelayDuringRetryMs`).
+/// Between later dials (Java: the default of `zookeeper.leaderConnectDelayDuringRetryMs`).
 const RETRY_MS: u64 = 100;
 
 impl State {
@@ -68,7 +68,9 @@ impl State {
     }
 
     fn retry(&mut self) -> Result<(), LearnerEnd> {
-        let delay_ms = if self.dials <= FIRST_RETRIES { FIRST_RETRIES_MS } else { RETRY_MS };
+        let usual_ms = if self.dials <= FIRST_RETRIES { FIRST_RETRIES_MS } else { RETRY_MS };
+        // Who asks for no delay at all still lets others have their turn.
+        let delay_ms = self.config.connect_delay_ms.map_or(usual_ms, |delay_ms| delay_ms.max(1));
         let retry_at_ms = self.now_ms.saturating_add(delay_ms);
         self.phase = Phase::BetweenDials { retry_at_ms };
         if retry_at_ms >= self.give_up_at_ms { Err(LearnerEnd::CannotConnect) } else { Ok(()) }

@@ -30,6 +30,9 @@ pub struct LearnerConfig {
     pub sync_limit: u32,
     /// `connectToLearnerMasterLimit`, in ticks: how long to try to connect. 0: `init_limit`.
     pub connect_limit: u32,
+    /// How long to wait between two dials, in ms (`zookeeper.leaderConnectDelayDuringRetryMs`);
+    /// `None` for 20 ms at first and 100 ms, Java's default, later.
+    pub connect_delay_ms: Option<u64>,
     /// Version of the committed configuration; a leader with an older one refuses the learner.
     pub config_version: i64,
     /// The durable accepted epoch.

@@ -150,7 +150,7 @@ impl ObserverMaster {
             self.synchronise_the_waiting(now_ms, effects);
         }
         match input {
-            ObserverMasterInput::Proposed(segment) => self.proposed(segment),
+            ObserverMasterInput::Proposed(segment) => self.proposed(segment, effects),
             ObserverMasterInput::Committed(zxid) => self.commit(now_ms, zxid, effects),
             ObserverMasterInput::Activated { .. } | ObserverMasterInput::Ensemble(_) => {}
             ObserverMasterInput::Durable(zxid) => {
@@ -216,12 +216,14 @@ impl ObserverMaster {
         std::mem::take(&mut self.touched).into_iter().collect()
     }
 
-    fn proposed(&mut self, segment: Arc<Segment>) {
+    fn proposed(&mut self, segment: Arc<Segment>, effects: &mut Vec<ObserverMasterEffect>) {
         assert!(segment.first_zxid() > self.recent.last(), "proposals come in order, once");
         if !self.requests.is_empty() {
             segment.records().for_each(|(_, txn)| self.request_done(txn));
         }
+        let proposals = segment.len() as u64;
         self.recent.push(segment);
+        self.told(proposals, 0, effects);
     }
 
     /// A transaction has come: who asked for it waits for the leader no longer.
@@ -241,7 +243,9 @@ impl ObserverMaster {
     fn commit(&mut self, now_ms: u64, through: Zxid, effects: &mut Vec<ObserverMasterEffect>) {
         assert!(through <= self.recent.last(), "what is committed was proposed");
         let before = self.committed;
+        let mut commits = 0;
         for (segment, range) in self.recent.records(before, through) {
+            commits += range.len() as u64;
             for at in range {
                 let len = segment.record(at).len() + RECORD_OVERHEAD;
                 self.history.append(segment.zxid(at), len as u64);
@@ -251,11 +255,21 @@ impl ObserverMaster {
         if self.is_reconfiguration(through) {
             self.inform(before, Zxid(through.0 - 1), effects);
             self.held = Some(through);
+            commits -= 1;
         } else {
             self.inform(before, through, effects);
             self.synchronise_the_waiting(now_ms, effects);
         }
         self.trim();
+        self.told(0, commits, effects);
+    }
+
+    /// Nothing is counted while this server itself synchronises, as in Java
+    /// (`Follower.processPacket`).
+    fn told(&self, proposals: u64, commits: u64, effects: &mut Vec<ObserverMasterEffect>) {
+        if self.epoch.is_some() && proposals + commits > 0 {
+            effects.push(ObserverMasterEffect::Told { proposals, commits });
+        }
     }
 
     fn is_reconfiguration(&self, zxid: Zxid) -> bool {

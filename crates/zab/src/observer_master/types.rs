@@ -129,6 +129,14 @@ pub enum ObserverMasterEffect {
         /// Why.
         reason: LinkEnd,
     },
+    /// What the leader proposed or committed was taken care of for all observers: comes after what
+    /// is sent of it, for figures alone.
+    Told {
+        /// So many proposals.
+        proposals: u64,
+        /// So many commits, of reconfigurations apart.
+        commits: u64,
+    },
     /// A request for the leader.
     Forward(Forward),
     /// Ask the leader for a session.

@@ -15,6 +15,9 @@ pub struct SyncRules {
     /// Beyond how many bytes a snapshot is cheaper: by `snapshotSizeFactor` and
     /// the size of the tree. `None`: no bound.
     pub diff_len_max: Option<u64>,
+    /// Who lacks no more transactions than this gets them however long they are
+    /// (`zookeeper.commitLogCount`: what Java's leader has in memory for a DIFF).
+    pub diff_count_min: u64,
 }
 
 /// What the learner does first.
@@ -84,7 +87,8 @@ pub fn choose(peer: Zxid, index: &LogIndex, last_processed: Zxid, rules: &SyncRu
             None => snap,
         }
     };
-    let too_long = rules.diff_len_max.is_some_and(|len_max| index.len_after(plan.after) > len_max);
+    let too_long = rules.diff_len_max.is_some_and(|len_max| index.len_after(plan.after) > len_max)
+        && index.count_after(plan.after) > rules.diff_count_min;
     let behind = plan.after < index.last();
     if behind && too_long { snap } else { plan }
 }

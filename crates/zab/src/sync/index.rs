@@ -99,6 +99,17 @@ impl LogIndex {
         self.len - before.map_or(0, |(_, before)| *before)
     }
 
+    /// How many transactions follow a zxid that is not before the base.
+    pub fn count_after(&self, zxid: Zxid) -> u64 {
+        let runs = self.runs.range(zxid.epoch()..);
+        let counts = runs.map(|(epoch, last)| {
+            let known = [self.base, zxid].into_iter().filter(|known| known.epoch() == *epoch);
+            let before = known.map(|known| known.counter()).max().unwrap_or(0);
+            u64::from(last.saturating_sub(before))
+        });
+        counts.sum()
+    }
+
     /// Cuts off everything after a zxid, as the log was cut.
     pub fn truncate(&mut self, zxid: Zxid) {
         if zxid <= self.base {
@@ -134,6 +145,27 @@ impl LogIndex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn transactions_after_a_zxid_are_counted_over_epochs() {
+        let mut index = LogIndex::new(Zxid::new(1, 5));
+        for (epoch, counters) in [(1, 6..9), (3, 1..4), (4, 1..2)] {
+            counters.for_each(|counter| {
+                index.append(Zxid::new(epoch, counter), 10);
+            });
+        }
+        for (zxid, count) in [
+            (Zxid::new(1, 5), 7),
+            (Zxid::new(1, 7), 5),
+            (Zxid::new(1, 8), 4),
+            (Zxid::new(3, 0), 4),
+            (Zxid::new(3, 3), 1),
+            (Zxid::new(4, 1), 0),
+            (Zxid::new(5, 0), 0),
+        ] {
+            assert_eq!(index.count_after(zxid), count, "{zxid}");
+        }
+    }
 
     #[test]
     fn runs_grow_and_gaps_start_anew() {

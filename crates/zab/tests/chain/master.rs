@@ -136,7 +136,9 @@ fn show(effect: &ObserverMasterEffect) -> Vec<String> {
         }
         ObserverMasterEffect::PauseReading(connection) => format!("pause {}", connection.0),
         ObserverMasterEffect::ResumeReading(connection) => format!("resume {}", connection.0),
-        ObserverMasterEffect::Syncs { .. } => return Vec::new(),
+        ObserverMasterEffect::Syncs { .. } | ObserverMasterEffect::Told { .. } => {
+            return Vec::new();
+        }
         ObserverMasterEffect::OwnSyncDone => "own sync".to_owned(),
         ObserverMasterEffect::OwnRevalidated { session, valid } => format!("own {session} {valid}"),
         ObserverMasterEffect::ObserverUp { connection, .. } => format!("up {}", connection.0),

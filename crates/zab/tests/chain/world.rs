@@ -110,7 +110,7 @@ pub fn observer_master(node: &Disk, diff_len_max: Option<u64>) -> ObserverMaster
         tick_time_ms: TICK_MS,
         init_limit: 100,
         sync_limit: 50,
-        sync: SyncRules { force_snapshot: false, diff_len_max },
+        sync: SyncRules { diff_len_max, ..SyncRules::default() },
         recent_len_max: 1000,
         snap_syncs_max: 10,
         diff_syncs_max: 10,
@@ -130,6 +130,7 @@ fn learner(id: i64, role: Role, disk: &Disk, now_ms: u64) -> Learner {
         init_limit: 100,
         sync_limit: 50,
         connect_limit: 0,
+        connect_delay_ms: None,
         config_version: 7,
         accepted_epoch: disk.accepted_epoch,
         current_epoch: disk.current_epoch,
@@ -162,7 +163,7 @@ impl World {
             accepted_epoch: 1,
             current_epoch: 1,
             last_zxid: Zxid::new(1, 40),
-            sync: SyncRules { force_snapshot: false, diff_len_max: Some(4000) },
+            sync: SyncRules { diff_len_max: Some(4000), ..SyncRules::default() },
             oracle: Oracle::Absent,
             epoch_wait_ms_max: None,
             supporters: Vec::new(),
@@ -171,6 +172,7 @@ impl World {
             packet_len_max: 1 << 20,
             load: LoadLimits::default(),
             reconfig_enabled: true,
+            ack_logging_frequency: 3,
         };
         let leader = Leader::new(config, leader_disk.files.index(), 0);
         let mut world = World {

@@ -258,7 +258,7 @@ impl World {
         let mut config = config(id, ensemble, server.disk.last());
         config.accepted_epoch = server.disk.accepted;
         config.current_epoch = server.disk.current;
-        config.sync = SyncRules { force_snapshot: snapshots, diff_len_max: None };
+        config.sync = SyncRules { force_snapshot: snapshots, ..SyncRules::default() };
         let leader = Leader::new(config, server.disk.index(), now_ms);
         server.part = Part::Leads(Box::new(leader));
         self.leader_step(LeaderInput::Start);
@@ -278,6 +278,7 @@ impl World {
             init_limit: 10,
             sync_limit: 5,
             connect_limit: 0,
+            connect_delay_ms: None,
             config_version: 1,
             accepted_epoch: server.disk.accepted,
             current_epoch: server.disk.current,

@@ -110,6 +110,7 @@ pub fn config(me: i64, ensemble: Ensemble, last_zxid: Zxid) -> LeaderConfig {
         packet_len_max: 1 << 20,
         load: LoadLimits::default(),
         reconfig_enabled: true,
+        ack_logging_frequency: 0,
     }
 }
 
@@ -140,6 +141,7 @@ fn leader(words: &[&str]) -> Leader {
     config.reconfig_enabled = field(limits, "reconfig") != Some(0);
     config.epoch_wait_ms_max = field(limits, "wait").map(|ms| ms as u64);
     config.supporters = vec![ServerId(1), ServerId(2)];
+    config.ack_logging_frequency = size("acks", 0) as u32;
     config.load.requests_max = size("requests", config.load.requests_max);
     if let Some(epoch) = field(limits, "current") {
         config.current_epoch = epoch;
@@ -336,6 +338,9 @@ pub fn show(effect: &LeaderEffect) -> Vec<String> {
         }
         LeaderEffect::WriteEpoch { epoch, .. } => format!("write current {epoch}"),
         LeaderEffect::Established { epoch } => format!("established {epoch}"),
+        LeaderEffect::Acknowledged { server, zxid } => {
+            format!("acknowledged {server} {}", shown(*zxid))
+        }
         LeaderEffect::Commit(zxid) => format!("commit {}", shown(*zxid)),
         LeaderEffect::Forwarded { connection, learner, request } => {
             let Forward { session, cxid, op, body, identities } = request;

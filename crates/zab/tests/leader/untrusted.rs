@@ -202,6 +202,9 @@ impl World {
                     *has = self.proposed;
                 }
             }
+            LeaderEffect::Acknowledged { zxid, .. } => {
+                assert!(zxid > self.committed && zxid <= self.proposed, "not committed yet");
+            }
             LeaderEffect::Commit(zxid) => {
                 assert!(zxid > self.committed && zxid <= self.proposed, "in order");
                 let others = self.has.values().filter(|has| **has >= zxid).count();

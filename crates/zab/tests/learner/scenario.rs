@@ -184,6 +184,7 @@ fn learner(words: &[&str]) -> Learner {
         last_zxid: Zxid(value("last")),
         config_version: value("version"),
         connect_limit: value("connect-limit") as u32,
+        connect_delay_ms: words.contains(&"connect-delay").then(|| value("connect-delay") as u64),
         leader: ServerId(2),
         ..config(number(words[1]), role)
     };

@@ -21,6 +21,7 @@ pub fn config(me: i64, role: Role) -> LearnerConfig {
         init_limit: 10,
         sync_limit: 5,
         connect_limit: 0,
+        connect_delay_ms: None,
         config_version: 0,
         accepted_epoch: 0,
         current_epoch: 0,
