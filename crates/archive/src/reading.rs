@@ -9,9 +9,17 @@ use rookeeper_zab::{Outgoing, wire};
 /// Why nothing (more) could be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadingError {
-    /// The store's.
+    /// A snapshot is not readable; another one is taken or made the next time.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Snapshot(StoreError),
+    /// The log does not have all of the history.
+    #[error("{source}; what is sent from the log is later than {unproven} from now on")]
+    History {
+        /// Why not.
+        source: StoreError,
+        /// It is not proved to have everything up to here.
+        unproven: Zxid,
+    },
     /// There is no snapshot that the history continues from.
     #[error("there is no snapshot between {base} and {through}, and none could be taken in time")]
     NoSnapshot {
@@ -22,6 +30,25 @@ pub enum ReadingError {
     },
 }
 
+impl ReadingError {
+    /// Up to where the log is not proved to have everything; `None` where that is no reason.
+    pub fn unproven(&self) -> Option<Zxid> {
+        match self {
+            ReadingError::History { unproven, .. } => Some(*unproven),
+            ReadingError::Snapshot(_) | ReadingError::NoSnapshot { .. } => None,
+        }
+    }
+
+    /// Of a history that was to be read up to `through`.
+    fn history(source: StoreError, through: Zxid) -> ReadingError {
+        let unproven = match &source {
+            StoreError::LogGap { found, .. } => Zxid(found.0 - 1),
+            _ => through,
+        };
+        ReadingError::History { source, unproven: unproven.min(through) }
+    }
+}
+
 enum At {
     /// Nothing is read yet.
     Start(Outgoing),
@@ -30,7 +57,10 @@ enum At {
         body: Box<SnapshotBody>,
         through: Zxid,
     },
-    History(Box<History>),
+    History {
+        history: Box<History>,
+        through: Zxid,
+    },
     End,
 }
 
@@ -65,7 +95,7 @@ impl Reading {
                 At::Body { mut body, through } => {
                     let from = piece.len();
                     piece.resize(wanted, 0);
-                    let read = body.read(&mut piece[from..])?;
+                    let read = body.read(&mut piece[from..]).map_err(ReadingError::Snapshot)?;
                     piece.truncate(from + read);
                     if read > 0 {
                         At::Body { body, through }
@@ -74,13 +104,16 @@ impl Reading {
                         self.history(body.zxid(), through)?
                     }
                 }
-                At::History(mut history) => match history.advance()? {
-                    Some((zxid, txn)) => {
-                        wire::history_record(zxid, txn, piece);
-                        At::History(history)
+                At::History { mut history, through } => {
+                    let next = history.advance();
+                    match next.map_err(|error| ReadingError::history(error, through))? {
+                        Some((zxid, txn)) => {
+                            wire::history_record(zxid, txn, piece);
+                            At::History { history, through }
+                        }
+                        None => At::End,
                     }
-                    None => At::End,
-                },
+                }
                 At::End => break,
             };
         }
@@ -94,13 +127,13 @@ impl Reading {
         take: &mut impl FnMut() -> Result<(), StoreError>,
     ) -> Result<At, ReadingError> {
         match item {
-            Outgoing::History { after, through } => Ok(self.history(after, through)?),
+            Outgoing::History { after, through } => self.history(after, through),
             Outgoing::Snapshot { base, through } => {
                 // Who leads, or follows a leader, has all that is committed.
                 self.store.holds_nothing_after(through);
                 let mut body = self.snapshot(base, through)?;
                 if body.is_none() {
-                    take()?;
+                    take().map_err(ReadingError::Snapshot)?;
                     body = self.snapshot(base, through)?;
                 }
                 let body = Box::new(body.ok_or(ReadingError::NoSnapshot { base, through })?);
@@ -118,17 +151,19 @@ impl Reading {
         }
     }
 
-    fn history(&self, after: Zxid, through: Zxid) -> Result<At, StoreError> {
+    fn history(&self, after: Zxid, through: Zxid) -> Result<At, ReadingError> {
         if after >= through {
             return Ok(At::End);
         }
-        Ok(At::History(Box::new(self.store.history(after, through)?)))
+        let history = self.store.history(after, through);
+        let history = history.map_err(|error| ReadingError::history(error, through))?;
+        Ok(At::History { history: Box::new(history), through })
     }
 
     /// The newest snapshot, if the history goes on from it. One with the counter 0 is the tree of
     /// a leader that has no transaction yet: it holds what the last transaction before it made.
-    fn snapshot(&self, base: Zxid, through: Zxid) -> Result<Option<SnapshotBody>, StoreError> {
-        let body = self.store.exact_snapshot(base)?;
+    fn snapshot(&self, base: Zxid, through: Zxid) -> Result<Option<SnapshotBody>, ReadingError> {
+        let body = self.store.exact_snapshot(base).map_err(ReadingError::Snapshot)?;
         Ok(body.filter(|body| body.zxid() <= through || body.zxid().counter() == 0))
     }
 }

@@ -252,6 +252,85 @@ fn a_learner_is_given_a_snapshot_and_what_follows_it_in_pieces_of_any_length() {
     assert!(matches!(read(&store, early, 100), Err(ReadingError::NoSnapshot { .. })));
 }
 
+/// What is not proven is told, so that it is not promised again.
+#[test]
+fn what_a_log_does_not_have_is_said() {
+    let disk = SimulatedDisk::new();
+    let (mut storage, mut script) = five(&disk);
+    for (epoch, counters) in [(1, 6..=9), (2, 1..=3), (2, 4..=7)] {
+        storage.carry_out(StorageCommand::Roll, &mut script).unwrap();
+        storage.carry_out(segment(counters.map(|at| z(epoch, at))), &mut script).unwrap();
+    }
+    storage.flush(&mut script).unwrap();
+    let store = storage.store().clone();
+    let unproven = |after, through| {
+        let read = read(&store, Outgoing::History { after, through }, 100);
+        read.err().map(|error| error.unproven())
+    };
+    assert_eq!(unproven(z(1, 2), z(2, 7)), None);
+    let log = |name: &str| PathBuf::from("/data/version-2").join(name);
+    // In a log that others follow; no snapshot of before can be sent with what follows either.
+    let record = txn(z(1, 1)).len() + 13;
+    disk.flip(&log("log.100000006"), 16 + record + 20, 1);
+    assert_eq!(unproven(z(1, 2), z(2, 7)), Some(Some(z(2, 0))));
+    assert_eq!(unproven(z(1, 9), z(2, 7)), None);
+    let (base, through) = (Zxid::ZERO, z(2, 7));
+    let snapshot = read(&store, Outgoing::Snapshot { base, through }, 100).unwrap_err();
+    assert_eq!(snapshot.unproven(), Some(z(2, 0)));
+    // Purged.
+    store_remove(&disk, &log("log.200000001"));
+    assert_eq!(unproven(z(1, 9), z(2, 7)), Some(Some(z(2, 3))));
+    assert_eq!(unproven(z(2, 3), z(2, 7)), None);
+    // The last log.
+    disk.flip(&log("log.200000004"), 16 + 2 * record + 20, 1);
+    assert_eq!(unproven(z(2, 3), z(2, 7)), Some(Some(z(2, 7))));
+    assert_eq!(unproven(z(2, 3), z(2, 5)), None);
+}
+
+fn store_remove(disk: &SimulatedDisk, path: &std::path::Path) {
+    rookeeper_store::Disk::remove(disk, path).unwrap();
+}
+
+/// Or a leader would send it to the same place for ever.
+#[test]
+fn a_snapshot_that_turns_out_damaged_is_sent_no_more() {
+    let disk = SimulatedDisk::new();
+    let (store, mut tree, _) = open(&disk);
+    let writer = store.log_writer();
+    let (mut storage, mut script) =
+        (Storage::new(store.clone(), Some(writer), TREE), Script::default());
+    storage.carry_out(segment((1..=5).map(|at| z(1, at))), &mut script).unwrap();
+    storage.flush(&mut script).unwrap();
+    let mut changes = rookeeper_tree::ChangeLog::default();
+    for at in 1..=5 {
+        tree.apply(&txn(z(1, at)), &mut changes).unwrap();
+    }
+    write_at_once(&store, &mut tree, SECTIONS).unwrap();
+    let name = PathBuf::from("/data/version-2/snapshot.100000005");
+    disk.flip(&name, 40, 1);
+    let (base, through) = (z(1, 5), z(1, 5));
+    let item = || Outgoing::Snapshot { base, through };
+    let damaged = read(&store, item(), 100).unwrap_err();
+    assert!(matches!(damaged, ReadingError::Snapshot(StoreError::SnapshotDamaged { .. })));
+    assert_eq!(damaged.unproven(), None);
+    // Another one is asked for, and takes its place.
+    let mut reading = Reading::new(store.clone(), item());
+    let mut piece = Vec::new();
+    let take = || write_at_once(&store, &mut tree, SECTIONS).map(drop);
+    assert!(!reading.read(1 << 20, &mut piece, take).unwrap());
+    let mut begin = Vec::new();
+    wire::snapshot_begin(z(1, 5), &mut begin);
+    assert!(piece.starts_with(&begin));
+    // From an earlier one, and the log.
+    disk.flip(&name, 40, 1);
+    let item = || Outgoing::Snapshot { base: Zxid::ZERO, through };
+    assert!(read(&store, item(), 100).is_err());
+    let whole = read(&store, item(), 100).unwrap();
+    let mut begin = Vec::new();
+    wire::snapshot_begin(Zxid::ZERO, &mut begin);
+    assert!(whole.starts_with(&begin));
+}
+
 #[test]
 fn a_digest_on_disk_that_is_not_the_tree_s_is_told() {
     let disk = SimulatedDisk::new();

@@ -93,6 +93,8 @@ impl CoreDriver {
             StorageReport::Failed => self.input(CoreInput::DiskFailed),
             // What is queued waits for room at the disk thread.
             StorageReport::Full | StorageReport::Room => {}
+            // Nobody is given its history.
+            StorageReport::LogsFrom(_) => {}
             StorageReport::EpochWritten(_)
             | StorageReport::MembershipWritten
             | StorageReport::Reloaded { .. }

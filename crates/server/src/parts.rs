@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use rookeeper_replica::{Core, CoreInput, CoreStart, Shard, ShardId, Shared, TICK_INTERVAL_MS};
+use rookeeper_replica::{
+    Core, CoreInput, CoreStart, Shard, ShardId, Shared, StorageReport, TICK_INTERVAL_MS,
+};
 use rookeeper_store::{Disk, Preparer, Store};
 use rookeeper_tree::{AccessControl, Tree};
 
@@ -26,7 +28,7 @@ use crate::listener::ConnectionLimits;
 use crate::mailbox::Mailbox;
 use crate::measures::Measures;
 use crate::outlets::Outlets;
-use crate::snapshots::{self, SnapshotSender};
+use crate::snapshots::{self, SnapshotSender, Told};
 
 /// Everything that has to end.
 pub(crate) struct Threads {
@@ -256,11 +258,16 @@ impl Parts {
             Arc::clone(&self.shared),
             assemble::snapshot_policy(&self.config),
             Arc::clone(&self.inspector.measures),
-            move |failure| {
-                if let Some(error) = failure {
-                    fate.snapshot_failed(&error);
+            move |told| match told {
+                Told::Ended(failure) => {
+                    if let Some(error) = failure {
+                        fate.snapshot_failed(&error);
+                    }
+                    core.send(CoreMessage::Input(CoreInput::SnapshotEnded));
                 }
-                core.send(CoreMessage::Input(CoreInput::SnapshotEnded));
+                Told::LogsFrom(first) => {
+                    core.send(CoreMessage::Storage(StorageReport::LogsFrom(first)));
+                }
             },
         )
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use rookeeper_archive::Sections;
 use rookeeper_archive::snapshot::znodes_of;
+use rookeeper_jute::Zxid;
 use rookeeper_replica::Shared;
 use rookeeper_store::{Preparer, Store, StoreError};
 use rookeeper_tree::{SnapshotProgress, SnapshotStart};
@@ -97,8 +98,15 @@ pub(crate) fn channel() -> (SnapshotSender, SnapshotCommands) {
     (SnapshotSender { commands }, SnapshotCommands(receiver))
 }
 
-/// Starts the thread. `ended` is called on it after each snapshot, finished or given up, or with
-/// the reason why it failed.
+/// What the thread has done.
+pub(crate) enum Told {
+    /// A snapshot is finished or given up, or failed for this reason.
+    Ended(Option<StoreError>),
+    /// Logs before the one that begins with this transaction are removed.
+    LogsFrom(Zxid),
+}
+
+/// Starts the thread. `tell` is called on it.
 ///
 /// # Errors
 /// Where the system has no thread left.
@@ -109,11 +117,11 @@ pub(crate) fn start(
     shared: Arc<RwLock<Shared>>,
     policy: SnapshotPolicy,
     measures: Arc<Measures>,
-    ended: impl FnMut(Option<StoreError>) + Send + 'static,
+    tell: impl FnMut(Told) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let (commands, waiting) = (commands.0, Vec::new());
     let thread =
-        SnapshotThread { commands, store, preparer, shared, policy, measures, ended, waiting };
+        SnapshotThread { commands, store, preparer, shared, policy, measures, tell, waiting };
     thread::Builder::new().name("rookeeper-snap".into()).spawn(move || thread.run())
 }
 
@@ -124,7 +132,7 @@ struct SnapshotThread<F> {
     shared: Arc<RwLock<Shared>>,
     policy: SnapshotPolicy,
     measures: Arc<Measures>,
-    ended: F,
+    tell: F,
     /// Who waits for the snapshot that is being written.
     waiting: Vec<SyncSender<()>>,
 }
@@ -143,7 +151,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl<F: FnMut(Option<StoreError>)> SnapshotThread<F> {
+impl<F: FnMut(Told)> SnapshotThread<F> {
     fn run(mut self) {
         let mut purge_at = Instant::now();
         loop {
@@ -191,7 +199,7 @@ impl<F: FnMut(Option<StoreError>)> SnapshotThread<F> {
             }
             Err(Failure::Store(error)) => failure = Some(error),
         }
-        (self.ended)(failure);
+        (self.tell)(Told::Ended(failure));
         for tell in self.waiting.drain(..) {
             tell_now(&tell);
         }
@@ -260,10 +268,16 @@ impl<F: FnMut(Option<StoreError>)> SnapshotThread<F> {
         }
     }
 
-    fn purge(&self) {
+    fn purge(&mut self) {
         match self.store.purge(self.policy.retain) {
-            Ok(removed) if removed.is_empty() => {}
-            Ok(removed) => tracing::info!(files = removed.len(), "old snapshots and logs removed"),
+            Ok(purge) => {
+                if !purge.files.is_empty() {
+                    tracing::info!(files = purge.files.len(), "old snapshots and logs removed");
+                }
+                if let Some(first) = purge.logs_from {
+                    (self.tell)(Told::LogsFrom(first));
+                }
+            }
             Err(error) => tracing::error!(%error, "old snapshots and logs could not be removed"),
         }
     }

@@ -45,7 +45,7 @@ pub use epoch::EpochFile;
 pub use error::StoreError;
 pub use install::Install;
 pub use log::{History, LogCursor, LogWriter, Preparer};
-pub use purge::Purged;
+pub use purge::{Purge, Purged};
 pub use recovery::{LoadedSnapshot, Recovered, RecoveryProgress, RecoverySink, Repair};
 pub use snapshot::{SnapshotBody, SnapshotDigest, SnapshotInfo, SnapshotWriter};
 pub use store::{FreeSpace, Sizes, Store};

@@ -35,6 +35,16 @@ pub struct Purged {
     pub failure: Option<std::io::Error>,
 }
 
+/// What is left after old files were removed.
+#[derive(Debug, Default)]
+pub struct Purge {
+    /// What was removed, or could not be.
+    pub files: Vec<Purged>,
+    /// The first transaction of the oldest log that is needed, after which nothing was removed;
+    /// `None` where that is not known.
+    pub logs_from: Option<Zxid>,
+}
+
 impl Purged {
     /// The line that Java prints, with the time in UTC.
     pub fn line(&self) -> String {
@@ -93,7 +103,7 @@ pub(crate) fn is_valid(shared: &Shared, zxid: Zxid, name: &str) -> Result<bool, 
     }
 }
 
-pub(crate) fn purge(shared: &Shared, retain: usize) -> Result<Vec<Purged>, StoreError> {
+pub(crate) fn purge(shared: &Shared, retain: usize) -> Result<Purge, StoreError> {
     assert!(retain >= RETAIN_MIN, "count should be greater than or equal to 3");
     let generation = shared.state().generation;
     let found = snapshots(&shared.list(&shared.snapshot_dir)?);
@@ -111,18 +121,19 @@ pub(crate) fn purge(shared: &Shared, retain: usize) -> Result<Vec<Purged>, Store
     let _files = shared.files();
     if shared.state().generation != generation {
         // Another history took the place of the one that was looked at.
-        return Ok(Vec::new());
+        return Ok(Purge::default());
     }
     let mut purged = purge_quarantine(shared)?;
-    let Some(oldest) = oldest else { return Ok(purged) };
+    let Some(oldest) = oldest else { return Ok(Purge { files: purged, logs_from: None }) };
     let old = found.iter().rev().filter(|(zxid, _)| *zxid < oldest);
     for (_, name) in old {
         purged.push(remove(shared, shared.snapshot_dir.join(name))?);
         shared.state().verified.remove(name);
     }
     shared.sync_dir(&shared.snapshot_dir)?;
-    let needed: BTreeSet<PathBuf> =
-        logs_after(shared, oldest)?.into_iter().map(|(_, path)| path).collect();
+    let needed = logs_after(shared, oldest)?;
+    let logs_from = needed.first().map(|(first, _)| *first);
+    let needed: BTreeSet<PathBuf> = needed.into_iter().map(|(_, path)| path).collect();
     let before = purged.len();
     for (zxid, name) in logs(&shared.list(&shared.log_dir)?) {
         let path = shared.log_dir.join(name);
@@ -133,7 +144,7 @@ pub(crate) fn purge(shared: &Shared, retain: usize) -> Result<Vec<Purged>, Store
     if purged.len() > before {
         shared.sync_dir(&shared.log_dir)?;
     }
-    Ok(purged)
+    Ok(Purge { files: purged, logs_from })
 }
 
 /// Makes room for what is about to be set aside. Where that fails there is more than there has to

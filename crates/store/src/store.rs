@@ -13,7 +13,7 @@ use crate::install::Install;
 use crate::log::writer::Prepared;
 use crate::log::{History, LogCursor, LogWriter, Preparer, ZERO_AHEAD_LEN};
 use crate::names::{LOCK_FILE, NEXT_LOG_FILE, NEXT_SNAPSHOT_PREFIX, QUARANTINE_DIR, VERSION_DIR};
-use crate::purge::Purged;
+use crate::purge::Purge;
 use crate::recovery::{Recovered, RecoverySink, Repair};
 use crate::snapshot::{SnapshotBody, SnapshotIndex, SnapshotInfo, SnapshotWriter};
 
@@ -266,7 +266,7 @@ impl Store {
     ///
     /// # Panics
     /// If `retain` is below 3, which Java refuses.
-    pub fn purge(&self, retain: usize) -> Result<Vec<Purged>, StoreError> {
+    pub fn purge(&self, retain: usize) -> Result<Purge, StoreError> {
         crate::purge::purge(&self.shared, retain)
     }
 

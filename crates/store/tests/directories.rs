@@ -157,8 +157,9 @@ fn purging_keeps_the_newest_valid_snapshots_and_their_logs() {
     let disk = SimulatedDisk::new();
     let store = filled(&disk, 9, &[2, 4, 5, 7, 9]);
     let purged = store.purge(3).unwrap();
-    assert!(purged.iter().all(|purged| purged.failure.is_none()));
-    let lines: Vec<String> = purged.iter().map(|purged| purged.line()).collect();
+    assert_eq!(purged.logs_from, Some(Zxid(5)));
+    assert!(purged.files.iter().all(|purged| purged.failure.is_none()));
+    let lines: Vec<String> = purged.files.iter().map(|purged| purged.line()).collect();
     assert_eq!(lines.len(), 7, "{lines:?}");
     assert!(lines[0].starts_with("Removing file: Jan 1, 1970, 12:00:00 AM\t/data/version-2/"));
     // The oldest kept is 5, for which log.5 may hold 6.
@@ -193,7 +194,7 @@ fn purging_does_nothing_where_no_snapshot_is_valid() {
     disk.flip(&in_version_2("snapshot.0"), 20, 1);
     let before = names(&disk);
     let store = open(&disk, config()).unwrap();
-    assert_eq!(store.purge(3).unwrap().len(), 0);
+    assert_eq!(store.purge(3).unwrap().files.len(), 0);
     assert_eq!(names(&disk), before);
 }
 

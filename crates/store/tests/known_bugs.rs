@@ -354,7 +354,7 @@ fn the_quarantine_is_bounded_and_keeps_the_newest_of_each_kind() {
     }
     assert_eq!(disk.list(&quarantine).unwrap().len(), 8);
     let purged = store.purge(3).unwrap();
-    assert_eq!(purged.len(), 2);
+    assert_eq!(purged.files.len(), 2);
     let kept = disk.list(&quarantine).unwrap();
     let newest: Vec<String> = ["log", "snapshot"]
         .iter()
@@ -369,5 +369,5 @@ fn the_quarantine_is_bounded_and_keeps_the_newest_of_each_kind() {
         (store, recovered.repairs)
     };
     assert_eq!(repairs, []);
-    assert_eq!(store.purge(3).unwrap().len(), 0);
+    assert_eq!(store.purge(3).unwrap().files.len(), 0);
 }

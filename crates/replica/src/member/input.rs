@@ -45,9 +45,15 @@ pub enum ReplicaInput<'a> {
     /// A part of an [`rookeeper_zab::Outgoing::History`] or `Snapshot` was written to a
     /// connection: the learner has a reason to be silent.
     QuorumWritten(ConnectionId),
-    /// The disk could not give the history for a connection without a gap. The driver has closed
+    /// The disk could not give what was to be sent over a connection. The driver has closed
     /// nothing yet.
-    HistoryFailed(ConnectionId),
+    HistoryFailed {
+        /// Which one.
+        connection: ConnectionId,
+        /// The log is not proved to have everything up to here; `None` where it was a snapshot
+        /// that could not be had.
+        unproven: Option<Zxid>,
+    },
     /// The disk has something to say.
     Storage(StorageReport),
     /// What the oracle's file says by now.
@@ -89,4 +95,7 @@ pub enum StorageReport {
     Full,
     /// There is room again, and what waited is being written.
     Room,
+    /// Old logs were purged, by whichever thread: the log that begins with this transaction is the
+    /// first of those that are left. It answers no command.
+    LogsFrom(Zxid),
 }

@@ -314,13 +314,8 @@ impl Replica {
                     self.step_master(ObserverMasterInput::Written(connection), context);
                 }
             }
-            ReplicaInput::HistoryFailed(connection) => {
-                if self.connections.contains(&connection) {
-                    // What was purged is not proven any more, in later leaderships neither.
-                    self.history.forget_through(self.history.last());
-                    self.step_leader(LeaderInput::HistoryFailed(connection), context);
-                    self.step_master(ObserverMasterInput::HistoryFailed(connection), context);
-                }
+            ReplicaInput::HistoryFailed { connection, unproven } => {
+                self.history_failed(connection, unproven, context);
             }
             ReplicaInput::Storage(report) => self.storage_reports(report, context),
             ReplicaInput::Oracle(oracle) => {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use rookeeper_jute::Zxid;
 use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::{LearnerInput, SyncStart};
+use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::observer_master::ObserverMasterInput;
 use rookeeper_zab::{EpochKind, Segment};
 
@@ -124,8 +126,31 @@ impl Replica {
             StorageReport::Failed => return self.end(EndReason::DiskFailed, context),
             StorageReport::Full => self.disk_is_full(context),
             StorageReport::Room => self.disk_has_room(context),
+            StorageReport::LogsFrom(first) => {
+                self.history.forget_before(first);
+                self.step_leader(LeaderInput::LogsFrom(first), context);
+                self.step_master(ObserverMasterInput::LogsFrom(first), context);
+            }
         }
         self.join(context);
+    }
+
+    /// The disk did not have what this server thought that it has: what is not proven now is not
+    /// in later leaderships either.
+    pub(super) fn history_failed(
+        &mut self,
+        connection: ConnectionId,
+        unproven: Option<Zxid>,
+        context: &mut Context<'_>,
+    ) {
+        if !self.connections.contains(&connection) {
+            return;
+        }
+        if let Some(zxid) = unproven {
+            self.history.forget_through(zxid.min(self.history.last()));
+        }
+        self.step_leader(LeaderInput::HistoryFailed { connection, unproven }, context);
+        self.step_master(ObserverMasterInput::HistoryFailed { connection, unproven }, context);
     }
 
     fn answered(&mut self, expected: Awaited) {

@@ -228,6 +228,11 @@ impl Disk {
         (tree.last_processed_zxid(), body_of(&mut tree))
     }
 
+    /// What the log goes on from.
+    pub fn base(&self) -> Zxid {
+        self.history.base()
+    }
+
     /// The transactions after one zxid through another, `None` where they are not all there.
     pub fn history(&self, after: Zxid, through: Zxid) -> Option<Vec<(Zxid, Vec<u8>)>> {
         let index = self.history.index();

@@ -1,8 +1,8 @@
 //! What goes wrong, and that nothing acknowledged is lost by it.
 
 use rookeeper_jute::txn::TxnHeader;
-use rookeeper_jute::{Encode, OpCode, SessionId, Xid};
-use rookeeper_replica::{EndReason, MemberEvent, ReplicaInput, ServerState};
+use rookeeper_jute::{Encode, OpCode, SessionId, Xid, Zxid};
+use rookeeper_replica::{EndReason, MemberEvent, ReplicaInput, ServerState, StorageReport};
 use rookeeper_tree::ChangeLog;
 use rookeeper_zab::leader::LinkEnd;
 use rookeeper_zab::learner::SyncStart;
@@ -173,6 +173,84 @@ fn who_lacks_what_the_log_has_no_more_gets_a_snapshot() {
         world.until("back", 20_000, |world| world.all_serve());
         world.pass(1000);
         world.assert_equal();
+    }
+}
+
+/// How a server got its history since it started.
+pub fn starts(world: &mut World, server: usize) -> Vec<SyncStart> {
+    let events = &world.process(server).events;
+    let starts = events.iter().filter_map(|(_, event)| match event {
+        MemberEvent::Synchronises(start) => Some(*start),
+        _ => None,
+    });
+    starts.collect()
+}
+
+/// The logs of all servers but `lagging` are purged, while they run.
+pub fn purge(world: &mut World, lagging: &[usize]) -> Vec<(usize, Zxid)> {
+    world.pass(1000);
+    let servers = (0..world.machines.len()).filter(|server| !lagging.contains(server));
+    let purge = |server: usize| {
+        let disk = &mut world.machines[server].disk;
+        disk.compact();
+        (server, disk.last().next())
+    };
+    servers.map(purge).collect()
+}
+
+#[test]
+fn a_leader_that_is_told_of_a_purge_sends_no_history_that_it_has_no_more() {
+    for seed in 0..20 {
+        let mut world = serving(3, 0, seed);
+        let mut written = write(&mut world, 0, "a", 5);
+        let leader = world.leader().expect("serving");
+        let lagging = (leader + 1) % 3;
+        world.kill(lagging);
+        written.extend(write(&mut world, leader, "b", 50));
+        for (server, first) in purge(&mut world, &[lagging]) {
+            world.step(server, ReplicaInput::Storage(StorageReport::LogsFrom(first)));
+        }
+        written.extend(write(&mut world, leader, "c", 5));
+        world.start(lagging);
+        world.until("all serve", 20_000, |world| world.all_serve());
+        let starts = starts(&mut world, lagging);
+        assert!(matches!(starts[..], [SyncStart::Snap(_)]), "seed {seed}: {starts:?}");
+        // What is left of the log still makes a DIFF.
+        world.kill(lagging);
+        written.extend(write(&mut world, leader, "d", 5));
+        world.start(lagging);
+        world.until("back", 20_000, |world| world.all_serve());
+        assert!(got(&mut world, lagging, |start| *start == SyncStart::Diff));
+        assert_whole(&mut world, &written);
+    }
+}
+
+#[test]
+fn a_history_that_cannot_be_read_is_promised_once() {
+    for seed in 0..20 {
+        let mut world = serving(5, 0, seed);
+        let mut written = write(&mut world, 0, "a", 5);
+        let leader = world.leader().expect("serving");
+        let (one, other) = ((leader + 1) % 5, (leader + 2) % 5);
+        world.kill(one);
+        world.kill(other);
+        written.extend(write(&mut world, leader, "b", 50));
+        // Nobody is told.
+        purge(&mut world, &[one, other]);
+        written.extend(write(&mut world, leader, "c", 5));
+        world.start(one);
+        world.until("one is back", 20_000, |world| world.serves(one));
+        // The first piece of the DIFF was not there.
+        let of_one = starts(&mut world, one);
+        assert!(
+            matches!(of_one[..], [SyncStart::Diff, SyncStart::Snap(_)] | [SyncStart::Snap(_)]),
+            "seed {seed}: {of_one:?}"
+        );
+        world.start(other);
+        world.until("all serve", 20_000, |world| world.all_serve());
+        let of_other = starts(&mut world, other);
+        assert!(matches!(of_other[..], [SyncStart::Snap(_)]), "seed {seed}: {of_other:?}");
+        assert_whole(&mut world, &written);
     }
 }
 

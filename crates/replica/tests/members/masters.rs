@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_jute::{OpCode, SessionId};
-use rookeeper_replica::ObserverMasterRules;
+use rookeeper_replica::{ObserverMasterRules, ReplicaInput, StorageReport};
 use rookeeper_tree::AccessControl;
+use rookeeper_zab::learner::SyncStart;
 
+use crate::faults::{purge, starts};
 use crate::world::World;
 
 /// Three voters, two observers that go to followers.
@@ -51,6 +53,34 @@ fn followers_take_observers_off_the_leader() {
                     assert!(world.get(*reader, &path).is_some(), "seed {seed}");
                 }
             }
+        }
+        world.pass(1000);
+        world.assert_equal();
+    }
+}
+
+#[test]
+fn a_follower_promises_observers_no_history_that_it_has_no_more() {
+    for (seed, told) in (0..10).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let mut world = serving(seed);
+        let client = world.connect(0);
+        world.kill(3);
+        world.kill(4);
+        for at in 0..30 {
+            assert!(world.create(client, &format!("/n{at}")), "seed {seed}");
+        }
+        for (server, first) in purge(&mut world, &[3, 4]) {
+            if told {
+                world.step(server, ReplicaInput::Storage(StorageReport::LogsFrom(first)));
+            }
+        }
+        assert!(world.create(client, "/last"), "seed {seed}");
+        for observer in [3, 4] {
+            world.start(observer);
+            world.until("it serves", 20_000, |world| world.serves(observer));
+            let starts = starts(&mut world, observer);
+            let snapshot = matches!(starts.last(), Some(SyncStart::Snap(_)));
+            assert!(snapshot && (!told || starts.len() == 1), "seed {seed}: {starts:?}");
         }
         world.pass(1000);
         world.assert_equal();

@@ -181,7 +181,11 @@ impl World {
                             wire::history_record(zxid, &txn, &mut out);
                         }
                     }
-                    None => return self.step(server, ReplicaInput::HistoryFailed(connection)),
+                    None => {
+                        let unproven = Some(self.machines[server].disk.base().min(through));
+                        let failed = ReplicaInput::HistoryFailed { connection, unproven };
+                        return self.step(server, failed);
+                    }
                 }
             }
             Outgoing::Snapshot { base, through } => {

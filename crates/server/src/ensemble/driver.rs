@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use rookeeper_jute::ServerId;
+use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_replica::{
     ApplyProgress, CoreEffect, CoreInput, EndReason, HaltReason, MemberEvent, Replica,
     ReplicaEffect, ReplicaInput, ServerState, Shared, StorageCommand,
@@ -408,7 +408,11 @@ impl Driver {
     }
 
     /// The history could not be read for a connection.
-    pub(crate) fn history_failed(self: &Rc<Self>, connection: ConnectionId) {
-        self.input(ReplicaInput::HistoryFailed(connection));
+    pub(crate) fn history_failed(
+        self: &Rc<Self>,
+        connection: ConnectionId,
+        unproven: Option<Zxid>,
+    ) {
+        self.input(ReplicaInput::HistoryFailed { connection, unproven });
     }
 }

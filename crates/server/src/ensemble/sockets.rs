@@ -246,7 +246,7 @@ impl Sockets {
                 Err(reason) => {
                     // The machine closes the connection, and chooses otherwise the next time.
                     tracing::warn!(%reason, "a learner's history could not be read");
-                    driver.history_failed(connection.id);
+                    driver.history_failed(connection.id, reason.unproven());
                     return false;
                 }
             };

@@ -355,7 +355,7 @@ impl World {
                 if self.setup.is_loud {
                     crate::say(&format!("server {}: no history: {reason}", who.server));
                 }
-                self.tell_core(who, Message::HistoryFailed(connection));
+                self.tell_core(who, Message::HistoryFailed(connection, reason.unproven()));
                 self.close_peer(who, connection);
                 self.tell_core(who, Message::QuorumClosed(connection));
                 return;

@@ -52,7 +52,7 @@ pub enum Message {
     /// A part of what the disk gives was written to one.
     QuorumWritten(ConnectionId),
     /// The disk could not give it.
-    HistoryFailed(ConnectionId),
+    HistoryFailed(ConnectionId, Option<Zxid>),
     /// The replica's time has come.
     Tick,
 }
@@ -74,7 +74,9 @@ impl Message {
             }
             Message::QuorumClosed(connection) => ReplicaInput::QuorumClosed(*connection),
             Message::QuorumWritten(connection) => ReplicaInput::QuorumWritten(*connection),
-            Message::HistoryFailed(connection) => ReplicaInput::HistoryFailed(*connection),
+            Message::HistoryFailed(connection, unproven) => {
+                ReplicaInput::HistoryFailed { connection: *connection, unproven: *unproven }
+            }
             Message::Tick => ReplicaInput::Tick,
             Message::Core(_) | Message::Storage(_) | Message::Link(_) => return None,
         })

@@ -555,7 +555,10 @@ impl World {
             process.shared.tree.abort_snapshot();
         } else if purges {
             // A disk that refuses to remove files has another turn.
-            let _ = process.storage.store().purge(3);
+            let purge = process.storage.store().purge(3).unwrap_or_default();
+            if let Some(first) = purge.logs_from {
+                process.inbox.push_back(Message::Storage(StorageReport::LogsFrom(first)));
+            }
         }
         self.tell_core(who, Message::Core(CoreInput::SnapshotEnded));
     }

@@ -21,6 +21,7 @@ use crate::window::FileStream;
 /// Sessions, ACL table and znodes of a snapshot, uncompressed, without header, seal and sections.
 /// The file is kept open: it may be purged meanwhile.
 pub struct SnapshotBody {
+    shared: Arc<Shared>,
     zxid: Zxid,
     path: PathBuf,
     source: Box<dyn Read + Send>,
@@ -52,9 +53,14 @@ impl SnapshotBody {
             let Some(entry) = shared.state().index.entry(&info) else { continue };
             let (source, len) = (decoder(file, &name, info.len), entry.body_len);
             let checksum = Adler32::new();
-            let mut body = SnapshotBody { zxid, path, source, checksum, len, left: len };
+            let shared = shared.clone();
+            let mut body = SnapshotBody { shared, zxid, path, source, checksum, len, left: len };
             let mut header = [0; FILE_HEADER_LEN];
-            body.read_exact(&mut header)?;
+            match body.read_exact(&mut header) {
+                Ok(()) => {}
+                Err(StoreError::SnapshotDamaged { .. }) => continue,
+                Err(error) => return Err(error),
+            }
             body.checksum.write(&header);
             return Ok(Some(body));
         }
@@ -75,7 +81,8 @@ impl SnapshotBody {
     /// snapshot's checksum is right.
     ///
     /// # Errors
-    /// [`StoreError::SnapshotDamaged`]; the operating system's.
+    /// [`StoreError::SnapshotDamaged`], and nobody is given this snapshot from then on; the
+    /// operating system's.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StoreError> {
         let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if len == 0 {
@@ -112,7 +119,15 @@ impl SnapshotBody {
         })
     }
 
+    /// It does not count any more, here or when old ones are removed.
     fn damaged(&self, reason: String) -> StoreError {
+        if let Some(name) = self.path.file_name().map(|name| name.to_string_lossy().into_owned()) {
+            let mut state = self.shared.state();
+            if state.exact.get(&self.zxid) == Some(&name) {
+                state.exact.remove(&self.zxid);
+            }
+            state.verified.remove(&name);
+        }
         let offset = FILE_HEADER_LEN as u64 + self.len - self.left;
         StoreError::SnapshotDamaged { path: self.path.clone(), offset, reason }
     }

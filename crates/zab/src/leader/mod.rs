@@ -228,11 +228,12 @@ impl Leader {
                 self.loads.remove(connection, requests, bytes);
                 self.resume_reading(now_ms, effects);
             }
-            LeaderInput::HistoryFailed(connection) => {
-                if let Some(link) = self.links.get(&connection) {
-                    self.snapshot_next.insert(link.server);
-                    self.close(connection, LinkEnd::HistoryFailed, effects);
-                }
+            LeaderInput::HistoryFailed { connection, unproven } => {
+                self.history_failed(connection, unproven, effects);
+            }
+            LeaderInput::LogsFrom(first) => {
+                self.history.forget_before(first);
+                self.committed_history.forget_before(first);
             }
             LeaderInput::Reconfigured { zxid, membership } => {
                 self.reconfigured(zxid, membership, effects);

@@ -63,6 +63,26 @@ impl Leader {
         Ok(())
     }
 
+    /// The disk did not have what a learner was promised. It gets a snapshot the next time, and one
+    /// that the history goes on from without what could not be read; so does whoever else lacks
+    /// some of that.
+    pub(super) fn history_failed(
+        &mut self,
+        connection: ConnectionId,
+        unproven: Option<Zxid>,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        if let Some(zxid) = unproven {
+            let zxid = zxid.min(self.committed_history.last());
+            self.history.forget_through(zxid);
+            self.committed_history.forget_through(zxid);
+        }
+        if let Some(link) = self.links.get(&connection) {
+            self.snapshot_next.insert(link.server);
+            self.close(connection, LinkEnd::HistoryFailed, effects);
+        }
+    }
+
     /// Whether one more observer may synchronise. Voters always may, but count.
     fn admits(&self, step: SyncStep) -> bool {
         let snap = step == SyncStep::Snap;

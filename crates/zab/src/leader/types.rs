@@ -146,7 +146,15 @@ pub enum LeaderInput<'a> {
     },
     /// What was to be sent to a learner from disk cannot be had: it gets a snapshot the next
     /// time. The driver has closed nothing yet.
-    HistoryFailed(ConnectionId),
+    HistoryFailed {
+        /// The learner's.
+        connection: ConnectionId,
+        /// The log is not proved to have everything up to here, for whoever else may ask; `None`
+        /// where it was a snapshot that could not be had.
+        unproven: Option<Zxid>,
+    },
+    /// Logs before the one that begins with this transaction were purged.
+    LogsFrom(Zxid),
     /// A reconfiguration, right before the [`LeaderInput::Proposed`] that holds it.
     Reconfigured {
         /// Its transaction.

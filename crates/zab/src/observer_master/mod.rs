@@ -169,12 +169,10 @@ impl ObserverMaster {
             }
             ObserverMasterInput::Written(connection) => self.written(now_ms, connection),
             ObserverMasterInput::Closed(connection) => self.forget(connection, effects),
-            ObserverMasterInput::HistoryFailed(connection) => {
-                if let Some(link) = self.links.get(&connection) {
-                    self.snapshot_next.insert(link.server);
-                    self.close(connection, LinkEnd::HistoryFailed, effects);
-                }
+            ObserverMasterInput::HistoryFailed { connection, unproven } => {
+                self.history_failed(connection, unproven, effects);
             }
+            ObserverMasterInput::LogsFrom(first) => self.history.forget_before(first),
             ObserverMasterInput::OwnSync => self.syncs.push_back(None),
             ObserverMasterInput::SyncDone => self.sync_done(effects),
             ObserverMasterInput::OwnRevalidation(session) => {
@@ -193,6 +191,22 @@ impl ObserverMaster {
             }
         }
         self.resume_reading(now_ms, effects);
+    }
+
+    /// The disk did not have what an observer was promised; nobody is promised it again.
+    fn history_failed(
+        &mut self,
+        connection: ConnectionId,
+        unproven: Option<Zxid>,
+        effects: &mut Vec<ObserverMasterEffect>,
+    ) {
+        if let Some(zxid) = unproven {
+            self.history.forget_through(zxid.min(self.history.last()));
+        }
+        if let Some(link) = self.links.get(&connection) {
+            self.snapshot_next.insert(link.server);
+            self.close(connection, LinkEnd::HistoryFailed, effects);
+        }
     }
 
     /// Changes what bounds the choice between log and snapshot, for observers that come later.

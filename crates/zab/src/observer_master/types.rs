@@ -78,7 +78,15 @@ pub enum ObserverMasterInput<'a> {
     Closed(ConnectionId),
     /// What was to be sent to an observer from disk cannot be had: it gets a snapshot the next
     /// time.
-    HistoryFailed(ConnectionId),
+    HistoryFailed {
+        /// The observer's.
+        connection: ConnectionId,
+        /// The log is not proved to have everything up to here, for whoever else may ask; `None`
+        /// where it was a snapshot that could not be had.
+        unproven: Option<Zxid>,
+    },
+    /// Logs before the one that begins with this transaction were purged.
+    LogsFrom(Zxid),
     /// This server forwarded a sync of a client of its own.
     OwnSync,
     /// The leader answered the oldest sync that was forwarded.

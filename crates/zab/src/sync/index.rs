@@ -128,7 +128,7 @@ impl LogIndex {
         self.len = cut.first_key_value().map_or(self.len - len, |(_, before)| *before);
     }
 
-    /// Forgets what is not after `zxid`.
+    /// Forgets what is not after `zxid`, which was purged or cannot be read.
     pub fn forget_through(&mut self, zxid: Zxid) {
         if zxid >= self.last() {
             *self = LogIndex::new(zxid.max(self.base));
@@ -138,6 +138,17 @@ impl LogIndex {
             if let Some((before, _)) = self.marks.range(..=zxid.next()).next_back() {
                 self.marks = self.marks.split_off(&{ *before });
             }
+        }
+    }
+
+    /// Forgets what stood in logs before the one that begins with `first`: they were purged.
+    pub fn forget_before(&mut self, first: Zxid) {
+        let before = match first.counter() {
+            0 | 1 => self.runs.range(..first.epoch()).next_back().map(|(e, c)| Zxid::new(*e, *c)),
+            counter => Some(Zxid::new(first.epoch(), counter - 1)),
+        };
+        if let Some(before) = before {
+            self.forget_through(before.min(self.last()));
         }
     }
 }
@@ -235,5 +246,39 @@ mod tests {
         assert_eq!((index.marks.len(), index.runs.len()), (MARKS_MAX / 2 + 1, MARKS_MAX / 2 + 1));
         assert_eq!(index.len_after(base), 10 * u64::from(epochs - epochs / 2));
         assert_eq!(index.append(Zxid::new(epochs, 2), 10), Appended::Next);
+    }
+
+    #[test]
+    fn what_stood_in_logs_that_were_purged_is_forgotten() {
+        let mut whole = LogIndex::new(Zxid::ZERO);
+        for (epoch, last) in [(1, 3000), (2, 2), (4, 5)] {
+            for counter in 1..=last {
+                whole.append(Zxid::new(epoch, counter), 10);
+            }
+        }
+        // (the log that is the oldest now, the base then)
+        for (first, base) in [
+            (Zxid::new(1, 1), Zxid::ZERO),
+            (Zxid::new(1, 2500), Zxid::new(1, 2499)),
+            (Zxid::new(2, 1), Zxid::new(1, 3000)),
+            (Zxid::new(4, 1), Zxid::new(2, 2)),
+            (Zxid::new(4, 3), Zxid::new(4, 2)),
+            // Nothing that was told is later than this.
+            (Zxid::new(4, 9), Zxid::new(4, 5)),
+            (Zxid::new(6, 1), Zxid::new(4, 5)),
+        ] {
+            let mut index = whole.clone();
+            index.forget_before(first);
+            assert_eq!((index.base(), index.last()), (base, Zxid::new(4, 5)), "{first}");
+            if base < Zxid::new(2, 2) && base != Zxid::ZERO {
+                let mut exact = 20 + 50;
+                exact += 10 * u64::from(3000 - base.counter());
+                let len = index.len_after(base);
+                assert!((exact..=exact + 10 * u64::from(MARK_EVERY)).contains(&len), "{len}");
+            }
+            let again = index.clone();
+            index.forget_before(Zxid::new(1, 1));
+            assert_eq!(index, again, "what is forgotten stays forgotten");
+        }
     }
 }

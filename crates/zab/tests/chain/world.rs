@@ -487,10 +487,16 @@ impl World {
         if complete {
             let wire = self.wires.get_mut(&connection).expect("it was there");
             wire.down.extend(bytes);
-        } else if master == LEADER {
-            self.lead(LeaderInput::HistoryFailed(connection));
         } else {
-            self.master(master, ObserverMasterInput::HistoryFailed(connection));
+            let unproven = match item {
+                Outgoing::History { through, .. } => Some(files.base().min(*through)),
+                _ => None,
+            };
+            if master == LEADER {
+                self.lead(LeaderInput::HistoryFailed { connection, unproven });
+            } else {
+                self.master(master, ObserverMasterInput::HistoryFailed { connection, unproven });
+            }
         }
     }
 

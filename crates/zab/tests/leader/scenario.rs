@@ -237,7 +237,11 @@ fn input(leader: &mut Leader, now_ms: u64, words: &[&str]) -> Vec<LeaderEffect> 
         "closed" => LeaderInput::Closed(peer()),
         "written" if connection(words[1]).is_some() => LeaderInput::Written(peer()),
         "written" => LeaderInput::EpochWritten(kind(words[1])),
-        "failed" => LeaderInput::HistoryFailed(peer()),
+        "failed" => LeaderInput::HistoryFailed {
+            connection: peer(),
+            unproven: words.get(2).map(|word| zxid(word)),
+        },
+        "logs-from" => LeaderInput::LogsFrom(zxid(words[1])),
         "done" => {
             let requests = words[2].parse().expect("a count");
             let bytes = requests * forward(&["7", "1", "1"]).held_len();

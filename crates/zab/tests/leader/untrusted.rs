@@ -60,6 +60,10 @@ enum Act {
     },
     Failed {
         link: usize,
+        unproven: Option<Zxid>,
+    },
+    Purged {
+        first: Zxid,
     },
     Wait {
         ms: u64,
@@ -93,11 +97,13 @@ fn act() -> impl Strategy<Value = Act> {
         12 => link.clone().prop_map(|link| Act::AckNext { link }),
         20 => (link.clone(), 2i64..6, any::<bool>())
             .prop_map(|(link, server, observer)| Act::Proper { link, server, observer }),
-        1 => (link.clone(), zxid).prop_map(|(link, zxid)| Act::Ping { link, zxid }),
+        1 => (link.clone(), zxid.clone()).prop_map(|(link, zxid)| Act::Ping { link, zxid }),
         1 => (link.clone(), proptest::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 1..60))
             .prop_map(|(link, bytes)| Act::Raw { link, bytes }),
         2 => link.clone().prop_map(|link| Act::Close { link }),
-        1 => link.clone().prop_map(|link| Act::Failed { link }),
+        1 => (link.clone(), proptest::option::of(zxid.clone()))
+            .prop_map(|(link, unproven)| Act::Failed { link, unproven }),
+        1 => zxid.prop_map(|first| Act::Purged { first }),
         3 => (0u64..700).prop_map(|ms| Act::Wait { ms }),
         8 => (1u32..4).prop_map(|count| Act::Propose { count }),
         6 => (0u32..3).prop_map(|back| Act::Durable { back }),
@@ -408,10 +414,12 @@ impl World {
                 self.links.remove(&link);
                 self.step(LeaderInput::Closed(ConnectionId(link)));
             }
-            Act::Failed { link } => {
+            Act::Failed { link, unproven } => {
                 let Some(link) = open(self, link) else { return };
-                self.step(LeaderInput::HistoryFailed(ConnectionId(link)));
+                let connection = ConnectionId(link);
+                self.step(LeaderInput::HistoryFailed { connection, unproven });
             }
+            Act::Purged { first } => self.step(LeaderInput::LogsFrom(first)),
             Act::Wait { ms } => {
                 self.now_ms += ms;
                 if self.leader.deadline_ms().is_some_and(|at_ms| at_ms <= self.now_ms) {
