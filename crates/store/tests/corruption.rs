@@ -242,12 +242,18 @@ fn the_end_of_an_epoch_that_is_missing_is_noticed_at_the_beginning_of_the_next_o
     assert_eq!((path, *last, *found), (&second, Zxid::new(1, 2), Zxid::new(4, 1)));
 }
 
+/// What a log is before its header says that it was closed.
+fn unclosed(log: &[u8]) -> Vec<u8> {
+    assert_eq!(log[12..16], *b"Roop");
+    [&log[..12], b"Rook", &log[16..]].concat()
+}
+
 #[test]
 fn a_record_that_was_half_written_where_the_zeros_ahead_end_is_cut() {
     let (disk, bytes, starts) = ten();
     let half = (starts[9] + bytes.len()) / 2;
     let torn: Vec<u8> = [&bytes[..half], &vec![0; bytes.len() - half]].concat();
-    disk.put(&in_version_2("log.1"), &torn);
+    disk.put(&in_version_2("log.1"), &unclosed(&torn));
     let (_, recovered, recording) = start(&disk, config()).unwrap();
     assert_eq!((recording.txns.len(), recovered.last_zxid), (4, Zxid(9)));
     assert!(matches!(recovered.repairs[..], [Repair::TailCut { .. }]), "{:?}", recovered.repairs);
@@ -367,6 +373,116 @@ fn a_log_that_was_closed_has_no_torn_write() {
         let StoreError::LogDamaged { path, offset, .. } = error else { panic!("{error}") };
         assert_eq!(path, in_version_2("log.1"));
         assert!(offset as usize <= sector * 512);
+    }
+}
+
+/// Each run of records, zeroed or with a bit flipped in each: the last ones as well.
+#[test]
+fn neighbours_that_rot_in_a_closed_log_are_refused_or_covered() {
+    let (disk, bytes, starts) = ten();
+    let ends = [&starts[1..], &[bytes.len()][..]].concat();
+    for (first, last) in (0..10).flat_map(|first| (first..10).map(move |last| (first, last))) {
+        for kind in 0..4 {
+            let mut rotten = bytes.clone();
+            match kind {
+                0 => rotten[starts[first]..ends[last]].fill(0),
+                // The rest of a sector.
+                1 => rotten[starts[first] + 5..ends[last] - 1].fill(0),
+                kind => (first..=last).for_each(|at| {
+                    // In the length of the record, or in what it holds.
+                    rotten[starts[at] + if kind == 2 { 11 } else { 30 }] ^= 0x10;
+                }),
+            }
+            let disk = disk.after_kill();
+            disk.put(&in_version_2("log.1"), &rotten);
+            match start(&disk, config()) {
+                Ok((_, recovered, recording)) => {
+                    assert!(last < 5, "{first}..={last}: {recovered:?}");
+                    assert_eq!((recovered.last_zxid, recording.txns.len()), (Zxid(10), 5));
+                    assert!(matches!(recovered.repairs[0], Repair::DamageCovered { .. }));
+                }
+                Err(StoreError::LogDamaged { path, .. }) => {
+                    assert!(last >= 5, "{first}..={last}");
+                    assert_eq!(path, in_version_2("log.1"));
+                }
+                Err(error) => panic!("{first}..={last}: {error}"),
+            }
+        }
+    }
+}
+
+/// One log goes on into the next epoch; a snapshot holds what is before the last of the first.
+#[test]
+fn neighbours_that_rot_before_an_epoch_begins_are_not_both_taken_for_the_snapshot_s() {
+    let disk = SimulatedDisk::new();
+    let (store, _, _) = start(&disk, config()).unwrap();
+    let mut model = Model::default();
+    model.save(&store).unwrap();
+    let mut log = store.log_writer();
+    for zxid in (1..=6).map(|at| Zxid::new(1, at)).chain((1..=3).map(|at| Zxid::new(2, at))) {
+        append(&mut log, &mut model, zxid, 30);
+        log.flush().unwrap();
+        if zxid == Zxid::new(1, 5) {
+            model.save(&store).unwrap();
+        }
+    }
+    log.close().unwrap();
+    drop(store);
+    let name = in_version_2("log.100000001");
+    let bytes = disk.contents(&name).unwrap();
+    let parsed = rookeeper_store::log::parse(&bytes);
+    let starts: Vec<usize> = parsed.txns.iter().map(|(offset, _)| *offset as usize).collect();
+    for (first, last) in (0..6).flat_map(|first| (first..6).map(move |last| (first, last))) {
+        for (at, len) in [(30, 1), (11, 1), (0, starts[1] - starts[0])] {
+            let mut rotten = bytes.clone();
+            for record in first..=last {
+                rotten[starts[record] + at..][..len].iter_mut().for_each(|byte| *byte ^= 0x55);
+            }
+            let disk = disk.after_kill();
+            disk.put(&name, &rotten);
+            match start(&disk, config()) {
+                Ok((_, recovered, recording)) => {
+                    assert!(last < 5, "{first}..={last}: {recovered:?}");
+                    let found = (recovered.last_zxid, recording.txns.len());
+                    assert_eq!(found, (Zxid::new(2, 3), 4));
+                }
+                Err(error) => {
+                    assert!(last == 5 || last == 4, "{first}..={last}: {error}");
+                    assert!(matches!(error, StoreError::LogDamaged { .. }), "{error}");
+                }
+            }
+        }
+    }
+}
+
+/// A sector that a disk has forgotten, or has written elsewhere.
+#[test]
+fn each_zeroed_or_misdirected_sector_of_a_closed_log_is_refused() {
+    for len in [40, 300] {
+        let (disk, _, _) = left_open(6, len);
+        drop(start(&disk, config()).unwrap());
+        let whole = disk.contents(&in_version_2("log.1")).unwrap();
+        let sectors = whole.len().div_ceil(512);
+        for (sector, source) in (0..sectors).flat_map(|to| (0..=sectors).map(move |at| (to, at))) {
+            // The header is as it was, or the whole file is no log.
+            let from = (sector * 512).max(16);
+            let to = (sector * 512 + 512).min(whole.len());
+            let mut bytes = whole.clone();
+            match whole.get(source * 512..) {
+                Some(other) if source != sector => {
+                    let other = other.iter().copied().chain(std::iter::repeat(0));
+                    let other: Vec<u8> = other.skip(from % 512).take(to - from).collect();
+                    bytes[from..to].copy_from_slice(&other);
+                }
+                Some(_) => continue,
+                None => bytes[from..to].fill(0),
+            }
+            let disk = disk.after_kill();
+            disk.put(&in_version_2("log.1"), &bytes);
+            let error = refusal(&disk);
+            let StoreError::LogDamaged { path, .. } = &error else { panic!("{error}") };
+            assert_eq!(*path, in_version_2("log.1"), "{len}: {sector} of {source}");
+        }
     }
 }
 
@@ -529,7 +645,7 @@ fn damage_at_the_end_of_an_epoch_is_refused_where_the_next_log_says_nothing() {
         disk.flip(&first, *offset as usize + 30, 1);
     }
     // A write after the last one that was torn, and that no server of ours has seen since.
-    let torn = [&bytes[..], &[0, 0, 0, 0, 9, 9, 9]].concat();
+    let torn = unclosed(&[&bytes[..], &[0, 0, 0, 0, 9, 9, 9]].concat());
     disk.put(&first, &torn);
     let (_store, recovered, recording) = start(&disk, config()).unwrap();
     assert_eq!(Model::of(&recording), whole);

@@ -26,6 +26,11 @@ const SYNCED_DBID: i64 = 0x526f_6f6b;
 /// The same where nothing is synced (`forceSync=no`): a power loss may have torn any write.
 const UNSYNCED_DBID: i64 = SYNCED_DBID + 1;
 
+/// The same as the first where the log was closed: it ends with its last record, and was synced
+/// with that length before the header said so. Nothing in it can be a write that was torn. No bit
+/// that flips makes one of the three another.
+const CLOSED_DBID: i64 = SYNCED_DBID + 5;
+
 const DBID_MASK: i64 = 0xffff_ffff;
 
 /// What the header of a log says of the transaction before its first one: 31 bits that hardly any
@@ -73,6 +78,16 @@ pub(crate) fn dbid(synced: bool, link: u32) -> i64 {
     (i64::from(link) << 32) | lower
 }
 
+/// The database id of a log that was closed, whose own is `dbid`; none where it was not synced.
+pub(crate) fn closed_dbid(dbid: i64) -> Option<i64> {
+    (dbid & DBID_MASK == SYNCED_DBID).then_some((dbid & !DBID_MASK) | CLOSED_DBID)
+}
+
+/// Whether a log with this database id was closed.
+pub(crate) fn says_closed(dbid: i64) -> bool {
+    dbid & DBID_MASK == CLOSED_DBID
+}
+
 /// What is known of the writes of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writes {
@@ -92,17 +107,22 @@ impl Writes {
 
     /// What the header of a log says, with its link; 0 for none.
     pub(crate) fn and_link(file: &dyn DiskFile) -> io::Result<(Writes, u32)> {
-        let mut header = [0; FILE_HEADER_LEN];
-        let len = file.read_at(0, &mut header)?;
-        let header = FileHeader::from_bytes(&header[..len]);
-        let dbid = header.ok().filter(|header| header.magic == LOG_MAGIC).map_or(0, |it| it.dbid);
+        let dbid = dbid_of(file)?;
         let link = (dbid >> 32) as u32;
         Ok(match dbid & DBID_MASK {
-            SYNCED_DBID => (Writes::Synced, link),
+            SYNCED_DBID | CLOSED_DBID => (Writes::Synced, link),
             UNSYNCED_DBID => (Writes::Unsynced, link),
             _ => (Writes::Unmarked, 0),
         })
     }
+}
+
+/// The database id in the header of a log; 0 where that is none.
+pub(crate) fn dbid_of(file: &dyn DiskFile) -> io::Result<i64> {
+    let mut header = [0; FILE_HEADER_LEN];
+    let len = file.read_at(0, &mut header)?;
+    let header = FileHeader::from_bytes(&header[..len]);
+    Ok(header.ok().filter(|header| header.magic == LOG_MAGIC).map_or(0, |header| header.dbid))
 }
 
 /// Whether `bytes`, from where a record or a mark should begin to the end of the sector, are the

@@ -4,6 +4,7 @@
 //! them was acknowledged. A dropped sector reads as zeros, for logs are zeroed ahead or grow. What
 //! stands at the end of the last log's records is judged so:
 //!
+//! * The header says that the log was closed: damage, for all of it was on disk then.
 //! * A mark behind it, of a flush that began behind it: damage, for that flush began only when
 //!   everything before it was on disk.
 //! * A mark behind it, of a flush that began before it: that flush was torn if a sector of it was
@@ -26,7 +27,7 @@ use rookeeper_jute::persistence::{END_OF_RECORD, FILE_HEADER_LEN};
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Decode, Zxid};
 
-use super::mark::{MARK_LEN, Mark, Writes, begins_mark};
+use super::mark::{MARK_LEN, Mark, Writes, begins_mark, dbid_of, says_closed};
 use super::{FLUSH_LEN_MAX, PAYLOAD_LEN_CAP, PAYLOAD_LEN_MIN, RECORD_OVERHEAD};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -80,6 +81,9 @@ fn try_judge(file: &dyn DiskFile, offset: u64, last: Zxid) -> io::Result<Tail> {
     };
     if mutation::is_on(Mutation::TornRefused) {
         return damaged("a write was not finished".into());
+    }
+    if says_closed(dbid_of(file)?) {
+        return damaged("the log was closed in order, and all of it was on disk".to_owned());
     }
     let writes = Writes::of(file)?;
     let mark = match writes {
@@ -239,6 +243,15 @@ pub(crate) fn next_valid_record(
         base += READ_LEN as u64;
     }
     Ok(None)
+}
+
+/// Where the record at `offset` ends by the length that it has; `None` where that is none.
+pub(crate) fn record_at(file: &dyn DiskFile, offset: u64) -> io::Result<Option<u64>> {
+    let mut len = [0; 4];
+    file.read_at(offset + 8, &mut len)?;
+    let len = u32::from_be_bytes(len) as usize;
+    let is_possible = (PAYLOAD_LEN_MIN..=PAYLOAD_LEN_CAP).contains(&len);
+    Ok(is_possible.then_some(offset + (len + RECORD_OVERHEAD) as u64))
 }
 
 /// The zxid of the record at `offset`, if it is one.

@@ -7,7 +7,7 @@ use rookeeper_jute::persistence::{END_OF_RECORD, FILE_HEADER_LEN, FileHeader, LO
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Decode, Reader};
 
-use super::mark::{MARK_LEN, Mark};
+use super::mark::{MARK_LEN, Mark, says_closed};
 use super::{PAYLOAD_LEN_CAP, PAYLOAD_LEN_MIN, RECORD_OVERHEAD};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -47,6 +47,8 @@ pub struct SegmentReader<F> {
     file_len: u64,
     window: Window<FileStream<F>>,
     header_read: bool,
+    /// Whether its header says that it ends with its last record.
+    says_closed: bool,
     payload_len: usize,
 }
 
@@ -59,7 +61,8 @@ impl<F: DiskFile> SegmentReader<F> {
         let file_len = file.file_len().map_err(StoreError::io("read", path))?;
         let window = Window::new(FileStream::new(file, 0), 0, false);
         let path = path.to_path_buf();
-        Ok(SegmentReader { path, file_len, window, header_read: false, payload_len: 0 })
+        let (header_read, says_closed) = (false, false);
+        Ok(SegmentReader { path, file_len, window, header_read, says_closed, payload_len: 0 })
     }
 
     /// The file.
@@ -84,6 +87,11 @@ impl<F: DiskFile> SegmentReader<F> {
             0 => &[],
             len => &self.window.behind(len + 1)[..len],
         }
+    }
+
+    /// Whether its header, once that is read, says that it was closed.
+    pub(crate) fn says_closed(&self) -> bool {
+        self.says_closed
     }
 
     /// Goes on at another offset, where a record is known to start.
@@ -114,7 +122,7 @@ impl<F: DiskFile> SegmentReader<F> {
         let left = self.file_len.saturating_sub(offset);
         if !self.window.ensure(8 + 4)? {
             let padding = self.window.bytes().iter().all(|byte| *byte == 0);
-            return if padding {
+            return if padding && (left == 0 || !self.says_closed) {
                 Ok(Step::End { offset })
             } else {
                 bad("the file ends inside a record's checksum and length".into())
@@ -123,6 +131,9 @@ impl<F: DiskFile> SegmentReader<F> {
         let mut reader = Reader::new(self.window.bytes());
         let checksum: i64 = reader.read().expect("the window holds 12 bytes");
         let len: i32 = reader.read().expect("the window holds 12 bytes");
+        if len == 0 && self.says_closed {
+            return bad("zeros stand where the records of a closed log should go on".into());
+        }
         if len == 0 {
             let padding = match Mark::read(self.file(), offset)? {
                 Some(_) => offset + MARK_LEN as u64,
@@ -187,7 +198,7 @@ impl<F: DiskFile> SegmentReader<F> {
             return Ok(Some(format!("log version {} is unknown", header.version)));
         }
         self.window.consume(FILE_HEADER_LEN);
-        self.header_read = true;
+        (self.header_read, self.says_closed) = (true, says_closed(header.dbid));
         Ok(None)
     }
 }

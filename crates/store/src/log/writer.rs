@@ -13,7 +13,7 @@ use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC, VERSION};
 use rookeeper_jute::{Encode, Zxid};
 
-use super::mark::{MARK_LEN, Mark, dbid, link};
+use super::mark::{MARK_LEN, Mark, closed_dbid, dbid, dbid_of, link};
 use super::repair::SECTOR_LEN;
 use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record, follows};
 use crate::disk::DiskFile;
@@ -355,8 +355,24 @@ impl LogWriter {
 
     fn finish_file(&mut self) -> Result<(), StoreError> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        cut(&*open.file, &open.path, open.position, self.shared.config.force_sync)
+        close_at(&*open.file, &open.path, open.position, self.shared.config.force_sync)
     }
+}
+
+/// Closes a log whose records end at `len`, all of them durable: the header says so once the length
+/// is durable as well.
+pub(crate) fn close_at(
+    file: &dyn DiskFile,
+    path: &Path,
+    len: u64,
+    sync: bool,
+) -> Result<(), StoreError> {
+    cut(file, path, len, sync)?;
+    let dbid = dbid_of(file).map_err(StoreError::io("read", path))?;
+    let Some(dbid) = closed_dbid(dbid).filter(|_| sync) else { return Ok(()) };
+    let header = FileHeader { magic: LOG_MAGIC, version: VERSION, dbid };
+    file.write_at(0, &header.to_bytes()).map_err(StoreError::io("write", path))?;
+    file.sync_data().map_err(StoreError::io("sync", path))
 }
 
 /// Cuts a file at `len` and makes that durable.

@@ -11,9 +11,9 @@ use crate::disk::DiskFile;
 use crate::error::StoreError;
 use crate::log::cursor::logs_after;
 use crate::log::mark::{Before, Mark, Writes};
-use crate::log::repair::{TORN_LEN_MAX, is_len_of_closed, next_valid_record};
+use crate::log::repair::{TORN_LEN_MAX, is_len_of_closed, next_valid_record, record_at};
 use crate::log::truncate::{keep_copy, set_aside};
-use crate::log::writer::cut;
+use crate::log::writer::{close_at, cut};
 use crate::log::{Bad, SegmentReader, Step, Tail, follows, judge_tail};
 use crate::purge::make_room_in_quarantine;
 use crate::store::Shared;
@@ -121,7 +121,8 @@ impl<'s> Replay<'s> {
                 },
             }
         };
-        let closed = bad.is_none() && reader.file_len() == end && is_len_of_closed(end);
+        let shows_closed = reader.says_closed() || is_len_of_closed(end);
+        let closed = bad.is_none() && reader.file_len() == end && shows_closed;
         let path = reader.path().to_path_buf();
         let is_marked = writes != Writes::Unmarked;
         let (left_over, tail_end) = (false, None);
@@ -140,8 +141,17 @@ impl<'s> Replay<'s> {
         }
         let next = next_valid_record(reader.file(), bad.offset, reader.file_len(), last_here)
             .map_err(StoreError::io("read", reader.path()))?;
-        let covered = |zxid| zxid <= self.start || follows(self.start, zxid);
-        Ok(next.filter(|(_, zxid)| *zxid > Zxid::NONE && covered(*zxid)).map(|(offset, _)| offset))
+        let Some((offset, zxid)) = next else { return Ok(None) };
+        // An epoch may begin behind the snapshot's last transaction, and behind others of its epoch
+        // that the damage has taken: it has not, if that is one record, the one of the snapshot.
+        let is_covered = zxid <= self.start
+            || zxid == self.start.next()
+            || follows(self.start, zxid)
+                && last_here.next() == self.start
+                && record_at(reader.file(), bad.offset)
+                    .map_err(StoreError::io("read", reader.path()))?
+                    .is_some_and(|end| end == offset);
+        Ok((zxid > Zxid::NONE && is_covered).then_some(offset))
     }
 
     fn txn(
@@ -292,7 +302,7 @@ impl<'s> Replay<'s> {
             let path = &segment.path;
             let file =
                 self.shared.disk.open_for_write(path).map_err(StoreError::io("open", path))?;
-            cut(&*file, path, segment.end, true)?;
+            close_at(&*file, path, segment.end, true)?;
         }
         if !self.segments.is_empty() {
             self.shared.sync_dir(&self.shared.log_dir)?;
