@@ -1,12 +1,14 @@
-//! Bits that flip while a machine is down, and what becomes of its server: what is rotten is
-//! refused by name, and whoever runs the server then empties its directory, after which it has to
-//! take a snapshot of a leader's before it counts for anything.
+//! Bits that flip, sectors that are zeros, and sectors that are written to a wrong place while a
+//! machine is down, and what becomes of its server: what is rotten is refused by name, and whoever
+//! runs the server then empties its directory, after which it has to take a snapshot of a leader's
+//! before it counts for anything.
 //!
 //! Who was emptied has no vote until it has a leader's history: so nothing committed is lost
 //! however many rot. What a quorum promises beyond that is that things go on, as long as there is
 //! one that keeps what it has, in the configuration in force and in each that is on its way. More
 //! rot than that is not done. An epoch that becomes another number is beyond Java's format.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rookeeper_jute::{ServerId, Zxid};
@@ -79,18 +81,30 @@ fn is_whole(machine: &Machine) -> bool {
     machine.rot.is_none() && (!machine.is_wiped || machine.epochs[1] > 0)
 }
 
-/// Flips a bit in one of the files that a server needs, or may need; which.
-fn flip_one(disk: &SimulatedDisk, dice: &mut Dice) -> Option<PathBuf> {
+/// What a disk writes at once, in bytes.
+const SECTOR_LEN: usize = 512;
+
+/// The files that a server needs, or may need, with what is in them.
+fn data_files(disk: &SimulatedDisk) -> Vec<(PathBuf, Vec<u8>)> {
     let is_data = |path: &Path| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
-        let is_epoch = ["currentEpoch", "acceptedEpoch"].contains(&&*name);
         let is_kept = path.components().any(|part| part.as_os_str() == "quarantine");
-        let is_ours = name.ends_with(".rookeeper") || is_epoch;
+        let is_ours = name.ends_with(".rookeeper") || is_epoch(path);
         !is_kept && (is_ours || name.starts_with("log.") || name.starts_with("snapshot."))
     };
     let files = disk.dump().into_iter().filter(|(path, data)| is_data(path) && !data.is_empty());
-    let files: Vec<(PathBuf, Vec<u8>)> = files.collect();
+    files.collect()
+}
+
+fn is_epoch(path: &Path) -> bool {
+    path.ends_with("currentEpoch") || path.ends_with("acceptedEpoch")
+}
+
+/// Lets one of the files rot; which. Of four numbers two flip a bit, one makes zeros of a sector or
+/// eight, one writes a sector where another one belongs.
+fn rot_one(disk: &SimulatedDisk, number: u64) -> Option<PathBuf> {
+    let (files, mut dice) = (data_files(disk), Dice::new(number));
     if files.is_empty() {
         return None;
     }
@@ -99,18 +113,59 @@ fn flip_one(disk: &SimulatedDisk, dice: &mut Dice) -> Option<PathBuf> {
     let last_log = files.iter().filter(|(path, _)| zxid(path).is_some());
     let last_log = last_log.max_by_key(|(path, _)| zxid(path)).filter(|_| dice.one_in(3));
     let (path, data) = last_log.unwrap_or_else(|| dice.pick(&files));
+    let sectors = whole_sectors(path, data);
+    if number % 2 == 1 || sectors.is_empty() {
+        flip(disk, path, data, &mut dice);
+        return Some(path.clone());
+    }
+    let at = sectors.start + dice.index(sectors.len());
+    if number.is_multiple_of(4) {
+        let len = if dice.one_in(2) { 1 } else { 8 };
+        let end = (at + len).min(sectors.end) * SECTOR_LEN;
+        let range = at * SECTOR_LEN..end.min(data.len());
+        disk.overwrite(path, range.start, &vec![0; range.len()]);
+    } else {
+        let (_, other) = dice.pick(&files);
+        let from = dice.index(other.len().div_ceil(SECTOR_LEN)) * SECTOR_LEN;
+        let mut sector = other[from..other.len().min(from + SECTOR_LEN)].to_vec();
+        sector.resize(SECTOR_LEN.min(data.len() - at * SECTOR_LEN), 0);
+        disk.overwrite(path, at * SECTOR_LEN, &sector);
+    }
+    Some(path.clone())
+}
+
+/// The sectors of a file that nobody may take for something else. In a log that is still written,
+/// what lacks a sector of its last write is a write that was torn; a log whose header is zeros is
+/// one that was never begun; and an epoch in the place of another is beyond Java's format.
+fn whole_sectors(path: &Path, data: &[u8]) -> Range<usize> {
+    let all = data.len().div_ceil(SECTOR_LEN);
+    if is_epoch(path) {
+        return 0..0;
+    }
+    if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.")) {
+        return 0..all;
+    }
+    match data.get(12..16) {
+        Some(b"Roop") => 1..all.max(1),
+        Some(b"Rook") => {
+            let mark = data.windows(32).rev().find(|bytes| bytes.starts_with(b"RookMark"));
+            let begun = mark.and_then(|mark| mark[20..28].try_into().ok()).map(u64::from_be_bytes);
+            let begun = begun.and_then(|offset| usize::try_from(offset).ok()).unwrap_or_default();
+            1..(begun / SECTOR_LEN).min(all).max(1)
+        }
+        _ => 0..0,
+    }
+}
+
+/// Flips a bit of a file.
+fn flip(disk: &SimulatedDisk, path: &Path, data: &[u8], dice: &mut Dice) {
     // What follows the last record of a log is padding.
     let end = data.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
     let near = if dice.one_in(2) { 120 } else { end };
     let offset = end - 1 - dice.index(near.min(end));
     // A digit that becomes another one cannot be told from a right one.
-    let bit = if path.ends_with("currentEpoch") || path.ends_with("acceptedEpoch") {
-        dice.between(6, 7)
-    } else {
-        dice.below(8)
-    };
+    let bit = if is_epoch(path) { dice.between(6, 7) } else { dice.below(8) };
     disk.flip(path, offset, 1 << bit);
-    Some(path.clone())
 }
 
 impl World {
@@ -142,7 +197,7 @@ impl World {
         !self.machines.iter().all(is_whole)
     }
 
-    /// Kills a server and flips a bit on its disk, where a quorum's promise allows that.
+    /// Kills a server and lets a file of its rot, where a quorum's promise allows that.
     pub(super) fn rot(&mut self, server: usize, dice: u64) {
         if !self.may_rot(server) {
             return;
@@ -152,7 +207,7 @@ impl World {
         let whole = machine.disk.after_power_loss(&mut Chooser::Nothing);
         let Ok(opened) = recovery::open(&whole, false, !machine.is_wiped) else { return };
         let had = Some(opened.recovered.last_zxid);
-        let Some(path) = flip_one(&machine.disk, &mut Dice::new(dice)) else { return };
+        let Some(path) = rot_one(&machine.disk, dice) else { return };
         let mut files = machine.rot.take().map_or_else(Vec::new, |rot| rot.files);
         files.push(path);
         machine.rot = Some(Rot { files, had });
@@ -236,7 +291,7 @@ mod tests {
         let mut rotten = 0;
         for seed in 0..200 {
             let disk = disk.after_kill();
-            let path = flip_one(&disk, &mut Dice::new(seed)).expect("there are files");
+            let path = rot_one(&disk, seed).expect("there are files");
             if path.to_string_lossy().ends_with("Epoch") {
                 rotten += 1;
                 let error = recovery::open(&disk, false, true).map(drop).expect_err("refused");

@@ -380,6 +380,18 @@ impl SimulatedDisk {
         }
     }
 
+    /// Puts other bytes at a place of a file, on the disk and in the cache; nothing grows.
+    ///
+    /// # Panics
+    /// If there is no such file or place.
+    pub fn overwrite(&self, path: &Path, offset: usize, bytes: &[u8]) {
+        let mut state = self.state();
+        let file = state.names[path];
+        state.files[file].data[offset..offset + bytes.len()].copy_from_slice(bytes);
+        let durable = state.files[file].durable.iter_mut().skip(offset);
+        durable.zip(bytes).for_each(|(old, new)| *old = *new);
+    }
+
     /// All paths with their visible contents.
     pub fn dump(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let state = self.state();

@@ -122,7 +122,7 @@ impl<F: DiskFile> SegmentReader<F> {
         let left = self.file_len.saturating_sub(offset);
         if !self.window.ensure(8 + 4)? {
             let padding = self.window.bytes().iter().all(|byte| *byte == 0);
-            return if padding && (left == 0 || !self.says_closed) {
+            return if padding && (self.window.bytes().is_empty() || !self.says_closed) {
                 Ok(Step::End { offset })
             } else {
                 bad("the file ends inside a record's checksum and length".into())
