@@ -33,6 +33,10 @@ struct Segment {
     end: u64,
     /// Whether the file ends there and shows that it was closed in order.
     closed: bool,
+    /// Whether its header says so too.
+    says_closed: bool,
+    /// Whether it is one of ours, each of whose writes was synced.
+    is_synced: bool,
     /// Whether it holds any record.
     has_records: bool,
     /// Whether it is one of ours.
@@ -49,7 +53,8 @@ impl Segment {
     /// Whether it is a log of ours that nobody has closed, and no mending will.
     fn is_to_be_closed(&self) -> bool {
         let is_left = self.left_over || self.bad.is_some();
-        self.has_records && self.is_marked && !self.closed && !is_left
+        let is_closed = self.closed && (self.says_closed || !self.is_synced);
+        self.has_records && self.is_marked && !is_closed && !is_left
     }
 }
 
@@ -121,12 +126,24 @@ impl<'s> Replay<'s> {
                 },
             }
         };
-        let shows_closed = reader.says_closed() || is_len_of_closed(end);
+        let (says_closed, is_synced) = (reader.says_closed(), writes == Writes::Synced);
+        let shows_closed = says_closed || is_len_of_closed(end);
         let closed = bad.is_none() && reader.file_len() == end && shows_closed;
         let path = reader.path().to_path_buf();
         let is_marked = writes != Writes::Unmarked;
         let (left_over, tail_end) = (false, None);
-        Ok(Segment { path, end, closed, has_records, is_marked, bad, left_over, tail_end })
+        Ok(Segment {
+            path,
+            end,
+            closed,
+            says_closed,
+            is_synced,
+            has_records,
+            is_marked,
+            bad,
+            left_over,
+            tail_end,
+        })
     }
 
     /// Where to go on behind damage that lies among transactions of the snapshot, if at all.
@@ -290,7 +307,8 @@ impl<'s> Replay<'s> {
         for (later, segment) in segments.enumerate() {
             // A write that failed half-way may have ended with a record, as closing does; nothing
             // came after it.
-            let is_proven = segment.closed && (later > 0 || !segment.is_marked);
+            let is_proven =
+                segment.closed && (later > 0 || !segment.is_marked || segment.says_closed);
             left = prove(self.shared, segment, is_proven, left)?;
         }
         for segment in self.segments.iter().rev() {
