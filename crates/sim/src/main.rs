@@ -33,7 +33,7 @@ const USAGE: &str = "rookeeper-sim run [--seeds N] [--first S] [--members 1,3,5]
   --keep-going  count what is found and go on
 What went wrong in a seed that finds something is written to failed-<seed>-of-<members>.txt.
 
-rookeeper-sim replay FILE [--loud]
+rookeeper-sim replay FILE [--loud] [--mutation M]
   runs a scenario: such a file, or one written by hand
 
 rookeeper-sim speed [--seeds N] [--first S]
@@ -94,6 +94,12 @@ fn main() -> ExitCode {
     if let [command, file, flags @ ..] = &args[..]
         && command == "replay"
     {
+        if let Some(at) = flags.iter().position(|flag| flag == "--mutation")
+            && let Err(what) = put_back(flags.get(at + 1).map_or("", String::as_str))
+        {
+            eprintln!("{what}");
+            return ExitCode::from(2);
+        }
         return replay(file, flags.iter().any(|flag| flag == "--loud"));
     }
     let options = match options(&args) {
@@ -234,6 +240,20 @@ fn run_some(options: &Options, next: &AtomicU64, state: &Mutex<(Sum, u64)>) {
             println!("{done} seeds, {failed} failed");
         }
     }
+}
+
+/// Puts a known bug back.
+#[cfg(feature = "mutations")]
+fn put_back(name: &str) -> Result<(), String> {
+    use rookeeper_jute::mutation::{Mutation, turn_on};
+    let mutation = Mutation::ALL.iter().find(|mutation| mutation.name() == name);
+    turn_on(Some(*mutation.ok_or_else(|| format!("{name:?} is no known bug"))?));
+    Ok(())
+}
+
+#[cfg(not(feature = "mutations"))]
+fn put_back(_name: &str) -> Result<(), String> {
+    Err("this binary was built without the feature `mutations`".to_owned())
 }
 
 /// Puts known bugs back, one at a time, and says in how many seeds each is found.
