@@ -112,7 +112,7 @@ impl Replica {
         self.ensemble = ensemble.clone();
         self.step_master(ObserverMasterInput::Ensemble(ensemble.clone()), context);
         self.step_election(ElectionInput::Ensemble(ensemble), context);
-        self.update_peers(context);
+        self.update_addresses(context);
         self.tell_ensemble(context);
     }
 

@@ -51,7 +51,7 @@ impl Replica {
             }
             ElectionEffect::Adopt(membership) => {
                 self.ensemble.adopt(membership.clone());
-                self.update_peers(context);
+                self.update_addresses(context);
                 self.show(membership.clone(), context);
                 context.push(ReplicaEffect::Storage(StorageCommand::WriteMembership {
                     membership,

@@ -9,7 +9,7 @@ use rookeeper_zab::EpochKind;
 use rookeeper_zab::election::{Election, ElectionEffect, ElectionInput};
 use rookeeper_zab::leader::{Leader, LeaderEffect, LeaderInput};
 use rookeeper_zab::learner::{Learner, LearnerEffect, LearnerInput, SyncStart};
-use rookeeper_zab::links::{ConnectionId, Links, LinksEffect, LinksInput, peer_addresses};
+use rookeeper_zab::links::{Addresses, ConnectionId, Links, LinksEffect, LinksInput};
 use rookeeper_zab::observer_master::{ObserverMaster, ObserverMasterEffect, ObserverMasterInput};
 use rookeeper_zab::quorum::{Ensemble, Oracle};
 use rookeeper_zab::sync::LogIndex;
@@ -273,7 +273,7 @@ impl Replica {
             let epoch = self.accepted_epoch;
             self.store(StorageCommand::WriteEpoch { kind: EpochKind::Accepted, epoch }, context);
         }
-        self.update_peers(context);
+        self.update_addresses(context);
         self.join(context);
     }
 
@@ -462,10 +462,10 @@ impl Replica {
         self.work.extend(out.into_iter().map(Work::Link));
     }
 
-    /// Tells the links where the others are.
-    pub(super) fn update_peers(&mut self, context: &mut Context<'_>) {
-        let peers = peer_addresses(&self.ensemble, self.config.member.me);
-        self.step_links(LinksInput::Peers(peers), context);
+    /// Tells the links where the others are, and where this server is.
+    pub(super) fn update_addresses(&mut self, context: &mut Context<'_>) {
+        let addresses = Addresses::of(&self.ensemble, self.config.member.me);
+        self.step_links(LinksInput::Addresses(addresses), context);
     }
 
     /// Puts a core for a role in the place of the present one, which has retired or had none.

@@ -226,12 +226,9 @@ fn replica_config(
     ensemble: &EnsembleConfig,
     access: Arc<AccessControl>,
 ) -> ReplicaConfig {
-    let member = ensemble.committed.member(ensemble.me);
     let tick_time_ms = u64::from(config.sessions.tick_time_ms.unsigned_abs());
-    let addresses = member.map(|member| &member.addresses[..]).unwrap_or_default();
     let member = MemberConfig {
         rules: ensemble.rules,
-        election_addresses: addresses.iter().map(|address| address.election.clone()).collect(),
         tick_time_ms,
         init_limit: ensemble.init_limit,
         sync_limit: ensemble.sync_limit,

@@ -378,11 +378,7 @@ impl Process {
             txns_since_snapshot: opened.recovered.txns,
             bytes_since_snapshot: opened.recovered.txns_len,
         };
-        let own = ensemble.deciding().find_map(|membership| membership.member(me));
-        let own = own.map(|own| &own.addresses[..]);
-        let addresses = own.unwrap_or_default().iter().map(|address| address.election.clone());
         let member = MemberConfig {
-            election_addresses: addresses.collect(),
             tick_time_ms: u64::from(plan.tick_ms),
             notification_interval_ms_max: 2000,
             read_only_after_ms: plan.roles.read_only_after_ms,

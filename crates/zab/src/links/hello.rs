@@ -60,12 +60,11 @@ impl Hello {
 }
 
 /// This server's first message: the first of its addresses, or all of them.
-pub(super) fn greet(config: &LinksConfig) -> Vec<u8> {
-    let shown = if config.multi_address_enabled { config.addresses.len() } else { 1 };
+pub(super) fn greet(config: &LinksConfig, own: &[Address]) -> Vec<u8> {
+    let shown = if config.multi_address_enabled { own.len() } else { 1 };
     let version =
         if config.multi_address_enabled { INITIAL_MESSAGE_V2 } else { INITIAL_MESSAGE_V1 };
-    let texts: Vec<String> =
-        config.addresses.iter().take(shown).map(|address| address.to_string()).collect();
+    let texts: Vec<String> = own.iter().take(shown).map(|address| address.to_string()).collect();
     let addresses = texts.join("|");
     let message = InitialMessage {
         protocol_version: version,
@@ -81,13 +80,10 @@ pub(super) fn greet(config: &LinksConfig) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn config(multi_address_enabled: bool) -> LinksConfig {
-        LinksConfig {
-            me: ServerId(2),
-            addresses: vec![Address::new("127.0.0.1", 31382), Address::new("::1", 9)],
-            multi_address_enabled,
-            handshake_timeout_ms: 1,
-        }
+    fn greeting(multi_address_enabled: bool) -> Vec<u8> {
+        let config =
+            LinksConfig { me: ServerId(2), multi_address_enabled, handshake_timeout_ms: 1 };
+        greet(&config, &[Address::new("127.0.0.1", 31382), Address::new("::1", 9)])
     }
 
     #[test]
@@ -95,9 +91,9 @@ mod tests {
         let mut expected = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0];
         expected.extend([0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 15]);
         expected.extend(b"127.0.0.1:31382");
-        assert_eq!(greet(&config(false)), expected);
+        assert_eq!(greeting(false), expected);
         for multi in [false, true] {
-            let bytes = greet(&config(multi));
+            let bytes = greeting(multi);
             for len in 0..bytes.len() {
                 assert_eq!(Hello::read(&bytes[..len]), Greeting::Incomplete);
             }

@@ -51,8 +51,6 @@ pub struct ConnectionId(pub u64);
 pub struct LinksConfig {
     /// This server.
     pub me: ServerId,
-    /// Its own election addresses.
-    pub addresses: Vec<Address>,
     /// Whether to tell peers all of them; servers before 3.6 close such connections
     /// (`zookeeper.multiAddress.enabled`).
     pub multi_address_enabled: bool,
@@ -64,8 +62,8 @@ pub struct LinksConfig {
 /// What happens to links.
 #[derive(Debug, Clone)]
 pub enum LinksInput<'a> {
-    /// Where the other servers are: [`peer_addresses`] of the present configurations.
-    Peers(BTreeMap<ServerId, Vec<Address>>),
+    /// Where this server and the others are by now: a configuration may have moved them.
+    Addresses(Addresses),
     /// Send a message; it takes the place of one that still waits.
     Send {
         /// To whom.
@@ -191,27 +189,42 @@ struct Connection {
 #[derive(Debug)]
 pub struct Links {
     config: LinksConfig,
-    addresses: BTreeMap<ServerId, Vec<Address>>,
+    addresses: Addresses,
     peers: BTreeMap<ServerId, Peer>,
     connections: BTreeMap<ConnectionId, Connection>,
     next_anonymous: ServerId,
 }
 
-/// Where the members of the committed configuration are, and of the proposed one where that has
-/// other addresses; without this server itself.
-pub fn peer_addresses(ensemble: &Ensemble, me: ServerId) -> BTreeMap<ServerId, Vec<Address>> {
-    let mut addresses: BTreeMap<ServerId, Vec<Address>> = BTreeMap::new();
-    for membership in [ensemble.committed(), ensemble.last_seen()] {
-        for (id, member) in membership.members().filter(|(id, _)| *id != me) {
-            let known = addresses.entry(id).or_default();
-            for address in &member.addresses {
-                if !known.contains(&address.election) {
-                    known.push(address.election.clone());
+/// The election addresses of an ensemble's servers.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// This server's: where it is called back by a peer of a larger id, whatever older place that
+    /// knows (Java: `QuorumCnxManager.initiateConnection` with `getElectionAddress`).
+    pub own: Vec<Address>,
+    /// The others'.
+    pub peers: BTreeMap<ServerId, Vec<Address>>,
+}
+
+impl Addresses {
+    /// Where the members of the committed configuration are, and the others of the proposed one
+    /// where that has other addresses.
+    pub fn of(ensemble: &Ensemble, me: ServerId) -> Addresses {
+        let own = ensemble.deciding().find_map(|membership| membership.member(me));
+        let own = own.map(|member| &member.addresses[..]).unwrap_or_default();
+        let own = own.iter().map(|address| address.election.clone()).collect();
+        let mut peers: BTreeMap<ServerId, Vec<Address>> = BTreeMap::new();
+        for membership in ensemble.deciding() {
+            for (id, member) in membership.members().filter(|(id, _)| *id != me) {
+                let known = peers.entry(id).or_default();
+                for address in &member.addresses {
+                    if !known.contains(&address.election) {
+                        known.push(address.election.clone());
+                    }
                 }
             }
         }
+        Addresses { own, peers }
     }
-    addresses
 }
 
 impl Links {
@@ -219,7 +232,7 @@ impl Links {
     pub fn new(config: LinksConfig) -> Links {
         Links {
             config,
-            addresses: BTreeMap::new(),
+            addresses: Addresses::default(),
             peers: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_anonymous: ServerId(-1),
@@ -243,7 +256,7 @@ impl Links {
     /// Takes one input at the monotonic time `now_ms`.
     pub fn step(&mut self, now_ms: u64, input: LinksInput<'_>, effects: &mut Vec<LinksEffect>) {
         match input {
-            LinksInput::Peers(addresses) => self.addresses = addresses,
+            LinksInput::Addresses(addresses) => self.move_to(addresses),
             LinksInput::Send { to, message } => self.send(to, message, effects),
             LinksInput::Dialled { peer, connection } => {
                 self.dialled(now_ms, peer, connection, effects);
@@ -256,6 +269,14 @@ impl Links {
             LinksInput::Written(connection) => self.written(connection, effects),
             LinksInput::Closed(connection) => self.lost(now_ms, connection, effects),
             LinksInput::Tick => self.tick(now_ms, effects),
+        }
+    }
+
+    fn move_to(&mut self, addresses: Addresses) {
+        let before = std::mem::replace(&mut self.addresses, addresses);
+        if self.addresses.own.is_empty() {
+            // In no configuration any more, it is still where it was.
+            self.addresses.own = before.own;
         }
     }
 
@@ -276,20 +297,20 @@ impl Links {
     /// for it.
     fn has_room_for(&mut self, peer: ServerId) -> bool {
         if self.peers.len() >= PEERS_MAX {
-            let addresses = &self.addresses;
+            let addresses = &self.addresses.peers;
             self.peers.retain(|id, peer| {
                 addresses.contains_key(id) || peer.link.is_some() || peer.dialling
             });
         }
         self.peers.len() < PEERS_MAX
             || self.peers.contains_key(&peer)
-            || self.addresses.contains_key(&peer)
+            || self.addresses.peers.contains_key(&peer)
     }
 
     /// Dials a peer, unless that is under way: first where it says that it is.
     fn dial(&mut self, id: ServerId, told: Vec<Address>, effects: &mut Vec<LinksEffect>) {
         let mut addresses = told;
-        for address in self.addresses.get(&id).into_iter().flatten() {
+        for address in self.addresses.peers.get(&id).into_iter().flatten() {
             if !addresses.contains(address) {
                 addresses.push(address.clone());
             }
@@ -322,7 +343,7 @@ impl Links {
             peer.probes += 1;
         }
         if !(is_larger && calls_anyway) {
-            let bytes = hello::greet(&self.config);
+            let bytes = hello::greet(&self.config, &self.addresses.own);
             effects.push(LinksEffect::Write { connection, bytes });
         }
         if is_larger {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rookeeper_jute::ServerId;
 use rookeeper_zab::links::{
-    CloseReason, ConnectionId, Links, LinksConfig, LinksEffect, LinksInput,
+    Addresses, CloseReason, ConnectionId, Links, LinksConfig, LinksEffect, LinksInput,
 };
 use rookeeper_zab::membership::Address;
 
@@ -37,13 +37,13 @@ impl Server {
     fn new() -> Server {
         let mut links = Links::new(LinksConfig {
             me: ServerId(2),
-            addresses: vec![address(2)],
             multi_address_enabled: false,
             handshake_timeout_ms: 1000,
         });
         let peers: BTreeMap<_, _> =
             [1, 3].map(|id| (ServerId(id), vec![address(id)])).into_iter().collect();
-        links.step(0, LinksInput::Peers(peers), &mut Vec::new());
+        let addresses = Addresses { own: vec![address(2)], peers };
+        links.step(0, LinksInput::Addresses(addresses), &mut Vec::new());
         Server { links, now_ms: 0 }
     }
 
@@ -110,6 +110,22 @@ fn the_smaller_id_dials_to_be_called_back() {
     let bytes = [hello(3), frame("x"), frame("y")].concat();
     let expected = [UP_3, write(8, frame("a")), deliver(3, "x"), deliver(3, "y")];
     assert_eq!(server.accept(8, &bytes), expected);
+}
+
+#[test]
+fn who_has_moved_says_where_it_is_now() {
+    let mut server = Server::new();
+    assert_eq!(server.send(3, "a"), [dial(3)]);
+    let peers: BTreeMap<_, _> = [1, 3].map(|id| (ServerId(id), vec![address(id)])).into();
+    let moved = Addresses { own: vec![Address::new("n2", 3999)], peers: peers.clone() };
+    assert_eq!(server.step(LinksInput::Addresses(moved)), []);
+    let mut here = hello(2);
+    here.splice(20.., *b"n2:3999");
+    assert_eq!(server.dialled(3, 7)[0], write(7, here.clone()));
+    // Removed from all configurations it has nowhere else to be.
+    assert_eq!(server.step(LinksInput::Addresses(Addresses { own: Vec::new(), peers })), []);
+    assert_eq!(server.send(1, "b"), [dial(1)]);
+    assert_eq!(server.dialled(1, 8)[0], write(8, here));
 }
 
 #[test]

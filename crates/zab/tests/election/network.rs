@@ -8,10 +8,8 @@ use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::election::{
     Election, ElectionConfig, ElectionEffect, ElectionInput, Outcome, Vote,
 };
-use rookeeper_zab::links::{
-    ConnectionId, Links, LinksConfig, LinksEffect, LinksInput, peer_addresses,
-};
-use rookeeper_zab::membership::{Address, Membership};
+use rookeeper_zab::links::{Addresses, ConnectionId, Links, LinksConfig, LinksEffect, LinksInput};
+use rookeeper_zab::membership::Membership;
 use rookeeper_zab::quorum::Ensemble;
 
 /// A generator that needs nobody's seed but its own.
@@ -135,14 +133,10 @@ impl Network {
 
     fn machines(&self, me: ServerId) -> (Election, Links) {
         let ensemble = Ensemble::new(self.membership.clone());
-        let config = LinksConfig {
-            me,
-            addresses: vec![Address::new(&format!("n{me}"), 3888)],
-            multi_address_enabled: false,
-            handshake_timeout_ms: 10_000,
-        };
+        let config = LinksConfig { me, multi_address_enabled: false, handshake_timeout_ms: 10_000 };
         let mut links = Links::new(config);
-        links.step(0, LinksInput::Peers(peer_addresses(&ensemble, me)), &mut Vec::new());
+        let addresses = Addresses::of(&ensemble, me);
+        links.step(0, LinksInput::Addresses(addresses), &mut Vec::new());
         (Election::new(ElectionConfig::new(me), ensemble), links)
     }
 

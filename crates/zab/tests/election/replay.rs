@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use rookeeper_jute::quorum::PeerState;
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_zab::election::{Election, ElectionConfig, ElectionEffect, ElectionInput};
-use rookeeper_zab::links::{
-    ConnectionId, Links, LinksConfig, LinksEffect, LinksInput, peer_addresses,
-};
+use rookeeper_zab::links::{Addresses, ConnectionId, Links, LinksConfig, LinksEffect, LinksInput};
 use rookeeper_zab::membership::{Address, Membership, MembershipRules};
 use rookeeper_zab::quorum::Ensemble;
 
@@ -50,11 +48,12 @@ impl Server {
         let me = ServerId(me);
         let mut links = Links::new(LinksConfig {
             me,
-            addresses: vec![Address::new("127.0.0.1", 31380 + me.0 as u16)],
             multi_address_enabled: false,
             handshake_timeout_ms: 5000,
         });
-        links.step(0, LinksInput::Peers(peer_addresses(&ensemble, me)), &mut Vec::new());
+        let own = vec![Address::new("127.0.0.1", 31380 + me.0 as u16)];
+        let addresses = Addresses { own, ..Addresses::of(&ensemble, me) };
+        links.step(0, LinksInput::Addresses(addresses), &mut Vec::new());
         let election = Election::new(ElectionConfig::new(me), ensemble);
         let (answers, written) = (BTreeMap::new(), BTreeMap::new());
         Server { election, links, now_ms: 0, answers, written }

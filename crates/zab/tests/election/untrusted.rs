@@ -5,7 +5,7 @@ use rookeeper_jute::quorum::{Notification, PeerState};
 use rookeeper_jute::{Encode, ServerId, Zxid};
 use rookeeper_zab::election::{Election, ElectionConfig, ElectionInput};
 use rookeeper_zab::links::{ConnectionId, Links, LinksConfig, LinksInput};
-use rookeeper_zab::membership::{Address, Membership, MembershipRules};
+use rookeeper_zab::membership::{Membership, MembershipRules};
 use rookeeper_zab::quorum::Ensemble;
 
 const TEXT: &str = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nserver.4=d:1:2:observer";
@@ -92,7 +92,6 @@ proptest! {
     ) {
         let mut links = Links::new(LinksConfig {
             me: ServerId(2),
-            addresses: vec![Address::new("b", 2)],
             multi_address_enabled: false,
             handshake_timeout_ms: 10,
         });
