@@ -101,10 +101,17 @@ fn is_epoch(path: &Path) -> bool {
     path.ends_with("currentEpoch") || path.ends_with("acceptedEpoch")
 }
 
-/// Lets one of the files rot; which. Of four numbers two flip a bit, one makes zeros of a sector or
+/// Lets one of the files rot that is not rotten yet, for what one rot leaves to tell by another
+/// may take away; which. Of four numbers two flip a bit, one makes zeros of a sector or
 /// eight, one writes a sector where another one belongs.
-fn rot_one(disk: &SimulatedDisk, number: u64) -> Option<PathBuf> {
-    let (files, mut dice) = (data_files(disk), Dice::new(number));
+fn rot_one(
+    disk: &SimulatedDisk,
+    durable: &SimulatedDisk,
+    rotten: &[PathBuf],
+    number: u64,
+) -> Option<PathBuf> {
+    let (mut files, mut dice) = (data_files(disk), Dice::new(number));
+    files.retain(|(path, _)| !rotten.contains(path));
     if files.is_empty() {
         return None;
     }
@@ -113,7 +120,7 @@ fn rot_one(disk: &SimulatedDisk, number: u64) -> Option<PathBuf> {
     let last_log = files.iter().filter(|(path, _)| zxid(path).is_some());
     let last_log = last_log.max_by_key(|(path, _)| zxid(path)).filter(|_| dice.one_in(3));
     let (path, data) = last_log.unwrap_or_else(|| dice.pick(&files));
-    let sectors = whole_sectors(path, data);
+    let sectors = whole_sectors(path, data, durable);
     if number % 2 == 1 || sectors.is_empty() {
         flip(disk, path, data, &mut dice);
         return Some(path.clone());
@@ -136,8 +143,9 @@ fn rot_one(disk: &SimulatedDisk, number: u64) -> Option<PathBuf> {
 
 /// The sectors of a file that nobody may take for something else. In a log that is still written,
 /// what lacks a sector of its last write is a write that was torn; a log whose header is zeros is
-/// one that was never begun; and an epoch in the place of another is beyond Java's format.
-fn whole_sectors(path: &Path, data: &[u8]) -> Range<usize> {
+/// one that was never begun; and an epoch in the place of another is beyond Java's format. That a
+/// log was closed is known once its header says so durably.
+fn whole_sectors(path: &Path, data: &[u8], durable: &SimulatedDisk) -> Range<usize> {
     let all = data.len().div_ceil(SECTOR_LEN);
     if is_epoch(path) {
         return 0..0;
@@ -145,7 +153,8 @@ fn whole_sectors(path: &Path, data: &[u8]) -> Range<usize> {
     if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.")) {
         return 0..all;
     }
-    match data.get(12..16) {
+    let header = durable.contents(path);
+    match header.as_ref().and_then(|data| data.get(12..16)) {
         Some(b"Roop") => 1..all.max(1),
         Some(b"Rook") => {
             let mark = data.windows(32).rev().find(|bytes| bytes.starts_with(b"RookMark"));
@@ -205,10 +214,11 @@ impl World {
         self.crash(server, false);
         let machine = &mut self.machines[server];
         let whole = machine.disk.after_power_loss(&mut Chooser::Nothing);
-        let Ok(opened) = recovery::open(&whole, false, !machine.is_wiped) else { return };
+        let opened = recovery::open(&whole.after_kill(), false, !machine.is_wiped);
+        let Ok(opened) = opened else { return };
         let had = Some(opened.recovered.last_zxid);
-        let Some(path) = rot_one(&machine.disk, dice) else { return };
-        let mut files = machine.rot.take().map_or_else(Vec::new, |rot| rot.files);
+        let mut files = machine.rot.as_ref().map_or_else(Vec::new, |rot| rot.files.clone());
+        let Some(path) = rot_one(&machine.disk, &whole, &files, dice) else { return };
         files.push(path);
         machine.rot = Some(Rot { files, had });
     }
@@ -291,7 +301,7 @@ mod tests {
         let mut rotten = 0;
         for seed in 0..200 {
             let disk = disk.after_kill();
-            let path = rot_one(&disk, seed).expect("there are files");
+            let path = rot_one(&disk, &disk, &[], seed).expect("there are files");
             if path.to_string_lossy().ends_with("Epoch") {
                 rotten += 1;
                 let error = recovery::open(&disk, false, true).map(drop).expect_err("refused");

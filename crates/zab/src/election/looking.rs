@@ -7,7 +7,7 @@ use rookeeper_jute::{ServerId, Zxid};
 
 use super::vote::{Ballot, Vote};
 use super::{Election, ElectionEffect, Phase, ROUND_MAX, Reach};
-use crate::quorum::{Oracle, Tally};
+use crate::quorum::{Ensemble, Oracle, Tally};
 
 /// The zxid of a server that does not know what it should hold.
 const UNKNOWN: Zxid = Zxid(-1);
@@ -162,7 +162,10 @@ impl Election {
         effects: &mut Vec<ElectionEffect>,
     ) {
         let (me, round) = (self.config.me, self.round);
-        let mut tally = Tally::new(&self.ensemble);
+        let tally = Tally::new(&self.ensemble);
+        // Who follows another elects nobody: that one leads by its own quorums. A change that only
+        // this server has seen has voters who may never say that they follow.
+        let committed = Ensemble::new(self.ensemble.committed().clone());
         let (oracle, leader) = (self.oracle, ballot.vote.leader);
         let initial = self.initial_vote();
         let Some(looking) = self.looking() else { return };
@@ -189,7 +192,8 @@ impl Election {
         }
         looking.settled.insert(from, ballot);
         if joins.is_none() {
-            tally = count(&looking.settled, tally);
+            let tally = if leader == me { tally } else { Tally::new(&committed) };
+            let tally = count(&looking.settled, tally);
             // A leader that goes on alone, by the oracle's grace, is followed by who has none.
             let alone = ballot.state == PeerState::Leading
                 && oracle == Oracle::Refuses
