@@ -122,8 +122,9 @@ fn rot_one(
     let (path, data) = last_log.unwrap_or_else(|| dice.pick(&files));
     let sectors = whole_sectors(path, data, durable);
     if number % 2 == 1 || sectors.is_empty() {
-        flip(disk, path, data, &mut dice);
-        return Some(path.clone());
+        let len = firm_len(path, data, durable);
+        flip(disk, path, len, &mut dice);
+        return (len > 0).then(|| path.clone());
     }
     let at = sectors.start + dice.index(sectors.len());
     if number.is_multiple_of(4) {
@@ -143,8 +144,8 @@ fn rot_one(
 
 /// The sectors of a file that nobody may take for something else. In a log that is still written,
 /// what lacks a sector of its last write is a write that was torn; a log whose header is zeros is
-/// one that was never begun; and an epoch in the place of another is beyond Java's format. That a
-/// log was closed is known once its header says so durably.
+/// one that was never begun; and an epoch in the place of another is beyond Java's format. Where a
+/// write is under way, the power may take away with it what tells the one before from a torn one.
 fn whole_sectors(path: &Path, data: &[u8], durable: &SimulatedDisk) -> Range<usize> {
     let all = data.len().div_ceil(SECTOR_LEN);
     if is_epoch(path) {
@@ -153,25 +154,41 @@ fn whole_sectors(path: &Path, data: &[u8], durable: &SimulatedDisk) -> Range<usi
     if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.")) {
         return 0..all;
     }
-    let header = durable.contents(path);
-    match header.as_ref().and_then(|data| data.get(12..16)) {
+    if durable.contents(path).as_deref() != Some(data) {
+        return 0..0;
+    }
+    match data.get(12..16) {
         Some(b"Roop") => 1..all.max(1),
-        Some(b"Rook") => {
-            let mark = data.windows(32).rev().find(|bytes| bytes.starts_with(b"RookMark"));
-            let begun = mark.and_then(|mark| mark[20..28].try_into().ok()).map(u64::from_be_bytes);
-            let begun = begun.and_then(|offset| usize::try_from(offset).ok()).unwrap_or_default();
-            1..(begun / SECTOR_LEN).min(all).max(1)
-        }
+        Some(b"Rook") => 1..(begin_of_last_write(data) / SECTOR_LEN).min(all).max(1),
         _ => 0..0,
     }
 }
 
-/// Flips a bit of a file.
-fn flip(disk: &SimulatedDisk, path: &Path, data: &[u8], dice: &mut Dice) {
+/// Where the last write of a log began that ended: its mark says so.
+fn begin_of_last_write(data: &[u8]) -> usize {
+    let mark = data.windows(32).rev().find(|bytes| bytes.starts_with(b"RookMark"));
+    let begun = mark.and_then(|mark| mark[20..28].try_into().ok()).map(u64::from_be_bytes);
+    begun.and_then(|offset| usize::try_from(offset).ok()).unwrap_or_default()
+}
+
+/// How much of a file may have a bit flipped, in bytes. A write that is under way takes the place of
+/// the mark of the one before: what that wrote is a torn write's until this one is on disk.
+fn firm_len(path: &Path, data: &[u8], durable: &SimulatedDisk) -> usize {
+    let durable = durable.contents(path).unwrap_or_default();
+    if data.get(12..16) == Some(b"Rook") && durable != data {
+        return begin_of_last_write(&durable);
+    }
     // What follows the last record of a log is padding.
-    let end = data.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
-    let near = if dice.one_in(2) { 120 } else { end };
-    let offset = end - 1 - dice.index(near.min(end));
+    data.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1)
+}
+
+/// Flips a bit of the first `len` bytes of a file.
+fn flip(disk: &SimulatedDisk, path: &Path, len: usize, dice: &mut Dice) {
+    let near = if dice.one_in(2) { 120 } else { len };
+    if len == 0 {
+        return;
+    }
+    let offset = len - 1 - dice.index(near.min(len));
     // A digit that becomes another one cannot be told from a right one.
     let bit = if is_epoch(path) { dice.between(6, 7) } else { dice.below(8) };
     disk.flip(path, offset, 1 << bit);

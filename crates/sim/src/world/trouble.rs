@@ -6,13 +6,17 @@ use rookeeper_replica::ServerState;
 use rookeeper_store::disk::{Chooser, Fault as DiskFault, FaultKind};
 
 use super::process::{Engine, Process};
-use super::{End, Event, Mending, World};
+use super::{End, Event, Mending, Port, World};
 use crate::dice::Dice;
 use crate::machine::Ambush;
 use crate::network::{MachineId, Packet};
 use crate::plan::Trouble;
 use crate::recovery::SECTIONS;
 use crate::scenario::{self, Mishap, Value};
+
+/// How long what an election link sends may stay unacknowledged before its system ends the
+/// connection, in microseconds (`cnxTimeout`).
+const UNACKNOWLEDGED_US: u64 = 5_000_000;
 
 impl World {
     /// The next thing goes wrong: what the scenario says, or the seed.
@@ -279,6 +283,12 @@ impl World {
         if dice.one_in(2) {
             self.network.blackhole(net, 1 - side);
         }
+        let is_election = |side| {
+            let end = self.network.end(net, side);
+            matches!(end, Some(End::Peer { port: Port::Election, .. }))
+        };
+        let election = (0..2).any(is_election);
+        let for_us = if election { for_us.min(UNACKNOWLEDGED_US) } else { for_us };
         self.queue.push(for_us, Event::Mend(Mending::Connection(net)));
     }
 
