@@ -9,6 +9,7 @@ use rookeeper_jute::{Acl, CreateMode, Encode, ErrorCode, Id, OpCode, Reader, Ses
 use rookeeper_tree::{ChangeKind, ChangeLog, Identity, Orphans, PrepareConfig, Tree, TreeConfig};
 
 use ErrorCode::*;
+use std::time::{Duration, Instant};
 
 fn listed(txn: &[u8]) -> Vec<String> {
     let mut reader = Reader::new(txn);
@@ -40,6 +41,29 @@ fn closing_a_session_deletes_its_ephemerals_and_the_session() {
     assert_eq!(deleted, [(ChangeKind::Deleted, "/e1"), (ChangeKind::Deleted, "/p/e2")]);
     let parent = server.tree.node("/p").expect("there").stat();
     assert_eq!((parent.pzxid, parent.num_children, parent.cversion), (server.zxid, 0, 2));
+}
+
+/// Looking at all that is pending for each of them took minutes, in which a leader did nothing
+/// else and lost its quorum.
+#[test]
+fn a_crowd_that_closes_at_once_is_closed_session_by_session() {
+    const CROWD: i64 = 20_000;
+    let began = Instant::now();
+    let mut server = Server::new();
+    for session in 1..=CROWD {
+        server.session = SessionId(session);
+        let path = format!("/{session}");
+        let ephemeral = create(&path, b"", CreateMode::Ephemeral);
+        server.submit(OpCode::Create, &ephemeral.to_bytes());
+    }
+    for session in 1..=CROWD {
+        server.session = SessionId(session);
+        server.submit(OpCode::CloseSession, b"");
+        let txn = server.log.last().expect("logged");
+        assert_eq!(listed(txn), [format!("/{session}")]);
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "took {:?}", began.elapsed());
+    assert_eq!(server.unapplied() as i64, 2 * CROWD);
 }
 
 #[test]

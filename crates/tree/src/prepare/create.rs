@@ -83,7 +83,7 @@ impl Step<'_> {
         parent.stat.pzxid = zxid;
         self.set(&parent_key, before, Some(parent));
         if is_ephemeral {
-            self.pending.own(self.request.session, zxid, list_len(&path));
+            self.pending.own(self.request.session, zxid, key.hash[0], list_len(&path));
         }
         let stat = StatPersisted {
             czxid: zxid,

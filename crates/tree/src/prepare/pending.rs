@@ -3,7 +3,7 @@
 //!
 //! A path has one entry, its latest state; a queue of (zxid, hash) says when an entry may go.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -55,13 +55,21 @@ struct Undo {
     before: Option<(Zxid, Option<NodeState>)>,
 }
 
-/// How much a session's ephemerals that are pending add to the list of all its ephemerals.
+/// A session's ephemerals whose creates are outstanding, so that its end looks at nobody else's:
+/// a crowd that closes at once would look at all of the crowd each time.
 #[derive(Debug, Default)]
 struct Owned {
-    /// Creates that are outstanding.
-    count: usize,
-    /// What they add in bytes.
+    /// Hashes of the paths, in the order of the creates.
+    hashes: VecDeque<u64>,
+    /// What they add to the list of all its ephemerals, in bytes.
     list_len: usize,
+}
+
+/// Which of a session's outstanding creates is forgotten.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    First,
+    Last,
 }
 
 /// The changes, and the digest of the tree after the last of them.
@@ -137,11 +145,11 @@ impl PendingChanges {
         self.queue.push_back((zxid, hash));
     }
 
-    /// Notes that a session will own one ephemeral more, which adds `list_len` bytes to the list
-    /// of all its ephemerals.
-    pub fn own(&mut self, session: SessionId, zxid: Zxid, list_len: usize) {
+    /// Notes that a session will own one ephemeral more, at a path with this hash, which adds
+    /// `list_len` bytes to the list of all its ephemerals.
+    pub fn own(&mut self, session: SessionId, zxid: Zxid, hash: u64, list_len: usize) {
         let owned = self.owned.entry(session).or_default();
-        owned.count += 1;
+        owned.hashes.push_back(hash);
         owned.list_len += list_len;
         self.owned_queue.push_back((zxid, session, list_len));
     }
@@ -151,11 +159,14 @@ impl PendingChanges {
         self.owned.get(&session).map_or(0, |owned| owned.list_len)
     }
 
-    fn disown(&mut self, session: SessionId, list_len: usize) {
+    fn disown(&mut self, session: SessionId, list_len: usize, end: End) {
         let Some(owned) = self.owned.get_mut(&session) else { return };
-        owned.count -= 1;
+        match end {
+            End::First => owned.hashes.pop_front(),
+            End::Last => owned.hashes.pop_back(),
+        };
         owned.list_len -= list_len;
-        if owned.count == 0 {
+        if owned.hashes.is_empty() {
             self.owned.remove(&session);
         }
     }
@@ -193,7 +204,7 @@ impl PendingChanges {
                 break;
             }
             self.owned_queue.pop_back();
-            self.disown(session, list_len);
+            self.disown(session, list_len, End::Last);
         }
     }
 
@@ -214,7 +225,7 @@ impl PendingChanges {
                 break;
             }
             self.owned_queue.pop_front();
-            self.disown(session, list_len);
+            self.disown(session, list_len, End::First);
         }
     }
 
@@ -223,14 +234,20 @@ impl PendingChanges {
         *self = PendingChanges::default();
     }
 
-    /// Paths that will exist and belong to `session`, in the order of their last change.
+    /// Paths whose creates are outstanding and that will belong to `session`, in the order of the
+    /// creates.
     pub fn owned_by(&self, session: SessionId) -> impl Iterator<Item = &str> {
-        self.queue.iter().filter_map(move |(zxid, hash)| {
-            let changed = |entry: &Entry| entry.hash == *hash && entry.zxid == *zxid;
-            let entry = self.entries.find(*hash, changed)?;
-            let state = entry.state.as_ref()?;
-            if state.stat.ephemeral_owner == session.0 { Some(&*entry.path) } else { None }
-        })
+        let hashes = self.owned.get(&session).into_iter().flat_map(|owned| &owned.hashes);
+        let mut seen = BTreeSet::new();
+        let paths = hashes.flat_map(move |hash| {
+            let owns = move |entry: &&Entry| {
+                let owner = entry.state.as_ref().map(|state| state.stat.ephemeral_owner);
+                entry.hash == *hash && owner == Some(session.0)
+            };
+            self.entries.iter_hash(*hash).filter(owns).map(|entry| &*entry.path)
+        });
+        // A path that was deleted and created anew was created more than once.
+        paths.filter(move |path| seen.insert(*path))
     }
 }
 
@@ -272,12 +289,12 @@ mod tests {
     fn a_roll_back_restores_entries_queue_and_digest() {
         let mut pending = PendingChanges::new();
         pending.set(1, "/a", Zxid(1), state(1), 10);
-        pending.own(SessionId(7), Zxid(1), 100);
+        pending.own(SessionId(7), Zxid(1), 1, 100);
         pending.begin();
         pending.set(1, "/a", Zxid(2), state(2), 20);
         pending.set(1, "/a", Zxid(2), state(3), 30);
         pending.set(2, "/b", Zxid(2), state(4), 40);
-        pending.own(SessionId(7), Zxid(2), 11);
+        pending.own(SessionId(7), Zxid(2), 2, 11);
         assert_eq!(pending.owned_list_len(SessionId(7)), 111);
         pending.roll_back(Zxid(2));
         assert_eq!(version(&pending, 1, "/a"), Some(Some(1)));
@@ -286,5 +303,35 @@ mod tests {
         assert_eq!(pending.owned_list_len(SessionId(7)), 100);
         pending.applied(Zxid(1));
         assert!(pending.is_empty() && pending.owned.is_empty());
+    }
+
+    #[test]
+    fn a_session_has_what_it_created_and_nothing_of_a_crowd() {
+        let mut pending = PendingChanges::new();
+        let ephemeral = |owner| {
+            let mut state = state(1).expect("there");
+            state.stat.ephemeral_owner = owner;
+            Some(state)
+        };
+        let mut create = |owner: i64, zxid: i64, hash: u64, path: &str| {
+            pending.own(SessionId(owner), Zxid(zxid), hash, 4);
+            pending.set(hash, path, Zxid(zxid), ephemeral(owner), 0);
+        };
+        (10..1000).for_each(|other| create(other, other, other as u64, "/crowd"));
+        create(7, 1000, 1, "/a");
+        create(7, 1001, 2, "/b");
+        // Another path with the same hash, and one that is created anew.
+        create(7, 1002, 2, "/c");
+        create(7, 1003, 1, "/a");
+        pending.set(2, "/c", Zxid(1004), None, 0);
+        assert_eq!(pending.owned[&SessionId(7)].hashes, [1, 2, 2, 1], "its own creates alone");
+        let owned = |pending: &PendingChanges| {
+            pending.owned_by(SessionId(7)).map(String::from).collect::<Vec<_>>()
+        };
+        assert_eq!(owned(&pending), ["/a", "/b"]);
+        pending.applied(Zxid(1000));
+        assert_eq!(owned(&pending), ["/b", "/a"]);
+        pending.applied(Zxid(1004));
+        assert!(owned(&pending).is_empty() && pending.owned.is_empty());
     }
 }

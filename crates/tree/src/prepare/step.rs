@@ -66,7 +66,7 @@ impl From<AclRefusal> for Failure {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key<'p> {
     pub(super) path: &'p str,
-    hash: [u64; 2],
+    pub(super) hash: [u64; 2],
 }
 
 /// The preparation of one request.
