@@ -171,8 +171,8 @@ fn begin_of_last_write(data: &[u8]) -> usize {
     begun.and_then(|offset| usize::try_from(offset).ok()).unwrap_or_default()
 }
 
-/// How much of a file may have a bit flipped, in bytes. A write that is under way takes the place of
-/// the mark of the one before: what that wrote is a torn write's until this one is on disk.
+/// How much of a file may have a bit flipped, in bytes. A write that is under way takes the place
+/// of the mark of the one before: what that wrote is a torn write's until this one is on disk.
 fn firm_len(path: &Path, data: &[u8], durable: &SimulatedDisk) -> usize {
     let durable = durable.contents(path).unwrap_or_default();
     if data.get(12..16) == Some(b"Rook") && durable != data {
