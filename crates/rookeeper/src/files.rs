@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rookeeper_server::config::Outside;
 use rookeeper_server::process::Process;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files and names as this machine has them.
 pub struct System;
@@ -86,6 +87,14 @@ impl Process for ThisProcess {
     fn max_file_descriptors(&self) -> u64 {
         number("/proc/self/limits", "Max open files")
     }
+}
+
+/// Raises the soft limit on open files to the hard one, as a JVM does (`MaxFDLimit`): many systems
+/// give a process 1,024, and let it have many more where it asks. Where it may not, it has what it
+/// had.
+pub fn allow_all_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn line(path: &str) -> Option<String> {

@@ -21,6 +21,7 @@ const UNEXPECTED_ERROR: u8 = 1;
 
 /// Runs a server until it is told to stop or has to.
 pub fn run(arguments: Vec<String>) -> ExitCode {
+    files::allow_all_descriptors();
     let config = match configuration(arguments) {
         Ok(config) => config,
         Err(error) => return refuse(&error),

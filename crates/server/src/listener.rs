@@ -58,8 +58,10 @@ fn bind(address: SocketAddr, options: &ListenOptions) -> io::Result<TcpListener>
 /// `NIOServerCnxnFactory.doAccept`).
 #[derive(Debug)]
 pub(crate) struct ConnectionLimits {
-    /// Most connections in all, `None` for no limit.
+    /// Most connections in all (`maxCnxns`), `None` for no limit.
     connections_max: Option<usize>,
+    /// Most connections in all, so that descriptors are left for all else; `None` for no limit.
+    descriptors_left_max: Option<usize>,
     /// Most connections from one address, `None` for no limit.
     connections_per_client_max: Option<usize>,
     counts: Mutex<Counts>,
@@ -80,6 +82,15 @@ pub(crate) enum Rejected {
         /// The limit.
         max: usize,
     },
+    /// The process may open no more for clients, since disk and other servers need some.
+    #[error(
+        "too many connections, the limit is {max}: the rest of the files that the process may open \
+         (ulimit -n) is for disk and other servers"
+    )]
+    Descriptors {
+        /// The limit.
+        max: usize,
+    },
     /// `maxClientCnxns` is reached for this address.
     #[error("too many connections from {client}, the limit is {max} (maxClientCnxns)")]
     ConnectionsOfClient {
@@ -90,12 +101,29 @@ pub(crate) enum Rejected {
     },
 }
 
+/// How many of the files that a process may open clients may have as connections. Without a
+/// reserve a crowd of clients takes all of them, and the log's next file ends the server.
+fn descriptors_left(descriptors_max: u64) -> Option<usize> {
+    /// An ensemble's member that is idle has 25 open; syncing a learner takes a few.
+    const RESERVE_MIN: u64 = 64;
+    const RESERVE_MAX: u64 = 512;
+    let reserve = (descriptors_max / 8).clamp(RESERVE_MIN, RESERVE_MAX).min(descriptors_max / 2);
+    let left = usize::try_from(descriptors_max - reserve).unwrap_or(usize::MAX);
+    (descriptors_max > 0).then_some(left)
+}
+
 impl ConnectionLimits {
-    /// Limits; 0 stands for none, as in the configuration.
-    pub(crate) fn new(connections_max: usize, connections_per_client_max: usize) -> Arc<Self> {
+    /// Limits; 0 stands for none, as in the configuration. `descriptors_max`: how many files the
+    /// process may open, 0 where that is not known.
+    pub(crate) fn new(
+        connections_max: usize,
+        connections_per_client_max: usize,
+        descriptors_max: u64,
+    ) -> Arc<Self> {
         let limit = |max: usize| Some(max).filter(|max| *max > 0);
         Arc::new(ConnectionLimits {
             connections_max: limit(connections_max),
+            descriptors_left_max: descriptors_left(descriptors_max),
             connections_per_client_max: limit(connections_per_client_max),
             counts: Mutex::default(),
         })
@@ -106,6 +134,9 @@ impl ConnectionLimits {
         let mut counts = self.counts.lock();
         if let Some(max) = self.connections_max.filter(|max| counts.all >= *max) {
             return Err(Rejected::Connections { max });
+        }
+        if let Some(max) = self.descriptors_left_max.filter(|max| counts.all >= *max) {
+            return Err(Rejected::Descriptors { max });
         }
         if let Some(max) = self.connections_per_client_max {
             let count = counts.by_client.entry(client).or_default();
@@ -192,7 +223,7 @@ mod tests {
     fn a_listener_without_address_takes_ipv4_and_ipv6() {
         let listener = listen(&options(None)).expect("listens");
         let port = listener.local_addr().expect("bound").port();
-        let limits = ConnectionLimits::new(0, 0);
+        let limits = ConnectionLimits::new(0, 0, 0);
         let clients = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         for client in clients {
             let Ok(_stream) = TcpStream::connect((client, port)) else {
@@ -215,7 +246,7 @@ mod tests {
     #[test]
     fn places_are_limited_in_all_and_by_client_and_given_back() {
         let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let limits = ConnectionLimits::new(3, 2);
+        let limits = ConnectionLimits::new(3, 2, 0);
         let first = limits.admit(a).expect("free");
         let _second = limits.admit(a).expect("free");
         assert_eq!(
@@ -226,5 +257,19 @@ mod tests {
         assert_eq!(limits.admit(b).expect_err("full"), Rejected::Connections { max: 3 });
         drop(first);
         let _again = limits.admit(a).expect("free again");
+    }
+
+    #[test]
+    fn clients_leave_descriptors_to_disk_and_other_servers() {
+        let left = [(0, None), (64, Some(32)), (300, Some(236)), (1024, Some(896))];
+        for (max, left) in left.into_iter().chain([(20_000, Some(19_488))]) {
+            assert_eq!(descriptors_left(max), left, "{max}");
+        }
+        let limits = ConnectionLimits::new(0, 0, 2);
+        let client = IpAddr::from([10, 0, 0, 1]);
+        let place = limits.admit(client).expect("free");
+        assert_eq!(limits.admit(client).expect_err("full"), Rejected::Descriptors { max: 1 });
+        drop(place);
+        let _again = limits.admit(client).expect("free again");
     }
 }

@@ -156,8 +156,11 @@ impl Parts {
             })?;
         let shard_config = Arc::new(assemble::shard_config(&self.config));
         let listen = &self.config.listen;
-        let limits =
-            ConnectionLimits::new(listen.max_connections, listen.max_connections_per_address);
+        let limits = ConnectionLimits::new(
+            listen.max_connections,
+            listen.max_connections_per_address,
+            self.config.process.max_file_descriptors(),
+        );
         let mut listener = Some(ListenerSide { listener, limits, targets: self.ports.clone() });
         let mut threads = Vec::new();
         for (index, core_side) in core.sides.into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! The binary by its command line: what it prints, how it ends, what it leaves.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
@@ -195,6 +195,72 @@ fn the_environment_of_the_process_is_told() {
     assert_eq!(server.stop("TERM"), 0);
 }
 
+/// The binary under limits of the shell's `ulimit`.
+fn limited(home: &Home, ulimit: &str) -> Foreground {
+    let mut command = home.binary_command(&[]);
+    let program = command.get_program().to_owned();
+    let script = format!("ulimit {ulimit}; exec \"$0\" server \"$1\"");
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &script]).arg(program).arg(home.config());
+    for (name, _) in command.get_envs() {
+        shell.env_remove(name);
+    }
+    command = shell;
+    Foreground::run(home, command)
+}
+
+#[test]
+fn the_hard_limit_on_open_files_counts() {
+    let home = Home::new("4lw.commands.whitelist=*");
+    let hard = Command::new("bash").args(["-c", "ulimit -Hn"]).output().unwrap().stdout;
+    let hard = String::from_utf8(hard).unwrap();
+    let server = limited(&home, "-Sn 100");
+    eventually("an answer", || word(home.port, "srvr").is_some());
+    let mntr = word(home.port, "mntr").unwrap();
+    let line = format!("zk_max_file_descriptor_count\t{hard}");
+    assert!(hard.trim() == "unlimited" || mntr.contains(&line), "{hard}: {mntr}");
+    assert_eq!(server.stop("TERM"), 0);
+}
+
+/// The first log's file is made for the first session: with all descriptors in clients' hands,
+/// that ended the server.
+#[test]
+fn a_crowd_of_clients_leaves_descriptors_to_the_disk() {
+    let home = Home::new("maxClientCnxns=0");
+    let server = limited(&home, "-n 200");
+    eventually("an answer", || word(home.port, "srvr").is_some());
+    let crowd: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, home.port)).unwrap()).collect();
+    let turned_away = |stream: &&TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream: &TcpStream = stream;
+        !matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    };
+    eventually("the end of those beyond the limit", || {
+        crowd.iter().filter(turned_away).count() == 300 - 136
+    });
+    let mut first = crowd.iter().find(|stream| !turned_away(stream)).unwrap();
+    first.set_nonblocking(false).unwrap();
+    first.write_all(&connect_request(10_000)).unwrap();
+    let mut answer = [0; 41];
+    first.read_exact(&mut answer).expect("a session is made");
+    assert_ne!(answer[8..12], [0; 4], "a timeout was agreed on");
+    let log = log(&home);
+    assert!(log.contains("the limit is 136: the rest of the files"), "{log}");
+    assert_eq!(server.stop("TERM"), 0);
+}
+
+/// Asks for a new session.
+fn connect_request(timeout_ms: i32) -> Vec<u8> {
+    let mut connect = vec![0, 0, 0, 45];
+    connect.extend([0; 12]);
+    connect.extend(timeout_ms.to_be_bytes());
+    connect.extend([0; 8]);
+    connect.extend(16_i32.to_be_bytes());
+    connect.extend([0; 17]);
+    connect
+}
+
 #[test]
 fn the_log_tells_what_clients_did_wrong_and_which_sessions_expired() {
     let home = Home::new("tickTime=100\nminSessionTimeout=200");
@@ -205,13 +271,7 @@ fn the_log_tells_what_clients_did_wrong_and_which_sessions_expired() {
     let mut huge = TcpStream::connect((Ipv4Addr::LOCALHOST, home.port)).unwrap();
     huge.write_all(&0x4000_0000_i32.to_be_bytes()).unwrap();
     let mut silent = TcpStream::connect((Ipv4Addr::LOCALHOST, home.port)).unwrap();
-    let mut connect = vec![0, 0, 0, 45];
-    connect.extend([0; 12]);
-    connect.extend(200_i32.to_be_bytes());
-    connect.extend([0; 8]);
-    connect.extend(16_i32.to_be_bytes());
-    connect.extend([0; 17]);
-    silent.write_all(&connect).unwrap();
+    silent.write_all(&connect_request(200)).unwrap();
     eventually("both lines", || {
         let log = log(&home);
         let closed = "connection closed client=127.0.0.1 reason=FrameLength(1073741824)";

@@ -140,7 +140,7 @@ mod tests {
         let client = Client::connect(listener.local_addr().expect("bound")).expect("connects");
         let (stream, peer) = listener.accept().expect("the client waits");
         stream.set_nonblocking(true).expect("open");
-        let place = ConnectionLimits::new(0, 0).admit(peer.ip()).expect("no limit");
+        let place = ConnectionLimits::new(0, 0, 0).admit(peer.ip()).expect("no limit");
         let stream = TcpStream::from_std(stream);
         (Socket::new(stream, place, events.registry(), TOKEN).expect("registered"), client)
     }
