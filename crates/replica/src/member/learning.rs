@@ -105,7 +105,9 @@ impl Replica {
         self.dials += 1;
         learning.dial = Some(self.dials);
         let leader = learning.leader;
-        let addresses = self.master_addresses().unwrap_or_else(|| self.leader_addresses(leader));
+        let is_late = context.now_ms() >= learning.began_ms.saturating_add(tries_ms / 2);
+        let master = self.master_addresses(is_late);
+        let addresses = master.unwrap_or_else(|| self.leader_addresses(leader));
         context.push(ReplicaEffect::QuorumDial { dial: self.dials, addresses });
     }
 

@@ -37,17 +37,23 @@ impl Replica {
         Some(Box::new(ObserverMaster::new(config, history, last, context.now_ms())))
     }
 
-    /// Where an observer learns: another master with each dial; `None` for the leader itself.
-    /// (Java goes through all voters in turn, the leader included, which does not listen there.)
-    pub(super) fn master_addresses(&self) -> Option<Vec<Address>> {
-        let port = self.config.member.observer_master?.port;
+    /// Where an observer learns: another master with each dial, and also the leader itself (`None`)
+    /// where none was found for half of the time. (Java goes through all voters in turn, the leader
+    /// included, which does not listen there.) A change that is pending may have made this server a
+    /// voter, whether it has heard of that or not: it may be that nobody is a master before the
+    /// leader has heard of it.
+    pub(super) fn master_addresses(&self, is_late: bool) -> Option<Vec<Address>> {
+        let (me, port) = (self.config.member.me, self.config.member.observer_master?.port);
         let Part::Learning(learning) = &self.part else { return None };
         let committed = self.ensemble.committed();
         let masters: Vec<_> = committed.voters().filter(|id| *id != learning.leader).collect();
-        if !learning.observer || masters.is_empty() {
+        let is_leaders_turn = is_late && self.dials.is_multiple_of(2);
+        let is_masters = learning.observer && !self.ensemble.is_voter(me) && !masters.is_empty();
+        if !is_masters || is_leaders_turn {
             return None;
         }
-        let turn = (self.config.member.me.0 as u64).wrapping_add(self.dials);
+        let dials = if is_late { self.dials / 2 } else { self.dials };
+        let turn = (me.0 as u64).wrapping_add(dials);
         let master = committed.member(masters[(turn % masters.len() as u64) as usize])?;
         let host = |address: &rookeeper_zab::membership::PeerAddress| {
             Address::new(address.quorum.host(), port)
