@@ -80,3 +80,42 @@ fn two_thousand_sessions_outlive_their_leader() {
 fn twenty_thousand_sessions_outlive_their_leader() {
     outlive_their_leader(2, 10_000);
 }
+
+/// So many sessions whose clients all die at once: they expire together, while the leader goes on
+/// leading.
+fn expire_together(processes: usize, each: usize) {
+    let mut ensemble = Ensemble::start("expiry", plan("RRR"));
+    let (addresses, count) = (ensemble.addresses(), processes * each);
+    let mut client = Client::of_one(addresses[0]);
+    let roots: Vec<String> = (0..processes).map(|number| format!("/crowd{number}")).collect();
+    roots.iter().for_each(|root| create(&mut client, root, b""));
+    client.ask(rookeeper_interop::request::close_session());
+    let start = |root: &String| Crowd::start(root, each, 10_000, &addresses);
+    let mut crowds: Vec<Crowd> = roots.iter().map(start).collect();
+    ensemble.wait("all sessions", |_| sum(&mut crowds).made == count);
+    let leader = ensemble.wait_leader();
+    drop(crowds);
+    let began = Instant::now();
+    ensemble.wait("the last session's end", |ensemble| {
+        ensemble.members[leader].measure("zk_global_sessions") == Some(0)
+    });
+    println!("{count} sessions were gone after {:?}", began.elapsed());
+    // Their timeout is 10 s; with as much work for each as there are others it took 87.
+    assert!(began.elapsed().as_secs() < 60, "took {:?}", began.elapsed());
+    let tree = equal_trees(&mut ensemble);
+    assert!(tree.values().all(|znode| znode.ephemeral_owner == 0), "a znode outlived its session");
+    for member in &ensemble.members {
+        assert!(!member.has_logged(b"the role has ended"), "{}", member.log());
+    }
+}
+
+#[test]
+fn two_thousand_sessions_expire_together() {
+    expire_together(2, 1000);
+}
+
+#[test]
+#[ignore = "20,000 sockets: scripts/test.sh matrix"]
+fn twenty_thousand_sessions_expire_together() {
+    expire_together(2, 10_000);
+}
