@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{
     Model, append, config, data_dir, each_survivor, epoch_files, epochs, filled, payload, stage,
     start,
@@ -246,6 +248,40 @@ fn a_truncation_to_the_beginning_of_an_epoch_or_to_a_snapshot() {
     truncates(&config(), Zxid::new(3, 0));
     truncates(&config(), Zxid::new(1, 3));
     truncates(&separate(), Zxid::ZERO);
+}
+
+/// The record that was to be the last one is cut off with the rest where it rots before a
+/// truncation is completed: acknowledged, and gone without a word.
+#[test]
+fn a_truncation_that_was_interrupted_is_not_completed_over_damage() {
+    let (zxid, log) = (Zxid::new(3, 6), Path::new("/data/version-2/log.300000005"));
+    let (before, _) = member(&config(), 60);
+    let mut refused = 0;
+    for point in 1.. {
+        let disk = before.after_kill();
+        let (store, ..) = start(&disk, config()).unwrap();
+        disk.lose_power_at(disk.operations() + point);
+        let done = store.truncate(zxid).is_ok();
+        drop(store);
+        let after = disk.after_power_loss(&mut Chooser::Everything);
+        let is_noted = after.dump().keys().any(|path| path.ends_with("switch.rookeeper"));
+        if is_noted {
+            let bytes = zxid.0.to_be_bytes();
+            let contents = after.contents(log).unwrap();
+            let at = contents.windows(8).position(|window| window == bytes).unwrap();
+            after.flip(log, at + 7, 1);
+            let error = start(&after, config()).map(drop).unwrap_err();
+            let last = Zxid::new(3, 5);
+            let is_named = matches!(&error, StoreError::LogDamaged { path, last: at, .. }
+                if path == log && *at == last);
+            assert!(is_named, "point {point}: {error}");
+            refused += 1;
+        }
+        if done {
+            break;
+        }
+    }
+    assert!(refused > 3, "{refused}");
 }
 
 /// ZOOKEEPER-2354, Z-06: a stop between a leader's transactions and the current epoch left a

@@ -39,6 +39,7 @@ use rookeeper_jute::ServerId;
 
 use crate::process::Process;
 
+pub(crate) use ensemble::NEXT_SUFFIX;
 pub use ensemble::{EnsembleConfig, PeerLinksConfig};
 pub use error::{ConfigError, Notice, NoticeLevel, Origin};
 pub use invocation::Invocation;

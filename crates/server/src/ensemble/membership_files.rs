@@ -11,7 +11,7 @@ use rookeeper_jute::ServerId;
 use rookeeper_store::Disk;
 use rookeeper_zab::membership::Membership;
 
-use crate::config::{EnsembleConfig, read_properties};
+use crate::config::{EnsembleConfig, NEXT_SUFFIX, read_properties};
 
 /// No configuration file is longer, in bytes.
 const FILE_LEN_MAX: u64 = 1 << 20;
@@ -27,8 +27,9 @@ pub(crate) struct MembershipFiles {
 }
 
 impl MembershipFiles {
-    /// The files of a configuration. Where servers stand in the file itself, it is kept as it is
-    /// beside the one that a reconfiguration writes (`zoo.cfg.bak`).
+    /// The files of a configuration, which are on disk from now on: a process that was killed while
+    /// it wrote them leaves what the power could still take away. Where servers stand in the file
+    /// itself, it is kept as it is beside the one that a reconfiguration writes (`zoo.cfg.bak`).
     ///
     /// # Errors
     /// The operating system's.
@@ -41,11 +42,28 @@ impl MembershipFiles {
             committed: config.committed.version(),
             last_seen: config.last_seen.version(),
         };
-        if let Some(path) = files.config_file.as_ref().filter(|_| config.servers_in_config_file) {
-            let text = files.read(path)?;
-            files.replace(&with_suffix(path, ".bak"), &text)?;
+        if let Some(path) = &files.config_file {
+            files.sync(path)?;
+            if config.servers_in_config_file {
+                let text = files.read(path)?;
+                files.replace(&with_suffix(path, ".bak"), &text)?;
+            }
         }
         Ok(files)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let next = with_suffix(path, NEXT_SUFFIX);
+        for path in [path, &self.dynamic(path, self.committed), &next] {
+            if self.disk.info(path)?.is_some() {
+                self.disk.open(path)?.sync_all()?;
+            }
+        }
+        self.disk.sync_dir(parent(path))
+    }
+
+    fn dynamic(&self, path: &Path, version: i64) -> PathBuf {
+        with_suffix(path, &format!(".dynamic.{version:x}"))
     }
 
     /// Writes a configuration, durably: the committed one, or one that is only proposed.
@@ -55,7 +73,7 @@ impl MembershipFiles {
     pub(crate) fn write(&mut self, membership: &Membership, last_seen: bool) -> io::Result<()> {
         let Some(path) = self.config_file.clone() else { return Ok(()) };
         let version = membership.version();
-        let next = with_suffix(&path, ".dynamic.next");
+        let next = with_suffix(&path, NEXT_SUFFIX);
         if last_seen {
             if version != self.last_seen {
                 self.replace(&next, text(membership, true).as_bytes())?;
@@ -66,7 +84,7 @@ impl MembershipFiles {
         if version <= self.committed {
             return Ok(());
         }
-        let dynamic = with_suffix(&path, &format!(".dynamic.{version:x}"));
+        let dynamic = self.dynamic(&path, version);
         self.replace(&dynamic, text(membership, false).as_bytes())?;
         let own = membership.member(self.me);
         let own_client = own.is_some_and(|member| member.client.is_some());
@@ -98,9 +116,13 @@ impl MembershipFiles {
         file.write_at(0, text)?;
         file.sync_all()?;
         self.disk.rename(&next, path)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        self.disk.sync_dir(parent.unwrap_or(Path::new(".")))
+        self.disk.sync_dir(parent(path))
     }
+}
+
+fn parent(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -273,6 +295,14 @@ mod tests {
                 assert_eq!(found.committed.members().count(), 4, "{context}");
                 assert_eq!(found.last_seen.members().count(), 4, "{context}");
             }
+            // What a start goes by after a kill stays.
+            let killed = disk.after_kill();
+            let found = load(&killed);
+            MembershipFiles::new(Arc::new(killed.clone()), &found).unwrap();
+            let again = load(&killed.after_power_loss(&mut Chooser::Nothing));
+            let kept = again.committed.version() >= found.committed.version()
+                && again.last_seen.version() >= found.last_seen.version();
+            assert!(kept, "point {point}, {done} steps done");
             if done == STEPS.len() {
                 return;
             }

@@ -42,17 +42,18 @@ impl World {
         let me = server_id(server);
         let machine = &self.machines[server];
         let ensemble = read_ensemble(&machine.disk, &first);
-        if ensemble.deciding().any(|membership| membership.member(me).is_some()) {
+        if ensemble.committed().member(me).is_some() {
             return Ok(());
         }
         let in_force = self.lineage.in_force().unwrap_or(&first);
-        let members = in_force.members().map(|(id, member)| {
+        let others = in_force.members().filter(|(id, _)| *id != me);
+        let members = others.map(|(id, member)| {
             let ports = member.addresses.first().map(|it| [it.quorum.port(), it.election.port()]);
             member_line(id.0 as usize - 1, member.role, ports.unwrap_or(PORTS))
         });
-        let own = self.ports_in(in_force, server);
+        let ports = self.ports_in(in_force, server);
         let groups: Vec<String> = lines_of_groups(in_force).collect();
-        let own = member_line(server, Role::Observer, own);
+        let own = member_line(server, Role::Observer, ports);
         let lines: Vec<String> = members.chain([own]).chain(groups).collect();
         let membership = super::process::parse(&lines.join("\n")).expect("a configuration");
         // It is not that configuration, and gives way to it. Before the first there was none.
@@ -60,6 +61,7 @@ impl World {
         let version = if Zxid(version).counter() == 0 { 0 } else { version - 1 };
         let membership = membership.with_version(version);
         self.machines[server].version = version;
+        self.machines[server].ports = ports;
         for last_seen in [false, true] {
             write_membership(&self.machines[server].disk, &membership, last_seen)?;
         }
@@ -107,10 +109,13 @@ impl World {
     }
 
     /// The version by which all servers go, where all run and go by the configuration in force.
-    /// Nobody moves before: who missed two moves might find nobody where it looks, and nobody
-    /// would look for it where it is.
+    /// Nobody moves before, and one alone then, of four at least: who missed the moves of all
+    /// others would find nobody where it looks.
     fn known_to_all(&self, in_force: &Membership) -> Option<i64> {
         let mut version = None;
+        if in_force.members().count() < 4 {
+            return None;
+        }
         for machine in &self.machines {
             let process = machine.process.as_ref()?;
             let Engine::Member(replica) = &process.engine else { return None };
@@ -138,16 +143,18 @@ impl World {
         &mut self,
         membership: &Membership,
         server: usize,
-        (role, moves): (Role, bool),
+        role: Role,
+        moves: &mut bool,
     ) -> String {
         let [quorum, election] = self.ports_in(membership, server);
-        let moves = moves && self.dice.one_in(4);
-        let ports = if moves { [quorum + 1, election + 1] } else { [quorum, election] };
+        let is_moved = *moves && self.dice.one_in(4);
+        *moves &= !is_moved;
+        let ports = if is_moved { [quorum + 1, election + 1] } else { [quorum, election] };
         member_line(server, role, ports)
     }
 
     /// Any servers, some of them with votes.
-    fn draw_whole(&mut self, membership: &Membership, moves: bool) -> String {
+    fn draw_whole(&mut self, membership: &Membership, mut moves: bool) -> String {
         let (mut lines, mut voters) = (Vec::new(), Vec::new());
         for server in 0..self.machines.len() {
             let is_last = self.machines.len() - server <= 3usize.saturating_sub(voters.len());
@@ -157,7 +164,7 @@ impl World {
             let is_voter = is_last || self.dice.percent(75);
             voters.extend(is_voter.then_some(server));
             let role = if is_voter { Role::Participant } else { Role::Observer };
-            lines.push(self.line_of(membership, server, (role, moves)));
+            lines.push(self.line_of(membership, server, role, &mut moves));
         }
         let has_groups = lines_of_groups(membership).next().is_some();
         if self.dice.percent(if has_groups { 70 } else { 10 }) {
@@ -170,7 +177,7 @@ impl World {
     fn draw_change(
         &mut self,
         membership: &Membership,
-        moves: bool,
+        mut moves: bool,
     ) -> (Option<String>, Option<String>) {
         let (mut joining, mut leaving) = (None, None);
         let what = self.dice.below(4);
@@ -182,7 +189,7 @@ impl World {
                 true => Role::Participant,
                 false => Role::Observer,
             };
-            joining = Some(self.line_of(membership, server, (role, moves)));
+            joining = Some(self.line_of(membership, server, role, &mut moves));
         }
         if what <= 1 {
             let leads = self.machines.iter().position(|machine| {

@@ -1,21 +1,23 @@
 //! What the threads of a server do when it is their turn. Between two turns anything may happen to
 //! anybody else: the turns are the holds of the lock.
 
+use std::path::Path;
+
 use rookeeper_archive::CommandError;
-use rookeeper_jute::Decode;
 use rookeeper_jute::txn::TxnHeader;
+use rookeeper_jute::{Decode, Zxid};
 use rookeeper_replica::{
     ApplyProgress, ConnectionKey, CoreEffect, CoreInput, EndReason, HaltReason, MemberEvent, Now,
     ReplicaEffect, ShardEffect, ShardEffects, StorageCommand, StorageReport, TICK_INTERVAL_MS,
 };
-use rookeeper_store::StoreError;
 use rookeeper_store::names::snapshot_zxid;
+use rookeeper_store::{Disk, StoreError};
 use rookeeper_tree::SnapshotProgress;
 
 use super::process::{Engine, Message, Process, SnapshotJob, server_id};
 use super::{Event, Who, World};
 use crate::network::Packet;
-use crate::recovery::{self, Opened, SECTIONS};
+use crate::recovery::{self, DATA_DIR, Opened, SECTIONS};
 use crate::storage::Done;
 
 /// Bytes to a client that are on their way at most.
@@ -82,6 +84,11 @@ impl World {
             self.machines[server].disk.lose_power_at(u64::MAX);
         }
         self.forget_what_it_had(server);
+        // As the server does with the files of its configuration before it goes by them.
+        if self.machines[server].disk.sync_dir(Path::new(DATA_DIR)).is_err() {
+            self.start_later(server);
+            return;
+        }
         self.check_opened(server, &opened);
         if self.mend_configuration(server).is_err() {
             self.start_later(server);
@@ -304,6 +311,10 @@ impl World {
                 if process.heads {
                     self.is_elected(who);
                 }
+            }
+            // Its learners may be gone before they hear of it.
+            MemberEvent::Reconfigured { version } if process.leads.is_some() => {
+                self.committed(Zxid(version));
             }
             // A leader that loses its vote by what was pending at its epoch's beginning begins the
             // epoch, and leads no further.

@@ -15,7 +15,7 @@ use rookeeper_jute::mutation::{self, Mutation};
 use super::cursor::logs_after;
 use super::follows;
 use super::mark::{Before, Writes};
-use super::segment::{SegmentReader, Step, first_nonzero};
+use super::segment::{Bad, SegmentReader, Step, first_nonzero};
 use super::writer::cut;
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -69,6 +69,35 @@ fn has_point(shared: &Shared, zxid: Zxid) -> Result<bool, StoreError> {
         }
     }
     Ok(false)
+}
+
+/// Finds out whether a truncation that was interrupted can still end where it was to. Its point was
+/// there and on disk when it began, so what cannot be read before it is damage, which cutting would
+/// make a history that ends too early.
+///
+/// # Errors
+/// [`StoreError::LogDamaged`] with the place; the operating system's.
+pub(crate) fn check_interrupted(shared: &Shared, zxid: Zxid) -> Result<(), StoreError> {
+    if !shared.config.force_sync || has_point(shared, zxid)? {
+        return Ok(());
+    }
+    for (_, path) in logs_after(shared, zxid)? {
+        let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
+        let mut reader = SegmentReader::open(file, &path)?;
+        let mut last = Zxid::ZERO;
+        loop {
+            match reader.step()? {
+                Step::Txn { header, .. } if header.zxid >= zxid => break,
+                Step::Txn { header, .. } => last = header.zxid,
+                Step::End { .. } => break,
+                Step::Bad(Bad { offset, reason }) => {
+                    return Err(StoreError::LogDamaged { path, offset, reason, last });
+                }
+            }
+        }
+    }
+    // The beginning of an epoch was shown by what followed, which may be gone by now.
+    Ok(())
 }
 
 /// Whether the logs lead from a snapshot to `zxid` without a gap. One with the counter 0 is no

@@ -12,7 +12,7 @@ pub(crate) mod marker;
 use std::path::Path;
 
 use crate::error::StoreError;
-use crate::log::truncate::{self, set_aside};
+use crate::log::truncate::{self, check_interrupted, set_aside};
 use crate::names::{STAGED_PREFIX, SWITCH_FILE};
 use crate::recovery::Repair;
 use crate::store::Shared;
@@ -84,6 +84,9 @@ pub(crate) fn resume(shared: &Shared) -> Result<(), StoreError> {
         let kept = set_aside(shared, &shared.snapshot_dir, SWITCH_FILE)?;
         Repair::SwitchVoid { kept }
     } else {
+        if let Change::Truncate { zxid } = marker.change {
+            check_interrupted(shared, zxid)?;
+        }
         complete(shared, &marker)?;
         match marker.change {
             Change::Install { snapshot, .. } => Repair::InstallCompleted { snapshot },

@@ -207,9 +207,9 @@ pub struct Addresses {
 
 impl Addresses {
     /// Where the members of the committed configuration are, and the others of the proposed one
-    /// where that has other addresses.
+    /// where that has other addresses: a server moves when the change is committed.
     pub fn of(ensemble: &Ensemble, me: ServerId) -> Addresses {
-        let own = ensemble.deciding().find_map(|membership| membership.member(me));
+        let own = ensemble.committed().member(me);
         let own = own.map(|member| &member.addresses[..]).unwrap_or_default();
         let own = own.iter().map(|address| address.election.clone()).collect();
         let mut peers: BTreeMap<ServerId, Vec<Address>> = BTreeMap::new();
@@ -275,7 +275,7 @@ impl Links {
     fn move_to(&mut self, addresses: Addresses) {
         let before = std::mem::replace(&mut self.addresses, addresses);
         if self.addresses.own.is_empty() {
-            // In no configuration any more, it is still where it was.
+            // Not in the configuration in force any more, it is still where it was.
             self.addresses.own = before.own;
         }
     }
