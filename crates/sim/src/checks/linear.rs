@@ -37,13 +37,14 @@ pub(super) fn check(
         if returned.result.as_ref().is_err_and(|code| is_about_the_session(*code)) {
             continue;
         }
-        if history.branches.contains_key(&returned.zxid) && !record.is_write() {
-            read_on_branch(history, record, returned)?;
-            continue;
-        }
-        // A server without a leader may know of a later configuration than its tree.
+        // A server without a leader shows the configuration by which it goes: it may know of a later
+        // one than its tree, or of none that was committed.
         let is_alone = history.read_only.contains(&(at as u64));
         if is_alone && matches!(record.operation, Operation::GetConfig { .. }) {
+            continue;
+        }
+        if history.branches.contains_key(&returned.zxid) && !record.is_write() {
+            read_on_branch(history, record, returned)?;
             continue;
         }
         if record.is_write() { &mut writes } else { &mut reads }.push((record, returned));

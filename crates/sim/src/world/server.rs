@@ -312,8 +312,10 @@ impl World {
                     self.is_elected(who);
                 }
             }
-            // Its learners may be gone before they hear of it.
-            MemberEvent::Reconfigured { version } if process.leads.is_some() => {
+            // Its learners may be gone before they hear that it is committed.
+            MemberEvent::Reconfigured { version }
+                if process.leads == Some(Zxid(version).epoch()) =>
+            {
                 self.committed(Zxid(version));
             }
             // A leader that loses its vote by what was pending at its epoch's beginning begins the
