@@ -37,8 +37,8 @@ pub(super) fn check(
         if returned.result.as_ref().is_err_and(|code| is_about_the_session(*code)) {
             continue;
         }
-        // A server without a leader shows the configuration by which it goes: it may know of a later
-        // one than its tree, or of none that was committed.
+        // A server without a leader shows the configuration by which it goes: it may know of a
+        // later one than its tree has.
         let is_alone = history.read_only.contains(&(at as u64));
         if is_alone && matches!(record.operation, Operation::GetConfig { .. }) {
             continue;

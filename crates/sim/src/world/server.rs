@@ -316,7 +316,11 @@ impl World {
             MemberEvent::Reconfigured { version }
                 if process.leads == Some(Zxid(version).epoch()) =>
             {
-                self.committed(Zxid(version));
+                // What was pending when its epoch began is committed with that.
+                let epoch = self.machines[who.server].epochs[1];
+                if epoch == i64::from(Zxid(version).epoch()) {
+                    self.committed(Zxid(version));
+                }
             }
             // A leader that loses its vote by what was pending at its epoch's beginning begins the
             // epoch, and leads no further.
