@@ -8,7 +8,7 @@ use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_zab::election::ElectionConfig;
 use rookeeper_zab::leader::LoadLimits;
 use rookeeper_zab::links::LinksConfig;
-use rookeeper_zab::membership::{Membership, MembershipRules};
+use rookeeper_zab::membership::{Address, Membership, MembershipRules};
 use rookeeper_zab::sync::{LogIndex, SyncRules};
 
 use crate::config::CoreConfig;
@@ -33,6 +33,8 @@ pub struct MemberConfig {
     pub me: ServerId,
     /// How configurations are read (`standaloneEnabled`, `zookeeper.multiAddress.enabled`).
     pub rules: MembershipRules,
+    /// Its own election addresses, until a configuration in force has some.
+    pub election_addresses: Vec<Address>,
     /// Length of a tick in milliseconds (`tickTime`).
     pub tick_time_ms: u64,
     /// Ticks to connect and synchronise (`initLimit`).
@@ -114,6 +116,7 @@ impl MemberConfig {
         MemberConfig {
             me,
             rules: MembershipRules::default(),
+            election_addresses: Vec::new(),
             tick_time_ms: 3000,
             init_limit: 10,
             sync_limit: 5,
@@ -164,6 +167,7 @@ impl MemberConfig {
         let sync_limit_ms = self.tick_time_ms * u64::from(self.sync_limit);
         LinksConfig {
             me: self.me,
+            addresses: self.election_addresses.clone(),
             multi_address_enabled: self.rules.multi_address_enabled,
             handshake_timeout_ms: self.handshake_timeout_ms.unwrap_or(sync_limit_ms),
         }

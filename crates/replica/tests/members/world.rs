@@ -13,7 +13,7 @@ use rookeeper_replica::{
 use rookeeper_tree::AccessControl;
 use rookeeper_tree::prepare::PrepareConfig;
 use rookeeper_zab::links::{ConnectionId, LinksInput};
-use rookeeper_zab::membership::{Membership, MembershipRules};
+use rookeeper_zab::membership::{Address, Membership, MembershipRules};
 
 use super::client::Client;
 use super::disk::Disk;
@@ -207,6 +207,7 @@ impl World {
     fn config_of(&self, server: usize) -> ReplicaConfig {
         let id = self.machines[server].id;
         let mut member = MemberConfig::new(id);
+        member.election_addresses = vec![Address::new(&format!("zoo{id}"), 3888)];
         member.tick_time_ms = 500;
         member.seed = self.lives;
         let core = CoreConfig { server_id: id.0, tick_time_ms: 500, ..CoreConfig::default() };

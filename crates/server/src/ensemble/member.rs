@@ -227,8 +227,11 @@ fn replica_config(
     access: Arc<AccessControl>,
 ) -> ReplicaConfig {
     let tick_time_ms = u64::from(config.sessions.tick_time_ms.unsigned_abs());
+    let own = ensemble.committed.member(ensemble.me);
+    let addresses = own.map(|member| &member.addresses[..]).unwrap_or_default();
     let member = MemberConfig {
         rules: ensemble.rules,
+        election_addresses: addresses.iter().map(|address| address.election.clone()).collect(),
         tick_time_ms,
         init_limit: ensemble.init_limit,
         sync_limit: ensemble.sync_limit,

@@ -81,8 +81,12 @@ mod tests {
     use super::*;
 
     fn greeting(multi_address_enabled: bool) -> Vec<u8> {
-        let config =
-            LinksConfig { me: ServerId(2), multi_address_enabled, handshake_timeout_ms: 1 };
+        let config = LinksConfig {
+            me: ServerId(2),
+            addresses: Vec::new(),
+            multi_address_enabled,
+            handshake_timeout_ms: 1,
+        };
         greet(&config, &[Address::new("127.0.0.1", 31382), Address::new("::1", 9)])
     }
 

@@ -51,6 +51,8 @@ pub struct ConnectionId(pub u64);
 pub struct LinksConfig {
     /// This server.
     pub me: ServerId,
+    /// Its own election addresses, until a configuration in force has some.
+    pub addresses: Vec<Address>,
     /// Whether to tell peers all of them; servers before 3.6 close such connections
     /// (`zookeeper.multiAddress.enabled`).
     pub multi_address_enabled: bool,
@@ -230,9 +232,10 @@ impl Addresses {
 impl Links {
     /// No links, and nobody known yet.
     pub fn new(config: LinksConfig) -> Links {
+        let own = config.addresses.clone();
         Links {
             config,
-            addresses: Addresses::default(),
+            addresses: Addresses { own, peers: BTreeMap::new() },
             peers: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_anonymous: ServerId(-1),

@@ -37,6 +37,7 @@ impl Server {
     fn new() -> Server {
         let mut links = Links::new(LinksConfig {
             me: ServerId(2),
+            addresses: Vec::new(),
             multi_address_enabled: false,
             handshake_timeout_ms: 1000,
         });

@@ -133,7 +133,12 @@ impl Network {
 
     fn machines(&self, me: ServerId) -> (Election, Links) {
         let ensemble = Ensemble::new(self.membership.clone());
-        let config = LinksConfig { me, multi_address_enabled: false, handshake_timeout_ms: 10_000 };
+        let config = LinksConfig {
+            me,
+            addresses: Vec::new(),
+            multi_address_enabled: false,
+            handshake_timeout_ms: 10_000,
+        };
         let mut links = Links::new(config);
         let addresses = Addresses::of(&ensemble, me);
         links.step(0, LinksInput::Addresses(addresses), &mut Vec::new());

@@ -48,6 +48,7 @@ impl Server {
         let me = ServerId(me);
         let mut links = Links::new(LinksConfig {
             me,
+            addresses: Vec::new(),
             multi_address_enabled: false,
             handshake_timeout_ms: 5000,
         });

@@ -92,6 +92,7 @@ proptest! {
     ) {
         let mut links = Links::new(LinksConfig {
             me: ServerId(2),
+            addresses: Vec::new(),
             multi_address_enabled: false,
             handshake_timeout_ms: 10,
         });
