@@ -27,8 +27,12 @@ impl World {
         if self.machines[server].epochs[1] >= i64::from(epoch) {
             self.quorums.acknowledged(server_id(server), zxid);
         }
-        let enough = self.quorums.check(zxid, &self.lineage.deciding(zxid));
-        self.note(enough);
+        // A leader that was paused meanwhile may say so when others have gone on: the configuration
+        // in force is not that of its epoch any more.
+        if zxid > self.lineage.tip() {
+            let enough = self.quorums.check(zxid, &self.lineage.deciding(zxid));
+            self.note(enough);
+        }
         let committed = self.lineage.commit(zxid);
         self.note(committed);
     }
