@@ -33,10 +33,10 @@ impl World {
     }
 
     /// A server that is not in its own configuration does not start, as in Java: whoever runs it
-    /// gives it the one of the others and its own line as an observer, with a version that any
-    /// later one takes the place of, and none from before its removal. Without a version it would
-    /// take part in an old configuration with those who know of none later: what it knew of its
-    /// removal is all that keeps them from being a quorum with it.
+    /// gives it the one of the others, and where that does not have it either its own line as an
+    /// observer, with a version that any later one takes the place of, and none from before its
+    /// removal. Without a version it would take part in an old configuration with those who know of
+    /// none later: what it knew of its removal is all that keeps them from being a quorum with it.
     pub(super) fn mend_configuration(&mut self, server: usize) -> io::Result<()> {
         let Some(first) = self.first_of(server) else { return Ok(()) };
         let me = server_id(server);
@@ -46,15 +46,15 @@ impl World {
             return Ok(());
         }
         let in_force = self.lineage.in_force().unwrap_or(&first);
-        let others = in_force.members().filter(|(id, _)| *id != me);
-        let members = others.map(|(id, member)| {
+        let members = in_force.members().map(|(id, member)| {
             let ports = member.addresses.first().map(|it| [it.quorum.port(), it.election.port()]);
             member_line(id.0 as usize - 1, member.role, ports.unwrap_or(PORTS))
         });
         let ports = self.ports_in(in_force, server);
         let groups: Vec<String> = lines_of_groups(in_force).collect();
         let own = member_line(server, Role::Observer, ports);
-        let lines: Vec<String> = members.chain([own]).chain(groups).collect();
+        let own = Some(own).filter(|_| in_force.member(me).is_none());
+        let lines: Vec<String> = members.chain(own).chain(groups).collect();
         let membership = super::process::parse(&lines.join("\n")).expect("a configuration");
         // It is not that configuration, and gives way to it. Before the first there was none.
         let version = in_force.version().max(ensemble.committed().version());
