@@ -46,14 +46,17 @@ impl World {
             return Ok(());
         }
         let in_force = self.lineage.in_force().unwrap_or(&first);
-        let members = in_force.members().map(|(id, member)| {
+        let is_named =
+            in_force.member(me).is_some() && in_force.version() >= ensemble.committed().version();
+        let members = in_force.members().filter(|(id, _)| is_named || *id != me);
+        let members = members.map(|(id, member)| {
             let ports = member.addresses.first().map(|it| [it.quorum.port(), it.election.port()]);
             member_line(id.0 as usize - 1, member.role, ports.unwrap_or(PORTS))
         });
         let ports = self.ports_in(in_force, server);
         let groups: Vec<String> = lines_of_groups(in_force).collect();
         let own = member_line(server, Role::Observer, ports);
-        let own = Some(own).filter(|_| in_force.member(me).is_none());
+        let own = (!is_named).then_some(own);
         let lines: Vec<String> = members.chain(own).chain(groups).collect();
         let membership = super::process::parse(&lines.join("\n")).expect("a configuration");
         // It is not that configuration, and gives way to it. Before the first there was none.
