@@ -12,18 +12,24 @@ fn sum(crowds: &mut [Crowd]) -> Status {
     crowds.iter_mut().map(Crowd::status).fold(Status::default(), Status::plus)
 }
 
-/// So many sessions in so many processes: the leader is killed, all are taken up again by the
-/// others, none expires, and each still has its znode.
-fn outlive_their_leader(processes: usize, each: usize) {
-    let mut ensemble = Ensemble::start("sessions", plan("RRR"));
-    let (addresses, count) = (ensemble.addresses(), processes * each);
+/// Starts so many sessions in each of so many processes, with a timeout in milliseconds and a znode
+/// for each under a root of the process.
+fn crowds(ensemble: &Ensemble, processes: usize, each: usize, timeout_ms: i32) -> Vec<Crowd> {
+    let addresses = ensemble.addresses();
     let mut client = Client::of_one(addresses[0]);
     let roots: Vec<String> = (0..processes).map(|number| format!("/crowd{number}")).collect();
     roots.iter().for_each(|root| create(&mut client, root, b""));
     client.ask(rookeeper_interop::request::close_session());
+    roots.iter().map(|root| Crowd::start(root, each, timeout_ms, &addresses)).collect()
+}
+
+/// So many sessions in so many processes: the leader is killed, all are taken up again by the
+/// others, none expires, and each still has its znode.
+fn outlive_their_leader(processes: usize, each: usize) {
+    let mut ensemble = Ensemble::start("sessions", plan("RRR"));
+    let count = processes * each;
     let began = Instant::now();
-    let start = |root: &String| Crowd::start(root, each, 20_000, &addresses);
-    let mut crowds: Vec<Crowd> = roots.iter().map(start).collect();
+    let mut crowds = crowds(&ensemble, processes, each, 20_000);
     ensemble.wait("all sessions", |_| sum(&mut crowds).made == count);
     println!("{count} sessions with a znode each after {:?}", began.elapsed());
     let leader = ensemble.wait_leader();
@@ -85,13 +91,8 @@ fn twenty_thousand_sessions_outlive_their_leader() {
 /// leading.
 fn expire_together(processes: usize, each: usize) {
     let mut ensemble = Ensemble::start("expiry", plan("RRR"));
-    let (addresses, count) = (ensemble.addresses(), processes * each);
-    let mut client = Client::of_one(addresses[0]);
-    let roots: Vec<String> = (0..processes).map(|number| format!("/crowd{number}")).collect();
-    roots.iter().for_each(|root| create(&mut client, root, b""));
-    client.ask(rookeeper_interop::request::close_session());
-    let start = |root: &String| Crowd::start(root, each, 10_000, &addresses);
-    let mut crowds: Vec<Crowd> = roots.iter().map(start).collect();
+    let count = processes * each;
+    let mut crowds = crowds(&ensemble, processes, each, 10_000);
     ensemble.wait("all sessions", |_| sum(&mut crowds).made == count);
     let leader = ensemble.wait_leader();
     drop(crowds);
