@@ -23,6 +23,7 @@ set -euo pipefail
 
 version=5.7.1
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$here/scripts/binary.sh"
 tools=${ROOKEEPER_TOOLS:-$here/.tools}
 home=$tools/curator-$version
 source=$here/scripts/curator/ZooKeeperServerEmbeddedAdapter.java
@@ -82,18 +83,6 @@ install() {
     fi
     javac -nowarn -cp "$home/lib/*" -d "$home/stand-in" "$source"
     flock -u 8
-}
-
-binary() {
-    local candidate
-    for candidate in "${ROOKEEPER_BIN:-}" "${CARGO_TARGET_DIR:-$here/target}/release/rookeeper" \
-        "${CARGO_TARGET_DIR:-$here/target}/debug/rookeeper"; do
-        if [ -n "$candidate" ] && [ -x "$candidate" ]; then
-            echo "$candidate"
-            return
-        fi
-    done
-    fail "no binary: set ROOKEEPER_BIN or build one"
 }
 
 # Turns JUnit's XML into sorted lines of "outcome name".

@@ -30,6 +30,7 @@ set -euo pipefail
 
 version=2.11.0
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+. "$here/scripts/binary.sh"
 tools=${ROOKEEPER_TOOLS:-$here/.tools}
 home=$tools/kazoo-$version
 
@@ -85,18 +86,6 @@ echo "admin.enableServer=false" >>"$own"
 exec "$ROOKEEPER_BIN" server "$own" "${properties[@]}"
 SH
     chmod +x "$home/stand-in/java"
-}
-
-binary() {
-    local candidate
-    for candidate in "${ROOKEEPER_BIN:-}" "${CARGO_TARGET_DIR:-$here/target}/release/rookeeper" \
-        "${CARGO_TARGET_DIR:-$here/target}/debug/rookeeper"; do
-        if [ -n "$candidate" ] && [ -x "$candidate" ]; then
-            echo "$candidate"
-            return
-        fi
-    done
-    fail "no binary: set ROOKEEPER_BIN or build one"
 }
 
 # Turns pytest's XML into sorted lines of "outcome name".
