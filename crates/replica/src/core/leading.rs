@@ -7,6 +7,7 @@ use rookeeper_jute::{Decode, ErrorCode, OpCode, SessionId};
 use rookeeper_tree::Identity;
 use rookeeper_tree::prepare::encode_error;
 use rookeeper_zab::Forward;
+use rookeeper_zab::leader::REVALIDATION_LEN;
 use rookeeper_zab::links::ConnectionId;
 
 use super::admit::Write;
@@ -92,6 +93,7 @@ impl Core {
         shared: &Shared,
         effects: &mut Vec<CoreEffect>,
     ) {
+        self.done_for(learner, REVALIDATION_LEN);
         self.append(effects);
         // Known to this server alone: nobody resumes it elsewhere.
         if self.sessions.is_local(session) {
@@ -349,7 +351,7 @@ mod tests {
         assert_eq!(said(&mut core, delete()), expired);
         let again = CoreInput::Revalidate { learner, session: SESSION, timeout_ms: 4000 };
         let effects = step(&mut core, &shared, again);
-        assert!(matches!(effects[..], [CoreEffect::Revalidated { valid: false, .. }]));
+        assert!(matches!(effects[..], [CoreEffect::Revalidated { valid: false, .. }, ..]));
     }
 
     #[test]
@@ -405,6 +407,11 @@ mod tests {
         let moved = CoreInput::Revalidate { learner, session: SESSION, timeout_ms: 4000 };
         let effects = step(&mut core, &shared, moved);
         assert!(!effects.iter().any(|effect| matches!(effect, CoreEffect::Revalidated { .. })));
+        let is_done = |effect: &CoreEffect| {
+            matches!(effect, CoreEffect::Done { learner: of, .. }
+            if *of == learner)
+        };
+        assert!(!effects.iter().any(is_done), "it takes memory while it waits");
         let mut effects = apply(&mut core, &mut shared);
         let no_node = Some(ErrorCode::NoNode.to_i32());
         assert_eq!(error(appended(&effects)[0].record(0)), no_node, "it was asked for in time");
@@ -413,6 +420,9 @@ mod tests {
         let append = place(|effect| matches!(effect, CoreEffect::Append(_)));
         let answer = place(|effect| matches!(effect, CoreEffect::Revalidated { valid: true, .. }));
         assert!(append < answer);
+        let done = effects.iter().find(|effect| is_done(effect)).expect("it is answered");
+        let CoreEffect::Done { requests, bytes, .. } = done else { unreachable!("it is one") };
+        assert_eq!((*requests, *bytes), (1, REVALIDATION_LEN));
     }
 
     #[test]

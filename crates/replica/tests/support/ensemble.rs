@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rookeeper_jute::{ServerId, SessionId, Zxid};
 use rookeeper_replica::{CoreConfig, CoreEffect, CoreInput, CoreRole, Segment};
 use rookeeper_zab::Forward;
+use rookeeper_zab::leader::REVALIDATION_LEN;
 use rookeeper_zab::links::ConnectionId;
 
 use super::{Dice, Setup, World, connect_frame};
@@ -218,6 +219,9 @@ impl Ensemble {
                 CoreInput::Forwarded { learner, server, request }
             }
             ToLeader::Revalidate { session, timeout_ms } => {
+                let (requests, bytes) = &mut self.undone[from];
+                *requests += 1;
+                *bytes += REVALIDATION_LEN;
                 CoreInput::Revalidate { learner, session, timeout_ms }
             }
             ToLeader::Touches(sessions) => CoreInput::Touched { learner, sessions },

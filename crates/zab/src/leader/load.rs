@@ -3,13 +3,16 @@
 //! `zookeeper.globalOutstandingLimit` of the learner). One that does not is not read until what it
 //! asked for is done by half; nothing of it is lost or overtaken by that.
 //!
-//! What is not counted: a REVALIDATE is answered at once, and acknowledgements and pings leave
-//! nothing behind.
+//! What is not counted: acknowledgements and pings leave nothing behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::types::LoadLimits;
 use crate::links::ConnectionId;
+
+/// What a REVALIDATE counts for until it is answered, in bytes: it waits behind the requests that
+/// came before it.
+pub const REVALIDATION_LEN: usize = 256;
 
 /// What is held for somebody.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

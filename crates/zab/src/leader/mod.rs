@@ -55,6 +55,7 @@ pub(crate) use link::{
 };
 use link::{Link, LinkPhase};
 pub(crate) use load::Loads;
+pub use load::REVALIDATION_LEN;
 use proposals::Proposals;
 use tenure::{Stopping, Sync};
 pub use types::{LeaderConfig, LeaderEffect, LeaderEnd, LeaderInput, LinkEnd, LoadLimits};
@@ -424,6 +425,7 @@ impl Leader {
                 let mut reader = Reader::new(data);
                 let session: SessionId = reader.read().map_err(wire::PacketError::from)?;
                 let timeout_ms: i32 = reader.read().map_err(wire::PacketError::from)?;
+                self.loads.add(connection, 1, REVALIDATION_LEN);
                 effects.push(LeaderEffect::Revalidate { connection, session, timeout_ms });
             }
             PacketType::Request => {

@@ -135,13 +135,14 @@ pub enum LeaderInput<'a> {
         valid: bool,
     },
     /// Requests of a learner ([`LeaderEffect::Forwarded`]) are done: applied, refused, or handed
-    /// back as [`LeaderInput::SyncWanted`].
+    /// back as [`LeaderInput::SyncWanted`]; or questions ([`LeaderEffect::Revalidate`]) that are
+    /// answered.
     Done {
         /// The learner's connection; it may have ended.
         connection: ConnectionId,
         /// How many.
         requests: usize,
-        /// Their bytes ([`Forward::held_len`]).
+        /// Their bytes ([`Forward::held_len`]; [`super::REVALIDATION_LEN`] a question).
         bytes: usize,
     },
     /// What was to be sent to a learner from disk cannot be had: it gets a snapshot the next

@@ -6,15 +6,13 @@ use rookeeper_jute::{OpCode, Reader, ServerId, SessionId, Zxid};
 use super::ObserverMaster;
 use super::types::ObserverMasterEffect;
 use crate::leader::{
-    INTRODUCTION_LEN_MAX, LEARNERS_MAX, LinkEnd, STRANGERS_MAX, each_packet, introduction,
+    INTRODUCTION_LEN_MAX, LEARNERS_MAX, LinkEnd, REVALIDATION_LEN, STRANGERS_MAX, each_packet,
+    introduction,
 };
 use crate::links::ConnectionId;
 use crate::outgoing::{Outgoing, RecordsKind};
 use crate::sync::{SyncRules, SyncStep, choose};
 use crate::wire::{self, PacketError, PacketReader, epoch_zxid};
-
-/// What a REVALIDATE that waits for the leader counts for, in bytes.
-const REVALIDATION_LEN: usize = 256;
 
 /// How far an observer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use rookeeper_jute::txn::{DeleteTxn, TxnHeader};
 use rookeeper_jute::{Encode, OpCode, ServerId, SessionId, Xid, Zxid};
-use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput, LoadLimits};
+use rookeeper_zab::leader::{
+    Leader, LeaderConfig, LeaderEffect, LeaderInput, LoadLimits, REVALIDATION_LEN,
+};
 use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::{Membership, MembershipRules, Role};
@@ -531,6 +533,8 @@ impl World {
                 LeaderEffect::Revalidate { connection, session, .. } => {
                     let valid = session.0 % 2 == 0;
                     self.lead(LeaderInput::Revalidated { connection, session, valid });
+                    let (requests, bytes) = (1, REVALIDATION_LEN);
+                    self.lead(LeaderInput::Done { connection, requests, bytes });
                 }
                 LeaderEffect::Abandon(end) => panic!("the leader gave up: {end}"),
                 _ => {}

@@ -24,7 +24,9 @@ use std::sync::Arc;
 
 use rookeeper_jute::quorum::{LearnerInfo, PacketType};
 use rookeeper_jute::{Encode, ServerId, SessionId, Xid, Zxid};
-use rookeeper_zab::leader::{Leader, LeaderConfig, LeaderEffect, LeaderInput, LoadLimits};
+use rookeeper_zab::leader::{
+    Leader, LeaderConfig, LeaderEffect, LeaderInput, LoadLimits, REVALIDATION_LEN,
+};
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::{Membership, MembershipRules};
 use rookeeper_zab::quorum::{Ensemble, Oracle};
@@ -245,6 +247,11 @@ fn input(leader: &mut Leader, now_ms: u64, words: &[&str]) -> Vec<LeaderEffect> 
         "done" => {
             let requests = words[2].parse().expect("a count");
             let bytes = requests * forward(&["7", "1", "1"]).held_len();
+            LeaderInput::Done { connection: peer(), requests, bytes }
+        }
+        "answered" => {
+            let requests: usize = words[2].parse().expect("a count");
+            let bytes = requests * REVALIDATION_LEN;
             LeaderInput::Done { connection: peer(), requests, bytes }
         }
         "tick" => LeaderInput::Tick,
