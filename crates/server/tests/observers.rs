@@ -4,9 +4,11 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use common::{Client, four_letter_word, read_file, wait_until};
+use rookeeper_jute::OpCode;
+use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_replica::ServerState;
 use rookeeper_server::config::{Invocation, load};
 use rookeeper_server::{Server, ServerHandle};
@@ -33,6 +35,16 @@ struct Ensemble {
 }
 
 impl Ensemble {
+    fn new() -> Ensemble {
+        let mut ensemble = Ensemble {
+            directory: tempfile::tempdir().unwrap(),
+            ports: free_ports(4),
+            servers: (0..MEMBERS).map(|_| None).collect(),
+        };
+        (1..=MEMBERS).for_each(|id| ensemble.start(id));
+        ensemble
+    }
+
     fn start(&mut self, id: usize) {
         let home = self.directory.path().join(format!("server{id}"));
         let data = home.join("data");
@@ -42,7 +54,7 @@ impl Ensemble {
         let mut text = format!(
             "dataDir={}\nclientPort={clients}\nclientPortAddress={}\ntickTime=500\ninitLimit=20\n\
              syncLimit=10\nmaxClientCnxns=0\nobserverMasterPort={observers}\n\
-             4lw.commands.whitelist=*\n",
+             4lw.commands.whitelist=*\nreconfigEnabled=true\nskipACL=yes\n",
             data.display(),
             host(id),
         );
@@ -89,14 +101,7 @@ impl Ensemble {
 
 #[test]
 fn an_observer_learns_from_a_follower_and_finds_the_next_one() {
-    let mut ensemble = Ensemble {
-        directory: tempfile::tempdir().unwrap(),
-        ports: free_ports(4),
-        servers: (0..MEMBERS).map(|_| None).collect(),
-    };
-    for id in 1..=MEMBERS {
-        ensemble.start(id);
-    }
+    let mut ensemble = Ensemble::new();
     let master = ensemble.master();
     assert_eq!(ensemble.member(master).0, ServerState::Following);
     assert_eq!(ensemble.member(MEMBERS).0, ServerState::Observing);
@@ -122,4 +127,28 @@ fn an_observer_learns_from_a_follower_and_finds_the_next_one() {
     assert_eq!(client.create("/again", b"two", 0).header.err, 0);
     let mut other = Client::connect(ensemble.address(next));
     wait_until("the write everywhere", || other.exists("/again"));
+}
+
+#[test]
+fn an_observer_that_becomes_a_voter_serves_observers_as_well() {
+    let ensemble = Ensemble::new();
+    ensemble.master();
+    let [quorum, election, clients, observers] = ensemble.ports[..] else { unreachable!("four") };
+    let place: SocketAddr = format!("{}:{observers}", host(MEMBERS)).parse().unwrap();
+    assert!(TcpStream::connect(place).is_err(), "nobody learns from an observer");
+    let mut client = Client::connect(ensemble.address(1));
+    let joining = format!(
+        "server.{MEMBERS}={}:{quorum}:{election}:participant;{}:{clients}",
+        host(MEMBERS),
+        host(MEMBERS)
+    );
+    let change = ReconfigRequest {
+        joining_servers: Some(joining.into()),
+        leaving_servers: None,
+        new_members: None,
+        cur_config_id: -1,
+    };
+    assert_eq!(client.call(OpCode::Reconfig, &change).header.err, 0);
+    wait_until("the new voter follows", || ensemble.member(MEMBERS).0 == ServerState::Following);
+    wait_until("its port for observers", || TcpStream::connect(place).is_ok());
 }

@@ -284,7 +284,7 @@ impl Driver {
 
     fn end(&self, reason: EndReason, fate: &Fate) {
         self.ended.set(true);
-        self.ports.close();
+        self.ports.close_all();
         self.sockets.close_all();
         fate.halted(match reason {
             EndReason::Stopped => HaltReason::Shutdown,
