@@ -257,6 +257,13 @@ fn a_record_that_was_half_written_where_the_zeros_ahead_end_is_cut() {
     let (_, recovered, recording) = start(&disk, config()).unwrap();
     assert_eq!((recording.txns.len(), recovered.last_zxid), (4, Zxid(9)));
     assert!(matches!(recovered.repairs[..], [Repair::TailCut { .. }]), "{:?}", recovered.repairs);
+    // It is closed from then on: what rots at its end is no torn write.
+    let mut mended = disk.contents(&in_version_2("log.1")).unwrap();
+    assert_eq!((mended.len(), &mended[12..16]), (starts[9], &b"Roop"[..]));
+    mended[starts[7]..].fill(0);
+    disk.put(&in_version_2("log.1"), &mended);
+    let error = refusal(&disk);
+    assert!(matches!(error, StoreError::LogDamaged { .. }), "{error}");
 }
 
 #[test]

@@ -269,19 +269,30 @@ fn a_truncation_that_was_interrupted_is_not_completed_over_damage() {
             let bytes = zxid.0.to_be_bytes();
             let contents = after.contents(log).unwrap();
             let at = contents.windows(8).position(|window| window == bytes).unwrap();
-            after.flip(log, at + 7, 1);
-            let error = start(&after, config()).map(drop).unwrap_err();
-            let last = Zxid::new(3, 5);
-            let is_named = matches!(&error, StoreError::LogDamaged { path, last: at, .. }
-                if path == log && *at == last);
-            assert!(is_named, "point {point}: {error}");
-            refused += 1;
+            let flipped = after.after_kill();
+            flipped.flip(log, at + 7, 1);
+            // The record and all behind it, in a log that nobody had closed: as zeros ahead are.
+            let start_of_record = at - 24;
+            let mut zeroed = contents;
+            assert_eq!(zeroed[start_of_record..][..4], [0; 4], "a checksum's upper half");
+            zeroed[start_of_record..].fill(0);
+            zeroed[12..16].copy_from_slice(b"Rook");
+            let forgotten = after.after_kill();
+            forgotten.put(log, &zeroed);
+            for rotten in [flipped, forgotten] {
+                let error = start(&rotten, config()).map(drop).unwrap_err();
+                let last = Zxid::new(3, 5);
+                let is_named = matches!(&error, StoreError::LogDamaged { path, last: at, .. }
+                    if path == log && *at == last);
+                assert!(is_named, "point {point}: {error}");
+                refused += 1;
+            }
         }
         if done {
             break;
         }
     }
-    assert!(refused > 3, "{refused}");
+    assert!(refused > 6, "{refused}");
 }
 
 /// ZOOKEEPER-2354, Z-06: a stop between a leader's transactions and the current epoch left a

@@ -72,8 +72,8 @@ fn has_point(shared: &Shared, zxid: Zxid) -> Result<bool, StoreError> {
 }
 
 /// Finds out whether a truncation that was interrupted can still end where it was to. Its point was
-/// there and on disk when it began, so what cannot be read before it is damage, which cutting would
-/// make a history that ends too early.
+/// there and on disk when it began, so what cannot be read before it is damage, and so are zeros in
+/// its place; cutting would make a history of either that ends too early.
 ///
 /// # Errors
 /// [`StoreError::LogDamaged`] with the place; the operating system's.
@@ -81,23 +81,28 @@ pub(crate) fn check_interrupted(shared: &Shared, zxid: Zxid) -> Result<(), Store
     if !shared.config.force_sync || has_point(shared, zxid)? {
         return Ok(());
     }
-    for (_, path) in logs_after(shared, zxid)? {
-        let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
-        let mut reader = SegmentReader::open(file, &path)?;
-        let mut last = Zxid::ZERO;
-        loop {
-            match reader.step()? {
-                Step::Txn { header, .. } if header.zxid >= zxid => break,
-                Step::Txn { header, .. } => last = header.zxid,
-                Step::End { .. } => break,
-                Step::Bad(Bad { offset, reason }) => {
-                    return Err(StoreError::LogDamaged { path, offset, reason, last });
-                }
+    let log = logs_after(shared, zxid)?.into_iter().find(|(first, _)| *first <= zxid);
+    let Some((_, path)) = log else { return Ok(()) };
+    let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
+    let mut reader = SegmentReader::open(file, &path)?;
+    let mut last = Zxid::ZERO;
+    let offset = loop {
+        match reader.step()? {
+            Step::Txn { header, .. } if header.zxid == zxid => return Ok(()),
+            Step::Txn { header, offset } if header.zxid > zxid => break offset,
+            Step::Txn { header, .. } => last = header.zxid,
+            Step::End { offset } => break offset,
+            Step::Bad(Bad { offset, reason }) => {
+                return Err(StoreError::LogDamaged { path, offset, reason, last });
             }
         }
+    };
+    if zxid.counter() == 0 {
+        // The beginning of an epoch was shown by what followed, which may be gone by now.
+        return Ok(());
     }
-    // The beginning of an epoch was shown by what followed, which may be gone by now.
-    Ok(())
+    let reason = format!("transaction {zxid} stood here, and was on disk");
+    Err(StoreError::LogDamaged { path, offset, reason, last })
 }
 
 /// Whether the logs lead from a snapshot to `zxid` without a gap. One with the counter 0 is no

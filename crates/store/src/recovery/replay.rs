@@ -13,7 +13,7 @@ use crate::log::cursor::logs_after;
 use crate::log::mark::{Before, Mark, Writes};
 use crate::log::repair::{TORN_LEN_MAX, is_len_of_closed, next_valid_record, record_at};
 use crate::log::truncate::{keep_copy, set_aside};
-use crate::log::writer::{close_at, cut};
+use crate::log::writer::close_at;
 use crate::log::{Bad, SegmentReader, Step, Tail, follows, judge_tail};
 use crate::purge::make_room_in_quarantine;
 use crate::store::Shared;
@@ -50,7 +50,7 @@ struct Segment {
 }
 
 impl Segment {
-    /// Whether it is a log of ours that nobody has closed, and no mending will.
+    /// Whether it is a log of ours that nobody has closed, and that no mending will close.
     fn is_to_be_closed(&self) -> bool {
         let is_left = self.left_over || self.bad.is_some();
         let is_closed = self.closed && (self.says_closed || !self.is_synced);
@@ -348,7 +348,8 @@ fn mend(
     }
     let file = shared.disk.open_for_write(&path).map_err(StoreError::io("open", &path))?;
     let kept = keep_copy(shared, &*file, &path, bad.offset, tail_end)?;
-    cut(&*file, &path, bad.offset, true)?;
+    // All before it was written again and synced just now.
+    close_at(&*file, &path, bad.offset, true)?;
     Ok(Repair::TailCut { path, offset: bad.offset, reason, kept })
 }
 
