@@ -37,6 +37,10 @@ const CONNECT_MS_MAX: u64 = 1000;
 /// Or for so many delays between dials, where they are set to be longer.
 const CONNECT_TRIES: u64 = 5;
 
+/// What part of that a leader is given that proposes another one while it does not lead yet, in
+/// hundredths: by default 300 ms, in which Java's wait for a better vote, 200 ms, is over too.
+const WAVERING_PERCENT: u64 = 30;
+
 impl Replica {
     /// Learns from a leader.
     pub(super) fn learn(&mut self, leader: ServerId, role: Role, context: &mut Context<'_>) {
@@ -68,6 +72,7 @@ impl Replica {
             machine: Learner::new(config, context.now_ms()),
             leader,
             began_ms: context.now_ms(),
+            try_until_ms: context.now_ms().saturating_add(self.connect_ms_max()),
             knows_epoch_ms: None,
             observer,
             connection: None,
@@ -94,18 +99,22 @@ impl Replica {
         addresses
     }
 
+    fn connect_ms_max(&self) -> u64 {
+        let delay_ms = self.config.member.connect_delay_ms.unwrap_or(0);
+        CONNECT_MS_MAX.max(delay_ms.saturating_mul(CONNECT_TRIES))
+    }
+
     fn dial_leader(&mut self, context: &mut Context<'_>) {
+        let half_ms = self.connect_ms_max() / 2;
         let Part::Learning(learning) = &mut self.part else { return };
         let unknown = learning.machine.epoch().is_none();
-        let delay_ms = self.config.member.connect_delay_ms.unwrap_or(0);
-        let tries_ms = CONNECT_MS_MAX.max(delay_ms.saturating_mul(CONNECT_TRIES));
-        if unknown && context.now_ms() >= learning.began_ms.saturating_add(tries_ms) {
+        if unknown && context.now_ms() >= learning.try_until_ms {
             return self.abandon("the leader does not lead", context);
         }
         self.dials += 1;
         learning.dial = Some(self.dials);
         let leader = learning.leader;
-        let is_late = context.now_ms() >= learning.began_ms.saturating_add(tries_ms / 2);
+        let is_late = context.now_ms() >= learning.began_ms.saturating_add(half_ms);
         let master = self.master_addresses(is_late);
         let addresses = master.unwrap_or_else(|| self.leader_addresses(leader));
         context.push(ReplicaEffect::QuorumDial { dial: self.dials, addresses });
@@ -178,6 +187,28 @@ impl Replica {
             && learning.connection.is_none()
         {
             self.abandon("the leader cannot be reached", context);
+        }
+    }
+
+    /// The leader itself says that it is none. Once it has told its epoch, its connection's end
+    /// says all that there is to say.
+    pub(super) fn leader_has_left(&mut self, leader: ServerId, context: &mut Context<'_>) {
+        if let Part::Learning(learning) = &self.part
+            && learning.leader == leader
+            && learning.machine.epoch().is_none()
+        {
+            self.abandon("the leader has changed its mind", context);
+        }
+    }
+
+    /// The leader proposes another one: it is waited for, but not for long.
+    pub(super) fn leader_wavers(&mut self, leader: ServerId, context: &mut Context<'_>) {
+        let wait_ms = self.connect_ms_max().saturating_mul(WAVERING_PERCENT) / 100;
+        if let Part::Learning(learning) = &mut self.part
+            && learning.leader == leader
+        {
+            let until_ms = context.now_ms().saturating_add(wait_ms);
+            learning.try_until_ms = learning.try_until_ms.min(until_ms);
         }
     }
 

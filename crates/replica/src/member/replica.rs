@@ -128,6 +128,8 @@ pub(super) struct Learning {
     pub(super) machine: Learner,
     pub(super) leader: ServerId,
     pub(super) began_ms: u64,
+    /// From when on a leader that takes no learners is dialled no more.
+    pub(super) try_until_ms: u64,
     /// When the leader's epoch was known.
     pub(super) knows_epoch_ms: Option<u64>,
     pub(super) observer: bool,

@@ -49,6 +49,35 @@ fn a_cold_start_elects_serves_and_writes_through_everybody() {
     }
 }
 
+/// Who elects a leader before the last servers are there may see it turn to one of them.
+#[test]
+fn who_has_elected_a_leader_that_turns_to_another_one_does_not_wait_for_it() {
+    let mut turned = 0;
+    for seed in 0..100 {
+        for members in [3, 5] {
+            let mut world = World::new(members, 0, seed);
+            for server in 0..members as usize {
+                let start_us = world.now_us + world.dice.below(60_000);
+                world.pass_until(60, |world| world.now_us >= start_us);
+                world.start(server);
+            }
+            let last_start_us = world.now_us;
+            world.until("all serve", 10_000, |world| world.all_serve());
+            let took_us = world.now_us - last_start_us;
+            if took_us >= 400_000 {
+                world.tell();
+            }
+            assert!(took_us < 400_000, "seed {seed}, {members} members: {took_us} us");
+            for server in 0..members as usize {
+                turned += world.process(server).events.iter().filter(|(_, event)| {
+                    matches!(event, MemberEvent::RoleEnded(why) if why.contains("its mind"))
+                }).count();
+            }
+        }
+    }
+    assert!(turned >= 5, "a leader turned to another one {turned} times");
+}
+
 #[test]
 fn observers_serve_and_have_no_vote() {
     for seed in 0..10 {

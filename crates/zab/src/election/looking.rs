@@ -1,6 +1,6 @@
 //! One election: rounds, votes, the quorum and the wait for a better vote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rookeeper_jute::quorum::{NOTIFICATION_VERSION, PeerState};
 use rookeeper_jute::{ServerId, Zxid};
@@ -30,6 +30,15 @@ pub(super) struct Looking {
 impl Looking {
     pub(super) fn proposal(&self) -> Vote {
         self.proposal
+    }
+
+    /// Who said that it follows this server.
+    pub(super) fn followers_of(&self, leader: ServerId) -> BTreeSet<ServerId> {
+        let ballots = self.votes.iter().chain(&self.settled);
+        let follow = ballots.filter(|(_, ballot)| {
+            ballot.vote.leader == leader && ballot.state == PeerState::Following
+        });
+        follow.map(|(id, _)| *id).collect()
     }
 
     pub(super) fn deadline_ms(&self) -> u64 {

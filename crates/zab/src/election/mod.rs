@@ -2,7 +2,7 @@
 //! quorum agrees (Java: `FastLeaderElection`; its messages are [`Notification`]s).
 //!
 //! The machine outlives its elections: once settled it goes on to answer those who still look.
-//! Four things differ from Java, all within the protocol:
+//! Five things differ from Java, all within the protocol:
 //! - The wait for a better vote, 200 ms, ends once every voter that can be reached agrees: then
 //!   none can come. It also never starts anew, whatever else arrives. A learner may thus be early
 //!   at a leader that still waits, and has to go on trying for `initLimit`.
@@ -10,12 +10,14 @@
 //!   one's result, and hears of the end at once.
 //! - A server that comes back does not lead because others still follow its former life, even if
 //!   the rounds are equal: they have to follow what it offers now.
+//! - Who settles on another leader tells those who follow this server in vain, and they listen to
+//!   what their leader says of itself: Java's try to connect until they give up.
 //! - Two servers that take each other for no voter do not answer each other's answers for ever.
 
 mod looking;
 mod vote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rookeeper_jute::quorum::{NOTIFICATION_VERSION, Notification, PeerState};
@@ -128,9 +130,15 @@ pub enum ElectionEffect {
     /// This server leads, and a voter is looking (for
     /// `zookeeper.leader.maxTimeToWaitForEpoch`).
     VoterLooks(ServerId),
-    /// This server leads, and a voter looks in a later round: it follows this server no more,
-    /// unless a quorum does.
+    /// This server leads, and a voter looks in a later round, or proposes a better leader in the
+    /// same one: it follows this server no more, unless a quorum does.
     VoterLeft(ServerId),
+    /// The leader that was settled on says that it leads no more, or never did: it looks in a
+    /// later round, or follows somebody else.
+    LeaderLeft(ServerId),
+    /// The leader that was settled on proposes somebody else in the same round. It may come to
+    /// lead all the same, where a quorum tells it that it does.
+    LeaderWavers(ServerId),
 }
 
 /// How an election ended.
@@ -369,14 +377,17 @@ impl Election {
             Phase::Settled(own) if looks => {
                 if own.state == PeerState::Leading {
                     effects.push(ElectionEffect::VoterLooks(from));
-                    if round > own.round {
+                    let better = ballot.vote.is_better_than(&own.vote, &self.ensemble);
+                    if round > own.round || round == own.round && better {
                         effects.push(ElectionEffect::VoterLeft(from));
                     }
                 }
+                let told = told_by_leader(own, from, &ballot);
                 let message = self.notification();
                 effects.push(ElectionEffect::Send { to: from, message });
+                effects.extend(told);
             }
-            Phase::Settled(_) => {}
+            Phase::Settled(own) => effects.extend(told_by_leader(own, from, &ballot)),
         }
     }
 
@@ -422,7 +433,8 @@ impl Election {
         Vote::initial(&self.ensemble, self.config.me, self.last_zxid, self.current_epoch)
     }
 
-    /// Ends the election; who asked in vain meanwhile is told.
+    /// Ends the election; who asked in vain meanwhile is told, and so is who takes this server for
+    /// its leader where it has another one.
     fn settle(
         &mut self,
         vote: Vote,
@@ -440,13 +452,42 @@ impl Election {
         };
         let round = self.round;
         let version = NOTIFICATION_VERSION;
+        let believers = match &self.phase {
+            Phase::Looking(looking) if state != PeerState::Leading => {
+                looking.followers_of(self.config.me)
+            }
+            _ => BTreeSet::new(),
+        };
         self.phase = Phase::Settled(Ballot { vote, round, state, version });
         let outcome = Outcome { state, vote, round, supporters, joined };
         effects.push(ElectionEffect::Settled(outcome));
         let message = self.notification();
-        for (to, _) in std::mem::take(&mut self.answers) {
+        let askers = std::mem::take(&mut self.answers).into_keys();
+        for to in askers.chain(believers) {
             effects.push(ElectionEffect::Send { to, message: message.clone() });
         }
+    }
+}
+
+/// What a message says about the leader that `own` is for, where that one sent it.
+///
+/// Rounds only grow while a server looks, and it leads in the round in which it looked: who looks
+/// in a later one does not lead in this one. Within a round proposals only get better, but a
+/// server leads in spite of its own where a quorum follows it. A message of an earlier round may
+/// be one that was late, or of a former life. A leader that merely starts says nothing of either
+/// kind.
+fn told_by_leader(own: &Ballot, from: ServerId, said: &Ballot) -> Option<ElectionEffect> {
+    let other = said.vote.leader != from;
+    if own.state == PeerState::Leading || own.vote.leader != from || said.round < own.round {
+        return None;
+    }
+    match said.state {
+        PeerState::Looking if said.round > own.round => Some(ElectionEffect::LeaderLeft(from)),
+        PeerState::Looking => other.then_some(ElectionEffect::LeaderWavers(from)),
+        PeerState::Following | PeerState::Observing => {
+            other.then_some(ElectionEffect::LeaderLeft(from))
+        }
+        PeerState::Leading => None,
     }
 }
 

@@ -241,7 +241,9 @@ impl Network {
                 }
                 ElectionEffect::Adopt(_)
                 | ElectionEffect::VoterLooks(_)
-                | ElectionEffect::VoterLeft(_) => {}
+                | ElectionEffect::VoterLeft(_)
+                | ElectionEffect::LeaderLeft(_)
+                | ElectionEffect::LeaderWavers(_) => {}
             }
         }
     }

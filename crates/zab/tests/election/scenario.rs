@@ -181,6 +181,8 @@ fn show(effect: &ElectionEffect) -> String {
         ElectionEffect::Adopt(membership) => format!("adopt version={:x}", membership.version()),
         ElectionEffect::VoterLooks(id) => format!("voter-looks {id}"),
         ElectionEffect::VoterLeft(id) => format!("voter-left {id}"),
+        ElectionEffect::LeaderLeft(id) => format!("leader-left {id}"),
+        ElectionEffect::LeaderWavers(id) => format!("leader-wavers {id}"),
         ElectionEffect::Settled(outcome) => {
             let (state, leader) = (state_name(outcome.state), outcome.vote.leader);
             let supporters: Vec<String> =
