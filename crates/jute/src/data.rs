@@ -13,6 +13,22 @@ record! {
     }
 }
 
+/// One identity of a connection, as servers keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The scheme, for example `ip`, `digest` or `super`.
+    pub scheme: Box<str>,
+    /// The id, in the scheme's own syntax.
+    pub id: Box<str>,
+}
+
+impl Identity {
+    /// An identity from two strings.
+    pub fn new(scheme: &str, id: &str) -> Self {
+        Identity { scheme: scheme.into(), id: id.into() }
+    }
+}
+
 record! {
     /// One entry of an access control list.
     pub struct Acl<'a> {

@@ -37,7 +37,7 @@ pub mod quorum;
 pub mod txn;
 pub mod wire;
 
-pub use data::{Acl, Id, Stat, StatPersisted};
+pub use data::{Acl, Id, Identity, Stat, StatPersisted};
 pub use error::ErrorCode;
 pub use ids::{ServerId, SessionId, Xid, Zxid};
 pub use op::{CreateMode, OpCode};

@@ -246,7 +246,7 @@ fn observe(mut stream: TcpStream, answers: &Sender<Vec<u8>>, heard: &Heard) {
 }
 
 fn forward(cxid: i32, op: OpCode, body: Vec<u8>, own: bool) -> Vec<u8> {
-    let identities = (!own).then(Vec::new);
+    let identities = (!own).then(std::sync::Arc::default);
     let (session, cxid, op) = (SESSION, Xid(cxid), op.to_i32());
     let mut bytes = Vec::new();
     wire::request(&Forward { session, cxid, op, body, identities }, &mut bytes);

@@ -1,7 +1,9 @@
 //! A client's request on its way from the server it is connected to, to the leader (Java: the
 //! payload of a REQUEST packet, `Learner.request`).
 
-use rookeeper_jute::{SessionId, Xid};
+use std::sync::Arc;
+
+use rookeeper_jute::{Identity, SessionId, Xid};
 
 /// A request that a learner passes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +16,9 @@ pub struct Forward {
     pub op: i32,
     /// The request record, without a header.
     pub body: Vec<u8>,
-    /// Who asks, as pairs of scheme and id; `None` where the server itself asks (createSession,
+    /// Who asks, shared with its connection; `None` where the server itself asks (createSession,
     /// closeSession), which Java sends as a null vector.
-    pub identities: Option<Vec<(Box<str>, Box<str>)>>,
+    pub identities: Option<Arc<[Identity]>>,
 }
 
 impl Forward {
@@ -25,8 +27,8 @@ impl Forward {
     pub fn held_len(&self) -> usize {
         /// A transaction's header, its place in queues, an acknowledgement a learner.
         const BESIDES: usize = 256;
-        let pairs = self.identities.iter().flatten();
-        let identities: usize = pairs.map(|(scheme, id)| scheme.len() + id.len() + 32).sum();
-        BESIDES + self.body.len() + identities
+        let identities = self.identities.iter().flat_map(|identities| &**identities);
+        let lens = identities.map(|Identity { scheme, id }| scheme.len() + id.len() + 32);
+        BESIDES + self.body.len() + lens.sum::<usize>()
     }
 }

@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use rookeeper_jute::quorum::{ForwardedRequest, LearnerInfo, PacketType, QuorumPacket};
 use rookeeper_jute::wire::encode_str;
-use rookeeper_jute::{Decode, DecodeError, Encode, Id, Reader, ServerId, SessionId, Zxid};
+use rookeeper_jute::{
+    Decode, DecodeError, Encode, Id, Identity, Reader, ServerId, SessionId, Zxid,
+};
 
 use crate::forward::Forward;
 use crate::outgoing::RecordsKind;
@@ -214,9 +216,8 @@ pub fn request(forward: &Forward, out: &mut Vec<u8>) {
     };
     let auth_info = forward.identities.as_ref().map(|identities| {
         let text = |text| Some(Cow::Borrowed(text));
-        let ids =
-            identities.iter().map(|(scheme, id)| Id { scheme: text(&**scheme), id: text(&**id) });
-        ids.collect()
+        let ids = identities.iter();
+        ids.map(|Identity { scheme, id }| Id { scheme: text(&**scheme), id: text(&**id) }).collect()
     });
     QuorumPacket {
         packet_type: PacketType::Request as i32,
@@ -312,7 +313,8 @@ pub fn read_request(packet: &QuorumPacket<'_>) -> Result<Forward, PacketError> {
     let request = ForwardedRequest::from_bytes(packet.data.unwrap_or_default())?;
     let text = |text: &rookeeper_jute::Text<'_>| text.as_deref().unwrap_or_default().into();
     let identities = packet.auth_info.as_ref().map(|identities| {
-        identities.iter().map(|identity| (text(&identity.scheme), text(&identity.id))).collect()
+        let ids = identities.iter();
+        ids.map(|Id { scheme, id }| Identity { scheme: text(scheme), id: text(id) }).collect()
     });
     Ok(Forward {
         session: request.session_id,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use rookeeper_jute::quorum::{PacketType, QuorumPacket};
-use rookeeper_jute::{Encode, ServerId, SessionId, Xid, Zxid};
+use rookeeper_jute::{Encode, Identity, ServerId, SessionId, Xid, Zxid};
 use rookeeper_zab::outgoing::{Outgoing, RecordsKind};
 use rookeeper_zab::wire::{self, PacketError, PacketReader};
 use rookeeper_zab::{Forward, SegmentBuilder};
@@ -178,8 +178,8 @@ proptest! {
         body in proptest::collection::vec(any::<u8>(), 0..40),
         identities in proptest::option::of(proptest::collection::vec((".{0,4}", ".{0,6}"), 0..4)),
     ) {
-        let boxed = |pair: (String, String)| (pair.0.into(), pair.1.into());
-        let identities = identities.map(|pairs| pairs.into_iter().map(boxed).collect());
+        let identity = |(scheme, id): (String, String)| Identity::new(&scheme, &id);
+        let identities = identities.map(|pairs| pairs.into_iter().map(identity).collect());
         let (session, cxid) = (SessionId(session), Xid(cxid));
         let forward = Forward { session, cxid, op, body, identities };
         let mut bytes = Vec::new();

@@ -2,6 +2,7 @@
 //! `ZooKeeperServer.processConnectRequest`, `RequestThrottler`, `PrepRequestProcessor`).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::proto::ConnectResponse;
@@ -207,7 +208,7 @@ impl Core {
             }
         }
         let ephemeral = self.upgrade_for(now, session, request.op, body, shared, effects);
-        let identities = &request.identities;
+        let identities = Some(&request.identities);
         let write =
             Write { session, cxid: request.xid, op: request.op, body, identities, ephemeral };
         if self.is_learning() {
@@ -501,7 +502,8 @@ pub(super) struct Write<'a> {
     pub(super) cxid: Xid,
     pub(super) op: OpCode,
     pub(super) body: &'a [u8],
-    pub(super) identities: &'a [Identity],
+    /// Its connection's; `None` where the server itself asks.
+    pub(super) identities: Option<&'a Arc<[Identity]>>,
     /// Whether its session may own ephemerals.
     pub(super) ephemeral: Result<(), ErrorCode>,
 }
@@ -509,7 +511,7 @@ pub(super) struct Write<'a> {
 impl<'a> Write<'a> {
     /// One that the server asks for by itself.
     pub(super) fn own(session: SessionId, op: OpCode, body: &'a [u8]) -> Self {
-        Write { session, cxid: Xid(0), op, body, identities: &[], ephemeral: Ok(()) }
+        Write { session, cxid: Xid(0), op, body, identities: None, ephemeral: Ok(()) }
     }
 
     /// As the tree takes it up.
@@ -524,7 +526,7 @@ impl<'a> Write<'a> {
             cxid: self.cxid,
             op: self.op,
             body: self.body,
-            identities: self.identities,
+            identities: self.identities.map_or(&[], |identities| identities),
             zxid,
             time_ms: now.wall_ms,
             session_check,

@@ -4,7 +4,6 @@
 
 use rookeeper_jute::txn::CreateSessionTxn;
 use rookeeper_jute::{Decode, ErrorCode, OpCode, SessionId};
-use rookeeper_tree::Identity;
 use rookeeper_tree::prepare::encode_error;
 use rookeeper_zab::Forward;
 use rookeeper_zab::leader::REVALIDATION_LEN;
@@ -117,7 +116,7 @@ impl Core {
         &mut self,
         now: Now,
         learner: ConnectionId,
-        mut request: Forward,
+        request: Forward,
         shared: &Shared,
         effects: &mut Vec<CoreEffect>,
     ) {
@@ -138,15 +137,12 @@ impl Core {
         if check == Err(ErrorCode::SessionExpired) && self.is_local_elsewhere(request.session) {
             (check, ephemeral) = (Ok(()), check);
         }
-        let pairs = request.identities.take().unwrap_or_default();
-        let identities: Vec<Identity> =
-            pairs.into_iter().map(|(scheme, id)| Identity { scheme, id }).collect();
         let write = Write {
             session: request.session,
             cxid: request.cxid,
             op,
             body: &request.body,
-            identities: &identities,
+            identities: request.identities.as_ref(),
             ephemeral,
         };
         let (zxid, len) = match self.prepare(now, &write, check, shared, effects) {

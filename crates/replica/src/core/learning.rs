@@ -274,14 +274,12 @@ impl Core {
         let waiting = Waiting::Write { cxid: write.cxid, op: write.op, reply };
         self.learning.push(write.session, waiting);
         let body = if write.op == OpCode::CloseSession { &[] } else { write.body };
-        let pairs = write.identities.iter();
-        let pairs = pairs.map(|identity| (identity.scheme.clone(), identity.id.clone()));
         effects.push(CoreEffect::Forward(Forward {
             session: write.session,
             cxid: write.cxid,
             op: write.op.to_i32(),
             body: body.to_vec(),
-            identities: Some(pairs.collect()),
+            identities: write.identities.cloned(),
         }));
     }
 
@@ -306,14 +304,12 @@ impl Core {
     /// Forwards a sync.
     pub(super) fn forward_sync(&mut self, read: Box<ReadItem>, effects: &mut Vec<CoreEffect>) {
         let ReadItem { reply, session, body, identities } = &*read;
-        let pairs = identities.iter();
-        let pairs = pairs.map(|identity| (identity.scheme.clone(), identity.id.clone()));
         effects.push(CoreEffect::Forward(Forward {
             session: *session,
             cxid: reply.xid,
             op: reply.op.to_i32(),
             body: body.to_vec(),
-            identities: Some(pairs.collect()),
+            identities: Some(Arc::clone(identities)),
         }));
         let session = *session;
         self.syncs_asked += 1;

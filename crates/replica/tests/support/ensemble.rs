@@ -277,6 +277,9 @@ impl Ensemble {
         match effect {
             CoreEffect::Append(_) => {}
             CoreEffect::Forward(request) => {
+                let identities = request.identities.iter();
+                let shared = identities.map(Arc::strong_count).all(|count| count > 1);
+                assert!(shared, "a client's identities are its connection's, and no copy");
                 self.forwarded.push((learner, request.op));
                 if !std::mem::take(&mut self.lose_next) {
                     self.to_leader[learner].push_back(ToLeader::Forward(request));

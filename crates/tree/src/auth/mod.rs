@@ -18,22 +18,7 @@ use std::net::IpAddr;
 pub use control::AccessControl;
 pub use digest::{DigestProvider, HashFunction};
 pub use ip::{IpProvider, host_address};
-
-/// One identity of a connection: an authentication scheme and an id within it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The scheme, for example `ip`, `digest` or `super`.
-    pub scheme: Box<str>,
-    /// The id, in the scheme's own syntax.
-    pub id: Box<str>,
-}
-
-impl Identity {
-    /// An identity from two strings.
-    pub fn new(scheme: &str, id: &str) -> Self {
-        Identity { scheme: scheme.into(), id: id.into() }
-    }
-}
+pub use rookeeper_jute::Identity;
 
 /// What a provider may know of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -246,7 +246,7 @@ fn answers_come_back_in_the_order_of_the_questions() {
         let (body, op) = (Vec::new(), OpCode::Sync.to_i32());
         let session = SessionId(session);
         let mut bytes = Vec::new();
-        let identities = Some(Vec::new());
+        let identities = Some(std::sync::Arc::default());
         wire::request(&Forward { session, cxid: Xid(1), op, body, identities }, &mut bytes);
         bytes
     };

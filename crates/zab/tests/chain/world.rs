@@ -396,7 +396,7 @@ impl World {
             node.syncs += 1;
             self.master(id, ObserverMasterInput::OwnSync);
         }
-        let (body, identities) = (b"body".to_vec(), Some(Vec::new()));
+        let (body, identities) = (b"body".to_vec(), Some(Arc::default()));
         let forward = Forward { session, cxid: Xid(1), op: op.to_i32(), body, identities };
         self.learn(id, LearnerInput::Forward(forward));
     }

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rookeeper_jute::quorum::{LearnerInfo, PacketType};
-use rookeeper_jute::{Encode, ServerId, SessionId, Xid, Zxid};
+use rookeeper_jute::{Encode, Identity, ServerId, SessionId, Xid, Zxid};
 use rookeeper_zab::leader::{
     Leader, LeaderConfig, LeaderEffect, LeaderInput, LoadLimits, REVALIDATION_LEN,
 };
@@ -161,7 +161,7 @@ fn forward(words: &[&str]) -> Forward {
         cxid: Xid(words[1].parse().expect("a number")),
         op: words[2].parse().expect("an operation"),
         body: b"body".to_vec(),
-        identities: Some(vec![("ip".into(), "::1".into())]),
+        identities: Some([Identity::new("ip", "::1")].into()),
     }
 }
 
@@ -356,8 +356,11 @@ pub fn show(effect: &LeaderEffect) -> Vec<String> {
         LeaderEffect::Forwarded { connection, learner, request } => {
             let Forward { session, cxid, op, body, identities } = request;
             let body = String::from_utf8_lossy(body);
-            let who: Vec<String> =
-                identities.iter().flatten().map(|(scheme, id)| format!("{scheme}:{id}")).collect();
+            let who: Vec<String> = identities
+                .iter()
+                .flat_map(|all| &**all)
+                .map(|Identity { scheme, id }| format!("{scheme}:{id}"))
+                .collect();
             let who = who.join(",");
             format!(
                 "forwarded c{} server {learner} session={} cxid={cxid} op={op} {body} {who}",

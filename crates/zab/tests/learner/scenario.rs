@@ -22,7 +22,7 @@ use std::fs;
 use std::path::Path;
 
 use rookeeper_jute::quorum::{PacketType, QuorumPacket};
-use rookeeper_jute::{Decode, ServerId, SessionId, Xid, Zxid};
+use rookeeper_jute::{Decode, Identity, ServerId, SessionId, Xid, Zxid};
 use rookeeper_zab::learner::{Learner, LearnerConfig, LearnerEffect, LearnerInput, SyncStart};
 use rookeeper_zab::membership::Role;
 use rookeeper_zab::{EpochKind, Forward, wire};
@@ -119,7 +119,7 @@ fn input(learner: &mut Learner, now_ms: u64, line: &str) -> Vec<LearnerEffect> {
             cxid: Xid(2),
             op: 1,
             body: b"body".to_vec(),
-            identities: Some(vec![("ip".into(), "::1".into())]),
+            identities: Some([Identity::new("ip", "::1")].into()),
         }),
         "from" => {
             received = line["from".len()..].split(',').flat_map(from_leader).collect();
