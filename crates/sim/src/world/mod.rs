@@ -30,7 +30,7 @@ pub mod standing;
 mod states;
 mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use rookeeper_replica::ConnectionKey;
@@ -237,7 +237,7 @@ pub struct World {
     /// The configuration that all members begin with; `None` where a server stands alone.
     first: Option<Arc<Membership>>,
     /// Versions of configurations that some server took for committed.
-    versions: BTreeSet<i64>,
+    versions: BTreeMap<i64, Who>,
     dice: Dice,
     /// Decides what goes wrong, where no scenario does, and nothing else.
     fate: Dice,
@@ -301,7 +301,7 @@ impl World {
             lineage: Lineage::new(first.clone()),
             quorums: Quorums::default(),
             shown: Shown::default(),
-            versions: BTreeSet::new(),
+            versions: BTreeMap::new(),
             queue: Queue::default(),
             network,
             machines,

@@ -208,7 +208,7 @@ impl World {
     /// A server takes a configuration for committed: a later one than before.
     pub(super) fn goes_by(&mut self, who: Who, membership: &Membership) {
         let version = membership.version();
-        self.versions.insert(version);
+        self.versions.insert(version, who);
         let own = membership.member(server_id(who.server)).is_some();
         let ports = self.ports_in(membership, who.server);
         let Some(process) = self.process(who) else { return };
@@ -236,12 +236,20 @@ impl World {
         }
     }
 
-    /// What any server took for committed was.
+    /// What any server took for committed was. Of a leader that died in the middle of the step in
+    /// which it established its epoch nobody has heard that it did: what it took for committed is so
+    /// for whoever comes after it, once something else is.
     pub(super) fn check_configurations(&mut self) {
-        for version in std::mem::take(&mut self.versions) {
+        for (version, who) in std::mem::take(&mut self.versions) {
+            let zxid = Zxid(version);
             // The first leader's version is no transaction.
-            if Zxid(version).counter() != 0 {
-                let committed = self.lineage.lies_on_path(Zxid(version));
+            if zxid.counter() == 0 {
+                continue;
+            }
+            let committed = self.lineage.lies_on_path(zxid);
+            if committed.is_err() && self.process(who).is_none() && self.lineage.tip() < zxid {
+                self.versions.insert(version, who);
+            } else {
                 self.note(committed);
             }
         }
@@ -304,5 +312,21 @@ mod tests {
         // Whoever is in its own configuration keeps it.
         world.mend_configuration(1).unwrap();
         assert_eq!(read_ensemble(&world.machines[1].disk, &first).committed().version(), 0);
+    }
+
+    #[test]
+    fn what_a_leader_that_died_in_its_step_took_for_committed_is_held_against_what_is_later() {
+        let z = |epoch, counter| Zxid::new(epoch, counter);
+        let mut world = World::new(Setup::new(5, 3));
+        let dead = Who { server: 0, generation: 99 };
+        world.versions.insert(z(1, 2).0, dead);
+        world.lineage.append(Zxid::ZERO, z(1, 1), b"first").unwrap();
+        world.lineage.commit(z(1, 1)).unwrap();
+        world.check_configurations();
+        assert!(world.fault.is_none(), "nobody has gone on from there");
+        world.lineage.append(z(1, 1), z(2, 1), b"another history").unwrap();
+        world.lineage.commit(z(2, 1)).unwrap();
+        world.check_configurations();
+        assert!(world.fault.is_some());
     }
 }
