@@ -530,8 +530,10 @@ fn a_reconfiguration_moves_a_client_port_and_is_written_down() {
     for id in 1..=3 {
         let dynamic = ensemble.home(id).join(format!("zoo.cfg.dynamic.{version:x}"));
         wait_until("the dynamic file", || dynamic.exists());
-        let text = std::fs::read_to_string(ensemble.home(id).join("zoo.cfg")).unwrap();
-        assert!(text.ends_with(&format!("dynamicConfigFile={}\n", dynamic.display())), "{text}");
+        let named = format!("dynamicConfigFile={}\n", dynamic.display());
+        let config = || std::fs::read_to_string(ensemble.home(id).join("zoo.cfg")).unwrap();
+        wait_until("its name in zoo.cfg", || config().ends_with(&named));
+        let text = config();
         assert!(!text.contains("server.") && text.contains("skipACL=yes\n"), "{text}");
         assert!(ensemble.home(id).join("zoo.cfg.bak").exists());
     }
