@@ -9,6 +9,14 @@
 //! - `version`: the version as clients and people see it
 #![forbid(unsafe_code)]
 
+/// Prints a line, as `println!` does, for a reader who may have gone (`| grep -q`).
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+
 mod files;
 mod logging;
 mod server;
@@ -67,7 +75,7 @@ fn main() -> ExitCode {
         Command::Server { arguments } => server::run(arguments),
         Command::Status { arguments } => status::run(arguments),
         Command::Version => {
-            println!("Rookeeper for Apache ZooKeeper, version {}", version::FULL);
+            say!("Rookeeper for Apache ZooKeeper, version {}", version::FULL);
             ExitCode::SUCCESS
         }
         Command::Bench { arguments } => {

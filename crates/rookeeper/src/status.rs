@@ -25,11 +25,11 @@ pub fn run(arguments: Vec<String>) -> ExitCode {
     // A wildcard is reached on this machine.
     let address = config.listen.address.filter(|address| !address.is_unspecified());
     let host = address.map_or_else(|| "localhost".to_string(), |address| address.to_string());
-    println!("Client port found: {port}. Client address: {host}. Client SSL: false.");
+    say!("Client port found: {port}. Client address: {host}. Client SSL: false.");
     match ask(&host, port, "srvr") {
         Ok(answer) => match answer.lines().find(|line| line.starts_with("Mode: ")) {
             Some(mode) => {
-                println!("{mode}");
+                say!("{mode}");
                 ExitCode::SUCCESS
             }
             None => not_running(),
@@ -39,7 +39,7 @@ pub fn run(arguments: Vec<String>) -> ExitCode {
 }
 
 fn not_running() -> ExitCode {
-    println!("Error contacting service. It is probably not running.");
+    say!("Error contacting service. It is probably not running.");
     ExitCode::FAILURE
 }
 

@@ -23,6 +23,7 @@
 //! - [`dice`], [`queue`], [`trace`]: chance, time, and a hash of all that happened
 //! - [`scenario`]: what goes wrong, as a text
 //! - [`runs`]: many seeds
+//! - [`output`]: lines for whoever reads them
 #![forbid(unsafe_code)]
 
 pub mod checks;
@@ -33,6 +34,7 @@ pub mod lineage;
 pub mod machine;
 pub mod model;
 pub mod network;
+pub mod output;
 pub mod plan;
 pub mod queue;
 pub mod quorums;
@@ -47,5 +49,5 @@ pub mod world;
 
 /// Prints a line about a run that was asked to be loud.
 fn say(line: &str) {
-    eprintln!("{line}");
+    output::print_line(&mut std::io::stderr(), format_args!("{line}"));
 }

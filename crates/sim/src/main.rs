@@ -11,6 +11,13 @@ use rookeeper_sim::plan::Setup;
 use rookeeper_sim::runs::{Outcome, Sum, run};
 use rookeeper_sim::scenario::{self, Scenario};
 
+/// Prints a line, as `println!` does, and ends the process where nobody reads it.
+macro_rules! say {
+    ($($line:tt)*) => {
+        rookeeper_sim::output::print_line(&mut std::io::stdout(), format_args!($($line)*))
+    };
+}
+
 struct Options {
     seeds: u64,
     first: u64,
@@ -125,7 +132,7 @@ fn main() -> ExitCode {
         }
     });
     let (sum, failed) = state.into_inner().expect("no thread panics while it adds");
-    println!("{}", sum.text(begun.elapsed().as_millis()));
+    say!("{}", sum.text(begun.elapsed().as_millis()));
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -135,8 +142,8 @@ fn write_down(why: &str) {
     let name = format!("failed-{}-of-{}.txt", scenario.seed, scenario.members);
     let why: String = why.lines().map(|line| format!("# {line}\n")).collect();
     match std::fs::write(&name, format!("{why}{scenario}")) {
-        Ok(()) => println!("what was done to it: {name}"),
-        Err(error) => println!("{name} cannot be written: {error}"),
+        Ok(()) => say!("what was done to it: {name}"),
+        Err(error) => say!("{name} cannot be written: {error}"),
     }
 }
 
@@ -163,13 +170,13 @@ fn replay(file: &str, is_loud: bool) -> ExitCode {
     let Outcome { report, fault } = run(Setup { is_loud, ..scenario.setup() });
     let mut sum = Sum::default();
     sum.add(&report);
-    println!("{}", sum.text(begun.elapsed().as_millis()));
+    say!("{}", sum.text(begun.elapsed().as_millis()));
     let missing = scenario.check(&report).err();
     let found = fault.map(|fault| fault.to_string()).or(missing);
     match found {
         None => ExitCode::SUCCESS,
         Some(what) => {
-            println!("{file}: {what}\ntrace {:016x}", report.trace);
+            say!("{file}: {what}\ntrace {:016x}", report.trace);
             ExitCode::FAILURE
         }
     }
@@ -190,7 +197,7 @@ fn speed(options: &Options) -> ExitCode {
         setup.operations_per_s = Some(SPEED_OPERATIONS_PER_S);
         let Outcome { report, fault } = run(setup);
         if let Some(fault) = fault {
-            println!("seed {seed}, 3 members at a fixed rate: {fault}");
+            say!("seed {seed}, 3 members at a fixed rate: {fault}");
             return ExitCode::FAILURE;
         }
         sum.add(&report);
@@ -200,8 +207,8 @@ fn speed(options: &Options) -> ExitCode {
     let used_s = used.map_or(took_s, |used_ns| used_ns as f64 / 1e9);
     let virtual_s = sum.total.virtual_us as f64 / 1e6;
     let rate = sum.total.operations as f64 / virtual_s;
-    println!("{}", sum.text(begun.elapsed().as_millis()));
-    println!(
+    say!("{}", sum.text(begun.elapsed().as_millis()));
+    say!(
         "3 members, {rate:.0} operations a second: {virtual_s:.0} virtual seconds in {used_s:.1} s \
          of one core ({took_s:.1} s by the clock), {:.0} a second and core",
         virtual_s / used_s
@@ -227,8 +234,8 @@ fn run_some(options: &Options, next: &AtomicU64, state: &Mutex<(Sum, u64)>) {
             Some(fault) => {
                 *failed += 1;
                 let commit = option_env!("ROOKEEPER_COMMIT").unwrap_or("unknown");
-                println!("seed {seed}, {members} members, commit {commit}: {fault}");
-                println!("trace {:016x} after {} events", report.trace, report.events);
+                say!("seed {seed}, {members} members, commit {commit}: {fault}");
+                say!("trace {:016x} after {} events", report.trace, report.events);
                 write_down(&fault.to_string());
             }
         }
@@ -237,7 +244,7 @@ fn run_some(options: &Options, next: &AtomicU64, state: &Mutex<(Sum, u64)>) {
         }
         let done = sum.seeds + *failed;
         if done.is_multiple_of(100) {
-            println!("{done} seeds, {failed} failed");
+            say!("{done} seeds, {failed} failed");
         }
     }
 }
@@ -279,11 +286,11 @@ fn mutations(options: &Options, name: &str) -> ExitCode {
             Some((tried, seed, fault)) => {
                 let (check, what) = (fault.check, fault.what.replace('\n', " "));
                 let what: String = what.chars().take(120).collect();
-                println!("| {} | {tried} | {seed} | {check} | {what} |", mutation.name());
+                say!("| {} | {tried} | {seed} | {check} | {what} |", mutation.name());
             }
             None => {
                 missed += 1;
-                println!("| {} | not in {} | | | |", mutation.name(), options.seeds);
+                say!("| {} | not in {} | | | |", mutation.name(), options.seeds);
             }
         }
     }

@@ -138,6 +138,17 @@ fn a_wrong_configuration_ends_with_code_2_and_leaves_nothing() {
     }
 }
 
+/// As `rookeeper version | grep -q ...` may do.
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let home = Home::new("");
+    let mut command = home.binary_command(&["version"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &[][..]));
+}
+
 #[test]
 fn a_wrong_call_shows_the_usage() {
     let home = Home::new("");
