@@ -1,4 +1,5 @@
-# What needs installing, these targets install: Rust's formatter and linter, a C compiler, Java.
+# What needs installing, these targets install: a C compiler, and for the tests Rust's formatter and
+# linter, a C++ compiler and Java.
 
 CARGO ?= cargo
 # JAVA=no waives every comparison with a Java server; the summary says so.
@@ -6,7 +7,8 @@ export JAVA
 
 .PHONY: build run test setup bench simulate mutations clean
 
-build: setup
+build:
+	@scripts/setup.sh build
 	$(CARGO) build --release --locked -p rookeeper
 
 # A server on defaults: client port 2181, data in ./data.

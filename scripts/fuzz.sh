@@ -11,6 +11,7 @@
 # left in fuzz/artifacts/TARGET, and `scripts/fuzz.sh TARGET` fails. To run one input again:
 #   FUZZ_INPUT=fuzz/artifacts/TARGET/crash-... scripts/fuzz.sh TARGET
 set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root/fuzz"
@@ -21,6 +22,8 @@ mapfile -t targets < <(cd fuzz_targets && ls -- *.rs | sed 's/\.rs$//')
 # libFuzzer needs the compiler's coverage pass, which stable has and hides. With --target these flags
 # reach neither build scripts nor macros.
 build() {
+    # libFuzzer itself is C++.
+    command -v c++ >/dev/null || apt_install g++
     RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$target_dir RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \

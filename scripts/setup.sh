@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# Installs what building and testing need and the machine lacks; quick when nothing is missing. Java
-# and Maven are left to scripts/java-zookeeper.sh: not every step needs them.
+# Installs what the machine lacks; quick when nothing is missing.
+#
+#   scripts/setup.sh build    for the server: a C compiler
+#   scripts/setup.sh          for the tests too: git, and Rust's formatter and linter
+#
+# What single steps need they install themselves: scripts/fuzz.sh a C++ compiler, and
+# scripts/java-zookeeper.sh Java and Maven.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
@@ -10,10 +15,9 @@ if ! command -v cargo >/dev/null; then
 fi
 missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
-# The fuzzer's runtime is C++.
-command -v c++ >/dev/null || missing+=(g++)
-command -v git >/dev/null || missing+=(git)
+[ "${1:-}" = build ] || command -v git >/dev/null || missing+=(git)
 [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+[ "${1:-}" != build ] || exit 0
 
 # rustup's minimal profile has neither; a toolchain from elsewhere brings them in its own way.
 for tool in fmt:rustfmt clippy:clippy; do
