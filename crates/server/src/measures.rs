@@ -1,10 +1,13 @@
 //! What the server's own threads measure of themselves, for `mntr`: the log, snapshots, the start.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rookeeper_jute::ServerId;
 use rookeeper_replica::{Latency, Segment};
 
+use crate::ensemble::queue::QueueFigures;
 use crate::fourletter::{Metrics, Summary};
 use crate::gather::latency;
 
@@ -55,6 +58,8 @@ pub(crate) struct Figures {
     pub(crate) snaps_under_way: Summary,
     /// Leaderships given up for a voter that left (`quit_leading_due_to_disloyal_voter`).
     pub(crate) voters_left: u64,
+    /// What the queues of learners were like.
+    pub(crate) learner_queues: BTreeMap<ServerId, QueueFigures>,
 }
 
 /// Figures that several threads write.
@@ -142,6 +147,16 @@ impl Measures {
         figures.master_commit_ms.extend(each(commits));
     }
 
+    /// Notes what a learner's queue was like. Servers that come and go under ever other ids are not
+    /// all kept.
+    pub(crate) fn learner_queue(&self, server: ServerId, of_queue: &QueueFigures) {
+        const SERVERS_MAX: usize = 256;
+        let queues = &mut self.figures.lock().learner_queues;
+        if queues.len() < SERVERS_MAX || queues.contains_key(&server) {
+            queues.entry(server).or_default().merge(of_queue);
+        }
+    }
+
     /// Notes that a voter left, and the leader with it.
     pub(crate) fn voter_left(&self) {
         self.figures.lock().voters_left += 1;
@@ -195,6 +210,9 @@ impl Measures {
         metrics.advanced("om_proposal_process_time_ms", latency(&figures.master_proposal_ms));
         metrics.advanced("om_commit_process_time_ms", latency(&figures.master_commit_ms));
         metrics.counter("quit_leading_due_to_disloyal_voter", figures.voters_left);
+        for (server, queue) in &figures.learner_queues {
+            metrics.learner_queue(*server, queue.size, latency(&queue.time_ms));
+        }
     }
 }
 

@@ -296,7 +296,19 @@ fn mntr_counts_what_an_ensemble_does() {
     // Each commit took two of the three voters at least, this server's own disk included.
     assert!((1..=3).filter_map(acks).sum::<u64>() >= 2 * commits);
     assert_eq!(acks(4), None, "an observer acknowledges nothing");
+    // Each was told of each commit at least; the first packet of all is timed.
+    let at_leader = four_letter_word(ensemble.address(leader), "mntr");
+    let of_queue = |id: usize, name: &str| {
+        let name = format!("zk_cnt_{id}_learner_handler_qp_{name}\t");
+        at_leader.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok())
+    };
+    for id in (1..=4).filter(|id| *id != leader) {
+        assert!(of_queue(id, "size").is_some_and(|count| count > commits), "{id}");
+        assert!(of_queue(id, "time_ms").is_some_and(|count| count >= 1), "{id}");
+    }
+    assert_eq!(of_queue(leader, "size"), None);
     let at_follower = four_letter_word(ensemble.address(follower), "mntr");
+    assert!(!at_follower.contains("_learner_handler_qp_"));
     assert!(!at_follower.contains(&format!("zk_cnt_{leader}_ack_latency")));
     let taken = figure(&ensemble, leader, "diff_count") + figure(&ensemble, leader, "snap_count");
     assert_eq!(taken, 3);

@@ -55,13 +55,29 @@ pub enum RecordsKind {
 }
 
 impl Outgoing {
+    /// How many packets it is; what is read from disk counts as one, and so do bytes, which hardly
+    /// ever are more.
+    pub fn packets_len(&self) -> u64 {
+        match self {
+            Outgoing::Records { range, kind: RecordsKind::ProposalAndCommit, .. } => {
+                2 * range.len() as u64
+            }
+            Outgoing::Records { range, .. } => range.len() as u64,
+            Outgoing::Bytes(_) | Outgoing::History { .. } | Outgoing::Snapshot { .. } => 1,
+        }
+    }
+
+    /// Whether nothing of it has to be read from disk.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self, Outgoing::Bytes(_) | Outgoing::Records { .. })
+    }
+
     /// About how many bytes it will be on the connection, as far as it is in memory.
     pub fn bytes_len(&self) -> usize {
         match self {
             Outgoing::Bytes(bytes) => bytes.len(),
-            Outgoing::Records { segment, range, kind } => {
-                let commit = usize::from(*kind == RecordsKind::ProposalAndCommit);
-                let packets = range.len() * (1 + commit) * crate::wire::PACKET_LEN_MIN;
+            Outgoing::Records { segment, range, .. } => {
+                let packets = self.packets_len() as usize * crate::wire::PACKET_LEN_MIN;
                 packets + range.clone().map(|at| segment.record(at).len()).sum::<usize>()
             }
             Outgoing::History { .. } | Outgoing::Snapshot { .. } => 0,

@@ -167,8 +167,10 @@ pub enum MemberEvent {
     VoterLeft,
     /// The leader has said how this server gets its history.
     Synchronises(SyncStart),
-    /// A learner has come to this leader.
+    /// A learner has come to this leader, or observer master.
     LearnerUp {
+        /// Its connection.
+        connection: ConnectionId,
         /// Who.
         server: ServerId,
         /// Whether it observes.

@@ -170,8 +170,8 @@ impl Replica {
             LeaderEffect::Syncs { step, under_way, begins } => {
                 context.tell(MemberEvent::LearnerSyncs { step, under_way, begins });
             }
-            LeaderEffect::LearnerUp { server, observer, .. } => {
-                context.tell(MemberEvent::LearnerUp { server, observer });
+            LeaderEffect::LearnerUp { connection, server, observer } => {
+                context.tell(MemberEvent::LearnerUp { connection, server, observer });
                 self.tell_ensemble(context);
             }
             LeaderEffect::LearnerGone(connection) => {

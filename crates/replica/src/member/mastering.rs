@@ -111,8 +111,8 @@ impl Replica {
             ObserverMasterEffect::OwnRevalidated { session, valid } => {
                 self.step_core(CoreInput::Revalidated { session, valid }, context);
             }
-            ObserverMasterEffect::ObserverUp { server, .. } => {
-                context.tell(MemberEvent::LearnerUp { server, observer: true });
+            ObserverMasterEffect::ObserverUp { connection, server } => {
+                context.tell(MemberEvent::LearnerUp { connection, server, observer: true });
             }
             ObserverMasterEffect::ObserverGone(_) => {}
         }

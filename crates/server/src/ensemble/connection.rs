@@ -2,16 +2,19 @@
 //! it is read.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::time::Instant;
 
+use rookeeper_jute::ServerId;
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::{Outgoing, wire};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use super::queue::{Queue, QueueFigures};
 
 /// Bytes that are encoded for one write: enough to make the system call cheap.
 const WRITE_LEN_MAX: usize = 256 << 10;
@@ -42,7 +45,9 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     pub(crate) port: Port,
     stream: TcpStream,
-    queue: RefCell<VecDeque<Outgoing>>,
+    queue: RefCell<Queue>,
+    /// The learner on the other side, once that is up to date.
+    learner: Cell<Option<ServerId>>,
     /// Bytes in the queue and in the writer's hands.
     unsent: Cell<usize>,
     queued: Notify,
@@ -70,6 +75,7 @@ impl Connection {
             port,
             stream,
             queue: RefCell::default(),
+            learner: Cell::new(None),
             unsent: Cell::new(0),
             queued: Notify::new(),
             state: Cell::new(State::Open),
@@ -82,7 +88,7 @@ impl Connection {
     pub(crate) fn push(&self, item: Outgoing) -> usize {
         if self.state.get() == State::Open {
             self.unsent.set(self.unsent.get() + item.bytes_len());
-            self.queue.borrow_mut().push_back(item);
+            self.queue.borrow_mut().push(item, Instant::now);
             self.queued.notify_one();
         }
         self.unsent.get()
@@ -173,23 +179,29 @@ impl Connection {
     fn take(&self, buffer: &mut Vec<u8>) -> Option<NextWrite> {
         let mut queue = self.queue.borrow_mut();
         while buffer.len() < WRITE_LEN_MAX {
-            match queue.pop_front() {
+            let fits = |item: &Outgoing| buffer.is_empty() || item.is_in_memory();
+            match queue.pop_if(fits, Instant::now) {
                 Some(Outgoing::Bytes(bytes)) if buffer.is_empty() => *buffer = bytes,
                 Some(Outgoing::Bytes(bytes)) => buffer.extend_from_slice(&bytes),
                 Some(Outgoing::Records { segment, range, kind }) => {
                     wire::encode_records(&segment, range, kind, buffer);
                 }
-                Some(from_disk) if buffer.is_empty() => {
-                    return Some(NextWrite::FromDisk(from_disk));
-                }
-                Some(from_disk) => {
-                    queue.push_front(from_disk);
-                    break;
-                }
+                Some(from_disk) => return Some(NextWrite::FromDisk(from_disk)),
                 None => break,
             }
         }
         (!buffer.is_empty()).then_some(NextWrite::Bytes)
+    }
+
+    /// Says which learner is on the other side.
+    pub(crate) fn name(&self, learner: ServerId) {
+        self.learner.set(Some(learner));
+    }
+
+    /// What the queue of a learner was like since the last call.
+    pub(crate) fn take_figures(&self) -> Option<(ServerId, QueueFigures)> {
+        let learner = self.learner.get()?;
+        Some((learner, self.queue.borrow_mut().take_figures()?))
     }
 
     /// Whether nothing is queued.

@@ -23,6 +23,7 @@ use super::client_port::ClientPort;
 use super::connection::Port;
 use super::events;
 use super::ports::Ports;
+use super::queue::QueueFigures;
 use super::sockets::{Sockets, is_unusual};
 use crate::clock::Clock;
 use crate::core_driver::{CoreMessage, Flow};
@@ -276,7 +277,12 @@ impl Driver {
                 ReplicaEffect::Event(MemberEvent::ObserversTold { proposals, commits }) => {
                     machine.measures.observers_told(began.elapsed(), proposals, commits);
                 }
-                ReplicaEffect::Event(event) => events::tell(&event, &machine.measures),
+                ReplicaEffect::Event(event) => {
+                    if let MemberEvent::LearnerUp { connection, server, .. } = &event {
+                        self.sockets.name(*connection, *server);
+                    }
+                    events::tell(&event, &machine.measures);
+                }
                 ReplicaEffect::Ended(reason) => self.end(reason, &machine.fate),
             }
         }
@@ -371,6 +377,11 @@ impl Driver {
             Port::Election => ReplicaInput::Link(LinksInput::Accepted(connection)),
             Port::Quorum => ReplicaInput::QuorumAccepted(connection),
         });
+    }
+
+    /// What a learner's queue was like.
+    pub(crate) fn learner_queue(&self, server: ServerId, figures: &QueueFigures) {
+        self.machine.borrow().measures.learner_queue(server, figures);
     }
 
     /// The ports could not be listened on.

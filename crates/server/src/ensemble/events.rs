@@ -52,7 +52,7 @@ pub(crate) fn tell(event: &MemberEvent, measures: &Measures) {
             tracing::debug!(?step, under_way, begins, "a learner synchronises");
         }
         MemberEvent::VoterLeft => measures.voter_left(),
-        MemberEvent::LearnerUp { server, observer } => {
+        MemberEvent::LearnerUp { server, observer, .. } => {
             tracing::info!(%server, observer, "a learner is up to date");
         }
         MemberEvent::Gap { last, got, snapshot_wanted: false } => {

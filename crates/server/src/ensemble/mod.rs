@@ -9,7 +9,7 @@
 //! - `ports`, `listen`: the listening sockets of both ports
 //! - `client_port`: the clients' port, where a reconfiguration moves it
 //! - `dial`: connections to other servers, names looked up each time
-//! - `sockets`, `connection`: all connections; one of them, and its queue
+//! - `sockets`, `connection`, `queue`: all connections; one of them; what it has to write
 //! - `history`: history and snapshots for learners, read in pieces
 //! - `membership_files`: `zoo.cfg.dynamic` and what belongs to it
 
@@ -23,6 +23,7 @@ mod listen;
 mod member;
 mod membership_files;
 mod ports;
+pub(crate) mod queue;
 mod run;
 mod sockets;
 

@@ -7,6 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rookeeper_jute::ServerId;
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::{Outgoing, links};
 use socket2::SockRef;
@@ -140,6 +141,13 @@ impl Sockets {
         }
     }
 
+    /// Says which learner a connection leads to.
+    pub(crate) fn name(&self, id: ConnectionId, learner: ServerId) {
+        if let Some(connection) = self.get(id) {
+            connection.name(learner);
+        }
+    }
+
     pub(crate) fn pause(&self, id: ConnectionId) {
         if let Some(connection) = self.get(id) {
             connection.pause();
@@ -214,6 +222,9 @@ impl Sockets {
                     }
                     connection.sent(buffer.len());
                     buffer.clear();
+                    if let Some((server, figures)) = connection.take_figures() {
+                        driver.learner_queue(server, &figures);
+                    }
                     if connection.port == Port::Election
                         && connection.is_open()
                         && connection.is_drained()

@@ -214,10 +214,10 @@ pub struct Metrics {
     counters: BTreeMap<&'static str, u64>,
     basic: BTreeMap<&'static str, Summary>,
     advanced: BTreeMap<&'static str, Percentiles>,
-    /// Bytes of reads and of writes by the first name of their path.
-    namespaces: Vec<(String, Summary)>,
-    /// How long a server took to have a proposal on its disk, by server.
-    acknowledgements: Vec<(String, Percentiles)>,
+    /// Those that Java has for each key: a namespace or a server.
+    basic_by_key: Vec<(String, Summary)>,
+    /// The same with percentiles.
+    advanced_by_key: Vec<(String, Percentiles)>,
 }
 
 impl Metrics {
@@ -250,17 +250,24 @@ impl Metrics {
 
     /// Adds how long a server took to have proposals on its disk, in milliseconds (`ack_latency`).
     pub fn acknowledged(&mut self, server: ServerId, percentiles: Percentiles) {
-        self.acknowledgements.push((format!("{server}_ack_latency"), percentiles));
+        self.advanced_by_key.push((format!("{server}_ack_latency"), percentiles));
+    }
+
+    /// Adds how many packets waited for a learner, and for how many milliseconds
+    /// (`learner_handler_qp_size`, `learner_handler_qp_time_ms`).
+    pub fn learner_queue(&mut self, learner: ServerId, size: Summary, time_ms: Percentiles) {
+        self.basic_by_key.push((format!("{learner}_learner_handler_qp_size"), size));
+        self.advanced_by_key.push((format!("{learner}_learner_handler_qp_time_ms"), time_ms));
     }
 
     /// Adds the bytes of reads of one namespace (the first name of a path).
     pub fn namespace_read(&mut self, namespace: &str, summary: Summary) {
-        self.namespaces.push((format!("{namespace}_read_per_namespace"), summary));
+        self.basic_by_key.push((format!("{namespace}_read_per_namespace"), summary));
     }
 
     /// Adds the bytes of writes of one namespace.
     pub fn namespace_write(&mut self, namespace: &str, summary: Summary) {
-        self.namespaces.push((format!("{namespace}_write_per_namespace"), summary));
+        self.basic_by_key.push((format!("{namespace}_write_per_namespace"), summary));
     }
 
     /// All of them, as `mntr` has them (Java: `MonitorCommand`).
@@ -276,10 +283,10 @@ impl Metrics {
             let percentiles = self.advanced.get(name).copied().unwrap_or_default();
             write_percentiles(name, &percentiles, out)?;
         }
-        for (name, percentiles) in &self.acknowledgements {
+        for (name, percentiles) in &self.advanced_by_key {
             write_percentiles(name, percentiles, out)?;
         }
-        for (name, summary) in &self.namespaces {
+        for (name, summary) in &self.basic_by_key {
             write_summary(name, *summary, out)?;
         }
         Ok(())
