@@ -255,6 +255,65 @@ fn a_history_that_cannot_be_read_is_promised_once() {
 }
 
 #[test]
+fn what_a_purge_took_is_in_no_later_leadership_either() {
+    for seed in 0..10 {
+        let mut world = serving(5, 0, seed);
+        let mut written = write(&mut world, 0, "a", 5);
+        let leader = world.leader().expect("serving");
+        let lagging = (leader + 1) % 5;
+        world.kill(lagging);
+        written.extend(write(&mut world, leader, "b", 50));
+        for (server, first) in purge(&mut world, &[lagging]) {
+            world.step(server, ReplicaInput::Storage(StorageReport::LogsFrom(first)));
+        }
+        world.kill(leader);
+        world.until("the next leader", 20_000, |world| {
+            (0..5).filter(|server| world.is_up(*server)).all(|server| world.serves(server))
+        });
+        world.start(lagging);
+        world.until("it serves", 20_000, |world| world.serves(lagging));
+        let starts = starts(&mut world, lagging);
+        assert!(matches!(starts[..], [SyncStart::Snap(_)]), "seed {seed}: {starts:?}");
+        assert_whole(&mut world, &written);
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_in_no_later_leadership_of_the_same_server_either() {
+    let mut led_again = 0;
+    for seed in 0..20 {
+        let mut world = serving(5, 0, seed);
+        let mut written = write(&mut world, 0, "a", 5);
+        let leader = world.leader().expect("serving");
+        let others: Vec<usize> = (0..5).filter(|server| *server != leader).collect();
+        let [one, other, first, second] = others[..] else { unreachable!("four") };
+        world.kill(one);
+        world.kill(other);
+        written.extend(write(&mut world, leader, "b", 50));
+        // Nobody is told.
+        purge(&mut world, &[one, other]);
+        world.start(one);
+        world.until("one is back", 20_000, |world| world.serves(one));
+        world.kill(first);
+        world.kill(second);
+        world.until("there is no quorum", 20_000, |world| !world.serves(leader));
+        world.start(first);
+        world.start(second);
+        world.until("a leader again", 20_000, |world| world.serves(first) && world.serves(second));
+        if world.leader() != Some(leader) {
+            continue;
+        }
+        led_again += 1;
+        world.start(other);
+        world.until("all serve", 20_000, |world| world.all_serve());
+        let starts = starts(&mut world, other);
+        assert!(matches!(starts[..], [SyncStart::Snap(_)]), "seed {seed}: {starts:?}");
+        assert_whole(&mut world, &written);
+    }
+    assert!(led_again > 0);
+}
+
+#[test]
 fn a_crash_while_a_snapshot_is_taken_over_loses_nothing() {
     for seed in 0..40 {
         let mut world = serving(3, 0, seed);

@@ -59,6 +59,22 @@ fn followers_take_observers_off_the_leader() {
     }
 }
 
+/// A change that is pending may have made voters of them, without whom nobody is a master.
+#[test]
+fn observers_go_to_the_leader_where_nobody_is_a_master() {
+    for seed in 0..5 {
+        let mut world = World::new(3, 2, seed);
+        world.configure = |config| {
+            let rules = ObserverMasterRules { port: 2191, recent_len_max: 2000 };
+            let observes = config.member.me.0 > 3;
+            config.member.observer_master = observes.then_some(rules);
+        };
+        world.start_all();
+        world.until("all serve", 20_000, |world| world.all_serve());
+        assert_eq!(observers(&mut world), (0, 2), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_follower_promises_observers_no_history_that_it_has_no_more() {
     for (seed, told) in (0..10).flat_map(|seed| [(seed, true), (seed, false)]) {

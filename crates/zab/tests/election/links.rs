@@ -7,7 +7,8 @@ use rookeeper_jute::ServerId;
 use rookeeper_zab::links::{
     Addresses, CloseReason, ConnectionId, Links, LinksConfig, LinksEffect, LinksInput,
 };
-use rookeeper_zab::membership::Address;
+use rookeeper_zab::membership::{Address, Membership, MembershipRules};
+use rookeeper_zab::quorum::Ensemble;
 
 fn address(id: i64) -> Address {
     Address::new(&format!("n{id}"), 3888)
@@ -127,6 +128,26 @@ fn who_has_moved_says_where_it_is_now() {
     assert_eq!(server.step(LinksInput::Addresses(Addresses { own: Vec::new(), peers })), []);
     assert_eq!(server.send(1, "b"), [dial(1)]);
     assert_eq!(server.dialled(1, 8)[0], write(8, here));
+}
+
+#[test]
+fn a_server_moves_when_the_change_is_committed_and_is_looked_for_at_both_places_before() {
+    let membership = |version, hosts: [&str; 2]| {
+        let [one, two] = hosts;
+        let text = format!("server.1={one}:1:3888;5\nserver.2={two}:1:3888;5");
+        let membership = Membership::parse(&text, &MembershipRules::default());
+        Arc::new(membership.expect("a configuration").with_version(version))
+    };
+    let at = |host: &str| Address::new(host, 3888);
+    let (before, after) = (membership(1, ["a", "b"]), membership(2, ["c", "d"]));
+    let pending = Ensemble::with_last_seen(before.clone(), after.clone());
+    let found = Addresses::of(&pending, ServerId(2));
+    assert_eq!((found.own, &found.peers[&ServerId(1)]), (vec![at("b")], &vec![at("a"), at("c")]));
+    let found = Addresses::of(&Ensemble::new(after), ServerId(2));
+    assert_eq!((found.own, &found.peers[&ServerId(1)]), (vec![at("d")], &vec![at("c")]));
+    assert!(!found.peers.contains_key(&ServerId(2)), "itself");
+    let found = Addresses::of(&Ensemble::new(before), ServerId(3));
+    assert_eq!((found.own, found.peers.len()), (Vec::new(), 2), "not in the configuration");
 }
 
 #[test]
