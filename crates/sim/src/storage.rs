@@ -104,8 +104,8 @@ impl Storage {
     /// Carries the batch out.
     ///
     /// # Errors
-    /// They are final: the thread has ended, nothing that was queued is carried out any more, and the
-    /// process has to end.
+    /// They are final: the thread has ended, nothing that was queued is carried out any more, and
+    /// the process has to end.
     pub fn finish(&mut self) -> Result<Vec<Done>, CommandError> {
         let mut host = WorldHost { disk: &self.disk, done: Vec::new() };
         let mut carried = Ok(());
