@@ -101,10 +101,6 @@ impl Core {
 
     fn admit_some(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
         while !self.must_stall(shared) {
-            if self.exhausted {
-                // It stops: there is no zxid left for what learners still wait for.
-                self.forwarded.clear();
-            }
             if let Some((learner, asked)) = self.forwarded.pop_front() {
                 match asked {
                     LearnerAsks::Request(request) => {
@@ -344,6 +340,7 @@ impl Core {
             && matches!(self.role, CoreRole::Leading { .. })
         {
             self.exhausted = true;
+            self.drop_forwarded();
             self.append(effects);
             effects.push(CoreEffect::EpochExhausted);
         }

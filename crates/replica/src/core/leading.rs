@@ -27,6 +27,16 @@ pub(super) enum LearnerAsks {
     Revalidate { session: SessionId, timeout_ms: i32 },
 }
 
+impl LearnerAsks {
+    /// What it counts for among what its learner asks, in bytes.
+    fn held_len(&self) -> usize {
+        match self {
+            LearnerAsks::Request(request) => request.held_len(),
+            LearnerAsks::Revalidate { .. } => REVALIDATION_LEN,
+        }
+    }
+}
+
 impl Core {
     /// Takes an input that only a leader gets.
     pub(super) fn told_as_leader(&mut self, now: Now, input: CoreInput) {
@@ -46,8 +56,7 @@ impl Core {
                 if !self.sessions.is_local(session) {
                     self.sessions.touch_from_learner(session, timeout_ms, now.monotonic_ms());
                 }
-                let asked = LearnerAsks::Revalidate { session, timeout_ms };
-                self.forwarded.push_back((learner, asked));
+                self.queue(learner, LearnerAsks::Revalidate { session, timeout_ms });
             }
             // Its clients were told to close, and ask for their sessions wherever they go: the
             // sessions' owner means nobody meanwhile.
@@ -61,9 +70,25 @@ impl Core {
     /// that requests that came together make one segment. The next [`Core::step`] takes them up.
     pub fn queue_forwarded(&mut self, learner: ConnectionId, request: Forward) {
         if self.state == State::Serving {
-            self.forwarded.push_back((learner, LearnerAsks::Request(request)));
+            self.queue(learner, LearnerAsks::Request(request));
         } else {
             self.done_for(learner, request.held_len());
+        }
+    }
+
+    fn queue(&mut self, learner: ConnectionId, asked: LearnerAsks) {
+        if self.exhausted {
+            self.done_for(learner, asked.held_len());
+        } else {
+            self.forwarded.push_back((learner, asked));
+        }
+    }
+
+    /// There is no zxid left for what learners still wait for, and this server stops: a learner
+    /// that is not read because of it is heard again, whose acknowledgements may be needed.
+    pub(super) fn drop_forwarded(&mut self) {
+        for (learner, asked) in std::mem::take(&mut self.forwarded) {
+            self.done_for(learner, asked.held_len());
         }
     }
 
@@ -428,11 +453,17 @@ mod tests {
         let close = || request(0, OpCode::CloseSession.to_i32(), Vec::new());
         let effects = forwarded(&mut core, &shared, close());
         assert_eq!(appended(&effects)[0].last_zxid(), Zxid::new(2, u32::MAX - 2));
+        // The one behind the epoch's last is dropped, so that a learner that is not read for it is
+        // heard again.
+        let is_done = |effect: &CoreEffect| matches!(effect, CoreEffect::Done { requests: 1, .. });
+        core.queue_forwarded(LEARNER, close());
         let effects = forwarded(&mut core, &shared, close());
         assert_eq!(appended(&effects)[0].last_zxid(), Zxid::new(2, u32::MAX - 1));
+        assert!(effects.iter().any(is_done));
         assert!(effects.iter().any(|effect| matches!(effect, CoreEffect::EpochExhausted)));
         let effects = forwarded(&mut core, &shared, close());
         assert!(appended(&effects).is_empty(), "the last number stays free, as in Java");
+        assert!(effects.iter().any(is_done));
         let effects = step(&mut core, &shared, CoreInput::Shutdown);
         assert!(appended(&effects).is_empty(), "nor when it stops");
     }
