@@ -13,7 +13,7 @@ build:
 
 # A server on defaults: client port 2181, data in ./data.
 run: build
-	"$${CARGO_TARGET_DIR:-target}"/release/rookeeper server
+	exec "$${CARGO_TARGET_DIR:-target}"/release/rookeeper server
 
 # Format, lints as errors, unit and scenario tests, tidy, a short fuzz run, interop with Java.
 test: setup
