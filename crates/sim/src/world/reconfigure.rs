@@ -237,8 +237,8 @@ impl World {
     }
 
     /// What any server took for committed was. Of a leader that died in the middle of the step in
-    /// which it established its epoch nobody has heard that it did: what it took for committed is so
-    /// for whoever comes after it, once something else is.
+    /// which it established its epoch nobody has heard that it did: what it took for committed is
+    /// so for whoever comes after it, once something else is.
     pub(super) fn check_configurations(&mut self) {
         for (version, who) in std::mem::take(&mut self.versions) {
             let zxid = Zxid(version);
