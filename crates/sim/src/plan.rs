@@ -33,7 +33,8 @@ pub enum Trouble {
     OneWay,
     /// Two machines do not reach one another; everybody else reaches both.
     Partial,
-    /// A machine's packets take long.
+    /// A machine's packets take long; or those between a server and the others alone, until its
+    /// clients leave it (`leave`), while what they asked for is on its way still.
     SlowLink,
     /// A disk takes long.
     SlowDisk,
@@ -44,7 +45,8 @@ pub enum Trouble {
     /// A wall clock jumps.
     ClockJump,
     /// The others lose the leader and it does not notice: clients still reach it, those that only
-    /// read or (`writers`) all.
+    /// read or (`writers` 1) all, or (2) all reach nobody else. When its history is cut, something
+    /// may happen (`then`).
     Deposed,
     /// A process is killed, and a bit flips on its disk.
     Rot,
@@ -114,12 +116,12 @@ impl Trouble {
             Trouble::HalfOpen => &["dice", "for"],
             Trouble::Partition => &["sides", "for"],
             Trouble::OneWay | Trouble::Partial => &["from", "to", "for"],
-            Trouble::SlowLink => &["machine", "delay", "for"],
+            Trouble::SlowLink => &["machine", "delay", "for", "leave"],
             Trouble::SlowDisk => &["server", "sync", "for"],
             Trouble::FailedSync => &["server", "write", "after"],
             Trouble::FullDisk => &["server", "room", "for"],
             Trouble::ClockJump => &["server", "ms"],
-            Trouble::Deposed => &["for", "writers"],
+            Trouble::Deposed => &["for", "writers", "then"],
             Trouble::Rot => &["server", "dice"],
         }
     }
@@ -206,7 +208,9 @@ impl Plan {
         if troubles.is_empty() {
             troubles.push(*dice.pick(&Trouble::ALL));
         }
-        let depth = *dice.pick(&[1, 4, 16, 40]);
+        // What a leader logs that is cut off with its clients fills many logs.
+        let hoards = troubles.contains(&Trouble::Deposed) && dice.one_in(3);
+        let depth = if hoards { 40 } else { *dice.pick(&[1, 4, 16, 40]) };
         // Who has few requests in flight asks more often.
         let hurry = match depth {
             1 => 12,
@@ -220,7 +224,7 @@ impl Plan {
             pause_us: dice.between(60_000, 250_000) / hurry,
             session_timeout_ms: *dice.pick(&[2000, 4000, 8000]),
             tick_ms: *dice.pick(&[200, 500, 1000]),
-            snap_count: *dice.pick(&[8, 40, 200, 1000]),
+            snap_count: if hoards { 8 } else { *dice.pick(&[8, 40, 200, 1000]) },
             snapshot_slice: *dice.pick(&[300, 2000, 64 << 10]),
             sync_us: *dice.pick(&[200, 2000, 10_000]),
             troubles,

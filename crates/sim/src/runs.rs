@@ -38,6 +38,7 @@ impl Sum {
         total.epochs += report.epochs;
         total.truncations += report.truncations;
         total.snapshots_cut += report.snapshots_cut;
+        total.logs_cut += report.logs_cut;
         total.installs += report.installs;
         total.wiped += report.wiped;
         for (reason, count) in &report.endings {
@@ -58,7 +59,7 @@ impl Sum {
             "{} seeds, {virtual_s} virtual seconds ({rate} a second), {} events\n\
              {} operations (at least {} a seed, {} answered), {} committed, {} watch events, \
              {} locks held, {} sessions expired, {} looks at all disks\n\
-             {} epochs, {} truncations (of {} snapshots), {} snapshots from leaders, \
+             {} epochs, {} truncations (of {} snapshots, {} logs), {} snapshots from leaders, \
              {} directories emptied\n\
              {} changes of the ensemble, {} answers without a leader, \
              {} looks at local sessions\n{troubles} troubles:",
@@ -75,6 +76,7 @@ impl Sum {
             total.epochs,
             total.truncations,
             total.snapshots_cut,
+            total.logs_cut,
             total.installs,
             total.wiped,
             total.reconfigured,

@@ -90,6 +90,21 @@ impl Storage {
         self.batch.iter().any(changes)
     }
 
+    /// Where the batch cuts the history, if it does.
+    pub fn truncates(&self) -> Option<Zxid> {
+        self.batch.iter().find_map(|command| match command {
+            StorageCommand::Truncate(zxid) => Some(*zxid),
+            _ => None,
+        })
+    }
+
+    /// Whether the batch has the last of a leader's snapshot, and does not put it in place.
+    pub fn ends_install(&self) -> bool {
+        let has = |wanted: fn(&StorageCommand) -> bool| self.batch.iter().any(wanted);
+        has(|command| matches!(command, StorageCommand::EndInstall))
+            && !has(|command| matches!(command, StorageCommand::Settle))
+    }
+
     /// Whether there is room for the batch; while there is not, it waits.
     pub fn has_room(&self) -> bool {
         let len = |command: &StorageCommand| match command {

@@ -157,6 +157,14 @@ impl World {
         self.hold_on(client);
     }
 
+    /// A client asks for all that it may have in flight.
+    pub(super) fn hurry(&mut self, client: usize) {
+        let state = self.clients[client].session.as_ref().and_then(Session::state);
+        if !self.is_rest && state.is_some_and(State::is_alive) {
+            (0..self.plan.depth / 4).for_each(|_| self.burst(client));
+        }
+    }
+
     pub(super) fn next_token(&self) -> Token {
         Token(self.history.records.len() as u64)
     }

@@ -150,6 +150,13 @@ pub enum Event {
     Mend(Mending),
     /// A server starts.
     Start(usize),
+    /// A server's clients do not reach it any more, and go to others.
+    Leave {
+        /// Which.
+        server: usize,
+        /// How long, in microseconds.
+        for_us: u64,
+    },
     /// All trouble ends.
     Peace,
     /// Clients ask for nothing more.
@@ -206,6 +213,8 @@ pub struct Report {
     pub truncations: u64,
     /// Snapshots that lay behind where histories were cut.
     pub snapshots_cut: u64,
+    /// Logs that began behind where histories were cut.
+    pub logs_cut: u64,
     /// Snapshots that learners took from their leaders.
     pub installs: u64,
     /// Histories that learners had taken over, in whatever way, and made durable.
@@ -411,6 +420,7 @@ impl World {
             Event::Trouble => self.trouble(),
             Event::Mend(mending) => self.mend(mending),
             Event::Start(server) => self.start_server(server),
+            Event::Leave { server, for_us } => self.lose_clients(server, for_us),
             Event::Peace => self.make_peace(),
             Event::Rest => self.rest(),
             Event::Ghosts => self.look_at_ghosts(),

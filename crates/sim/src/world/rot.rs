@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rookeeper_jute::{ServerId, Zxid};
 use rookeeper_session::Operation;
 use rookeeper_store::disk::Chooser;
-use rookeeper_store::names::log_zxid;
+use rookeeper_store::names::{log_zxid, snapshot_zxid};
 use rookeeper_store::{SimulatedDisk, StoreError};
 use rookeeper_zab::membership::Membership;
 
@@ -119,7 +119,13 @@ fn rot_one(
     let zxid = |path: &Path| log_zxid(&path.file_name()?.to_string_lossy());
     let last_log = files.iter().filter(|(path, _)| zxid(path).is_some());
     let last_log = last_log.max_by_key(|(path, _)| zxid(path)).filter(|_| dice.one_in(3));
-    let (path, data) = last_log.unwrap_or_else(|| dice.pick(&files));
+    let ends = ends_of_epochs(&files);
+    let (path, data) = match last_log {
+        // There are few of them.
+        _ if !ends.is_empty() && !dice.one_in(3) => dice.pick(&ends),
+        Some(last) => last,
+        None => dice.pick(&files),
+    };
     let sectors = whole_sectors(path, data, durable);
     if number % 2 == 1 || sectors.is_empty() {
         let len = firm_len(path, data, durable);
@@ -140,6 +146,21 @@ fn rot_one(
         disk.overwrite(path, at * SECTOR_LEN, &sector);
     }
     Some(path.clone())
+}
+
+/// Logs that a start reads, and that the log of a later epoch follows: the first transaction of an
+/// epoch does not say how far the one before it went.
+fn ends_of_epochs(files: &[(PathBuf, Vec<u8>)]) -> Vec<&(PathBuf, Vec<u8>)> {
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    let newest = files.iter().filter_map(|(path, _)| snapshot_zxid(&name(path)?)).max();
+    let mut logs: Vec<_> =
+        files.iter().filter_map(|file| Some((log_zxid(&name(&file.0)?)?, file))).collect();
+    logs.sort_by_key(|(first, _)| *first);
+    let followed = logs.windows(2).filter(|pair| {
+        let (first, next) = (pair[0].0, pair[1].0);
+        next.counter() == 1 && newest.is_some_and(|newest| newest.epoch() <= first.epoch())
+    });
+    followed.map(|pair| pair[0].1).collect()
 }
 
 /// The sectors of a file that nobody may take for something else. In a log that is still written,
@@ -306,6 +327,23 @@ mod tests {
         };
         assert_eq!(judge(&rot(None), &damaged("/data/version-2/log.1")), Ok(Outcome::Refused));
         assert!(judge(&rot(None), &damaged("/data/version-2/log.2")).is_err(), "another file");
+    }
+
+    #[test]
+    fn logs_that_end_an_epoch_behind_the_newest_snapshot_are_known() {
+        let files = |names: &[&str]| -> Vec<(PathBuf, Vec<u8>)> {
+            names.iter().map(|name| (Path::new("/data/version-2").join(name), vec![1])).collect()
+        };
+        let logs =
+            ["log.100000001", "log.100000005", "log.200000001", "log.300000001", "log.40000000a"];
+        let found = |snapshot| {
+            let files = files(&[&logs[..], &[snapshot]].concat());
+            let ends = ends_of_epochs(&files);
+            ends.iter().map(|(path, _)| path.file_name().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(found("snapshot.100000003"), [logs[1], logs[2]]);
+        assert_eq!(found("snapshot.200000001"), [logs[2]]);
+        assert!(found("snapshot.300000000").is_empty());
     }
 
     #[test]

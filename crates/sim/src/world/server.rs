@@ -10,7 +10,7 @@ use rookeeper_replica::{
     ApplyProgress, ConnectionKey, CoreEffect, CoreInput, EndReason, HaltReason, MemberEvent, Now,
     ReplicaEffect, ShardEffect, ShardEffects, StorageCommand, StorageReport, TICK_INTERVAL_MS,
 };
-use rookeeper_store::names::snapshot_zxid;
+use rookeeper_store::names::{log_zxid, snapshot_zxid};
 use rookeeper_store::{Disk, StoreError};
 use rookeeper_tree::SnapshotProgress;
 
@@ -416,6 +416,9 @@ impl World {
                 let names = files.keys().filter_map(|path| path.file_name()?.to_str());
                 let later = names.filter_map(snapshot_zxid).filter(|snapshot| snapshot > zxid);
                 self.report.snapshots_cut += later.count() as u64;
+                let logs = files.keys().filter_map(|path| path.file_name()?.to_str());
+                let logs = logs.filter_map(log_zxid).filter(|first| first > zxid).count();
+                self.report.logs_cut += logs as u64;
                 let Some(process) = self.process(who) else { return };
                 process.before_truncate = Some(process.last_appended);
                 process.last_appended = *zxid;

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use rookeeper_replica::ServerState;
 use rookeeper_store::disk::{Chooser, Fault as DiskFault, FaultKind};
+use rookeeper_store::names::log_zxid;
 
 use super::process::{Engine, Process};
 use super::{End, Event, Mending, Port, World};
@@ -17,6 +18,31 @@ use crate::scenario::{self, Mishap, Value};
 /// How long what an election link sends may stay unacknowledged before its system ends the
 /// connection, in microseconds (`cnxTimeout`).
 const UNACKNOWLEDGED_US: u64 = 5_000_000;
+/// What fails while the disk does more than append.
+const CHANGE_FAULTS: [FaultKind; 6] = [
+    FaultKind::Sync,
+    FaultKind::Sync,
+    FaultKind::Write,
+    FaultKind::SyncDir,
+    FaultKind::Create,
+    FaultKind::Rename,
+];
+
+/// What happens when a leader that the others have lost is told to cut its history: nothing (0),
+/// or one more than an ambush's kind, of those that the seed has in other ways too.
+fn what_then(troubles: &[Trouble], fate: &mut Dice) -> u64 {
+    let of = [
+        (Trouble::PowerLoss, 1),
+        (Trouble::PowerLoss, 2),
+        (Trouble::FailedSync, 3),
+        (Trouble::Kill, 4),
+    ];
+    let all = troubles.contains(&Trouble::CrashInChange);
+    let has = |kind: &Trouble| all || troubles.contains(kind);
+    let of = of.iter().filter(|(kind, _)| has(kind)).map(|(_, then)| *then);
+    let kinds: Vec<u64> = std::iter::once(0).chain(of).collect();
+    *fate.pick(&kinds)
+}
 
 impl World {
     /// The next thing goes wrong: what the scenario says, or the seed.
@@ -77,7 +103,10 @@ impl World {
             Trouble::SlowLink => {
                 let machine = fate.index(all) as u64;
                 let delay_us = fate.between(2_000, 1_500_000);
-                vec![machine, delay_us, fate.between(20_000, 6_000_000)]
+                let for_us = fate.between(20_000, 6_000_000);
+                let leaves = machine < servers as u64 && fate.percent(70);
+                let leave_us = if leaves { fate.between(50_000, 600_000) } else { 0 };
+                vec![machine, delay_us, for_us, leave_us]
             }
             Trouble::SlowDisk => {
                 vec![server, fate.between(20_000, 3_000_000), fate.between(20_000, 6_000_000)]
@@ -93,7 +122,10 @@ impl World {
                 let values = vec![Value::Number(server as i64), Value::Number(jump_ms)];
                 return Mishap { trouble, values };
             }
-            Trouble::Deposed => vec![fate.between(500_000, 8_000_000), fate.below(2)],
+            Trouble::Deposed => {
+                let for_us = fate.between(500_000, 8_000_000);
+                vec![for_us, *fate.pick(&[0, 0, 1, 2]), what_then(&self.plan.troubles, fate)]
+            }
             Trouble::Rot => vec![server, fate.draw() >> 1],
         };
         Mishap::new(trouble, &numbers)
@@ -133,11 +165,15 @@ impl World {
                 self.crash(server, true);
             }
             Trouble::CrashInChange => {
-                // After so many changes; four and more: at the next one of the history.
+                // After so many changes; four and more: at the next one of the history, six and
+                // more: of everybody's.
                 let (kind, after) = (number(1) / 8, number(1) % 8);
-                let only_history = after >= 4;
+                let (only_history, all) = (after >= 4, after >= 6);
                 let after = if only_history { 0 } else { after };
-                self.machines[server].ambush = Some(Ambush { after, only_history, kind });
+                let waits = if all { 0..self.machines.len() } else { server..server + 1 };
+                for machine in &mut self.machines[waits] {
+                    machine.ambush = Some(Ambush { after, only_history, kind });
+                }
                 // Something makes it look for a leader.
                 self.reset_some(number(2), number(3));
             }
@@ -153,7 +189,7 @@ impl World {
             }
             Trouble::OneWay => self.cut(vec![(first, second)], number(2)),
             Trouble::Partial => self.cut(vec![(first, second), (second, first)], number(2)),
-            Trouble::SlowLink => self.slow_link(first, number(1), number(2)),
+            Trouble::SlowLink => self.slow_link(first, number(1), number(2), number(3)),
             Trouble::SlowDisk => {
                 self.machines[server].sync_us = number(1);
                 self.queue.push(number(2), Event::Mend(Mending::Disk(server)));
@@ -162,7 +198,7 @@ impl World {
             Trouble::FullDisk => self.fill_disk(server, number(1), number(2)),
             Trouble::ClockJump => self.machines[server].clock.ahead_ms += values[1],
             Trouble::Rot => self.rot(server, number(1)),
-            Trouble::Deposed => self.depose(number(0), number(1) != 0),
+            Trouble::Deposed => self.depose(number(0), number(1), number(2)),
         }
     }
 
@@ -181,7 +217,12 @@ impl World {
     /// Carries a part of what the disk thread, and perhaps the snapshot thread, had begun.
     fn cut_disk_work(&mut self, server: usize) {
         // A change of the history is many steps.
-        let most = if self.changes_history(server) { *self.dice.pick(&[8, 30, 90]) } else { 8 };
+        let most = match self.logs_that_go(server) {
+            None if self.changes_history(server) => *self.dice.pick(&[8, 30, 90]),
+            None => 8,
+            Some(logs) if logs < 2 => *self.dice.pick(&[8, 20, 90]),
+            Some(logs) => *self.dice.pick(&[8, 12 + 4 * logs, 12 + 4 * logs]),
+        };
         let after = self.dice.between(1, most);
         let finishes_snapshot = self.dice.one_in(3);
         let machine = &mut self.machines[server];
@@ -202,6 +243,15 @@ impl World {
         }
     }
 
+    /// How many logs the disk is removing at the end of the history; `None` where it cuts none.
+    fn logs_that_go(&self, server: usize) -> Option<u64> {
+        let machine = &self.machines[server];
+        let zxid = machine.process.as_ref()?.storage.truncates()?;
+        let files = machine.disk.dump();
+        let names = files.keys().filter_map(|path| path.file_name()?.to_str());
+        Some(names.filter_map(log_zxid).filter(|first| *first > zxid).count() as u64)
+    }
+
     fn changes_history(&self, server: usize) -> bool {
         let process = self.machines[server].process.as_ref();
         process.is_some_and(|process| process.storage.changes_history())
@@ -209,8 +259,10 @@ impl World {
 
     /// The power goes out: nothing is said to anybody, and what is unsynced may be lost.
     pub(super) fn lose_power(&mut self, server: usize) {
+        // Each of several names is there or gone by itself: the lowest bits say so.
+        let bias = if self.logs_that_go(server) >= Some(2) { 3 } else { 0 };
         self.cut_disk_work(server);
-        let mut chooser = Chooser::Random(self.dice.draw());
+        let mut chooser = Chooser::Random(self.dice.draw() & !bias);
         let machine = &mut self.machines[server];
         machine.disk = machine.disk.after_power_loss(&mut chooser);
         machine.has_power = false;
@@ -316,28 +368,38 @@ impl World {
     /// The leader is cut off from the other servers, and from clients that write where `writers` do
     /// not stay. They are told that their connections to it are gone, and elect another one at
     /// once; it is told nothing, and waits for them for `syncLimit` still, while clients that read
-    /// ask it, or all do, which fill its logs with what will be cut off.
-    fn depose(&mut self, for_us: u64, writers: bool) {
-        let now_us = self.queue.now_us();
+    /// ask it, or (1) all that are connected to it, or (2) all, which fill its logs with what will
+    /// be cut off. Something may wait for that (`then`, one more than an ambush's kind).
+    fn depose(&mut self, for_us: u64, writers: u64, then: u64) {
         let servers = self.machines.len();
         let Some(leader) = (0..servers).find(|server| self.serves_as_leader(*server)) else {
             return;
         };
-        if self.plan.troubles.contains(&Trouble::CrashInChange) && self.dice.one_in(2) {
-            // What it could not commit will be cut off.
-            let kind = *self.dice.pick(&[0, 1, 1, 2, 3]);
+        if let Some(kind) = then.checked_sub(1) {
             self.machines[leader].ambush = Some(Ambush { after: 0, only_history: true, kind });
         }
-        let lost = (0..self.plan.clients).filter(|client| !writers && !self.only_reads(*client));
+        let all = 0..self.plan.clients;
+        let lost = all.filter(|client| writers == 0 && !self.only_reads(*client));
         let lost = lost.map(|client| self.machine_of(client));
         let others = (0..servers).filter(|other| *other != leader).chain(lost);
         let others: Vec<MachineId> = others.collect();
-        let pairs: Vec<_> =
-            others.iter().flat_map(|other| [(leader, *other), (*other, leader)]).collect();
-        for (from, to) in &pairs {
-            self.network.cut(now_us, *from, *to, true);
+        self.estrange(leader, &others, for_us);
+        if writers > 1 {
+            (0..servers).filter(|other| *other != leader).for_each(|other| {
+                self.lose_clients(other, for_us);
+            });
         }
-        for (net, side) in self.network.of_machine(leader) {
+        if writers > 0 {
+            (0..self.plan.clients).for_each(|client| self.hurry(client));
+        }
+    }
+
+    /// Others lose a server: they are told at once that their connections to it are gone, and do
+    /// not reach it. It is told nothing.
+    fn estrange(&mut self, server: usize, others: &[MachineId], for_us: u64) {
+        let pairs = others.iter().flat_map(|other| [(server, *other), (*other, server)]);
+        self.cut(pairs.collect(), for_us);
+        for (net, side) in self.network.of_machine(server) {
             let is_cut = self.network.machine(net, 1 - side).is_some_and(|at| others.contains(&at));
             if !is_cut {
                 continue;
@@ -354,12 +416,27 @@ impl World {
                 _ => {}
             }
         }
-        self.queue.push(for_us, Event::Mend(Mending::Links(pairs)));
+    }
+
+    /// A server's clients go to others; what they asked for last is on its way to the leader still.
+    pub(super) fn lose_clients(&mut self, server: usize, for_us: u64) {
+        if self.is_peace {
+            return;
+        }
+        let clients: Vec<_> = (self.machines.len()..self.machines_len()).collect();
+        self.estrange(server, &clients, for_us);
     }
 
     /// The disk begins to do more than append: trouble may have waited for that. The power goes out
-    /// in the middle of it, the disk fails, or the leader dies that asked for it.
+    /// in the middle of it, the disk fails, or the leader dies that asked for it, or is not heard
+    /// any more. The removal of several logs is rare, and waited for wherever the power may go out.
     pub(super) fn change_begins(&mut self, server: usize, changes_history: bool) {
+        let may = [Trouble::CrashInChange, Trouble::PowerLoss];
+        let may = !self.is_peace && self.plan.troubles.iter().any(|kind| may.contains(kind));
+        if may && self.logs_that_go(server) >= Some(2) && !self.dice.one_in(3) {
+            self.machines[server].power_loss_in_batch = true;
+            return;
+        }
         let machine = &mut self.machines[server];
         let Some(ambush) = &mut machine.ambush else { return };
         if ambush.only_history && !changes_history {
@@ -374,16 +451,37 @@ impl World {
         match kind {
             0..=1 => machine.power_loss_in_batch = true,
             2 => {
-                let kind = if self.dice.one_in(2) { FaultKind::Sync } else { FaultKind::Write };
+                let kind = *self.dice.pick(&CHANGE_FAULTS);
                 let (path_contains, after) = (String::new(), self.dice.below(6));
                 let fault = DiskFault { kind, path_contains, after, error: ErrorKind::Other };
                 machine.disk.plan_fault(fault);
             }
             _ => {
                 let leader = (0..self.machines.len()).find(|other| self.leads(*other));
-                if let Some(leader) = leader {
-                    self.crash(leader, false);
+                match leader {
+                    Some(leader) if self.ends_install(server) => self.silence(leader, server),
+                    Some(leader) => self.crash(leader, false),
+                    None => {}
                 }
+            }
+        }
+    }
+
+    fn ends_install(&self, server: usize) -> bool {
+        let process = self.machines[server].process.as_ref();
+        process.is_some_and(|process| process.storage.ends_install())
+    }
+
+    /// What a leader sends to a learner is lost from now on; soon both hear that their connection
+    /// is gone. What the learner has of the leader's snapshot is whole and nowhere in place.
+    fn silence(&mut self, leader: usize, learner: usize) {
+        let for_us = self.dice.between(20_000, 900_000);
+        for (net, side) in self.network.of_machine(leader) {
+            let is_quorum =
+                matches!(self.network.end(net, side), Some(End::Peer { port: Port::Quorum, .. }));
+            if is_quorum && self.network.machine(net, 1 - side) == Some(learner) {
+                self.network.blackhole(net, side);
+                self.queue.push(for_us, Event::Mend(Mending::Connection(net)));
             }
         }
     }
@@ -402,8 +500,12 @@ impl World {
         self.leads(server) && process.is_some_and(Process::applies_committed)
     }
 
-    fn slow_link(&mut self, slow: MachineId, delay_us: u64, for_us: u64) {
-        let count = self.machines_len();
+    fn slow_link(&mut self, slow: MachineId, delay_us: u64, for_us: u64, leave_us: u64) {
+        let leaves = leave_us > 0 && slow < self.machines.len();
+        if leaves {
+            self.queue.push(leave_us, Event::Leave { server: slow, for_us });
+        }
+        let count = if leaves { self.machines.len() } else { self.machines_len() };
         let mut before = Vec::new();
         for other in (0..count).filter(|other| *other != slow) {
             for (from, to) in [(slow, other), (other, slow)] {
