@@ -7,9 +7,25 @@ use parking_lot::Mutex;
 use rookeeper_jute::ServerId;
 use rookeeper_replica::{Latency, Segment};
 
-use crate::ensemble::queue::QueueFigures;
 use crate::fourletter::{Metrics, Summary};
 use crate::gather::latency;
+
+/// What a learner's queue was like.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct QueueFigures {
+    /// Packets that waited behind each one when its turn came (`learner_handler_qp_size`).
+    pub(crate) size: Summary,
+    /// How long some of them waited, in milliseconds (`learner_handler_qp_time_ms`).
+    pub(crate) time_ms: Latency,
+}
+
+impl QueueFigures {
+    /// Takes in those of another time.
+    fn merge(&mut self, other: &QueueFigures) {
+        self.size.merge(other.size);
+        self.time_ms.merge(&other.time_ms);
+    }
+}
 
 /// Figures since the start, or since they were reset.
 #[derive(Debug, Clone, Default)]

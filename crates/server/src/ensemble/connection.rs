@@ -14,7 +14,8 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::queue::{Queue, QueueFigures};
+use super::queue::Queue;
+use crate::measures::QueueFigures;
 
 /// Bytes that are encoded for one write: enough to make the system call cheap.
 const WRITE_LEN_MAX: usize = 256 << 10;

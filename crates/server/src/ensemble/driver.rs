@@ -23,13 +23,12 @@ use super::client_port::ClientPort;
 use super::connection::Port;
 use super::events;
 use super::ports::Ports;
-use super::queue::QueueFigures;
 use super::sockets::{Sockets, is_unusual};
 use crate::clock::Clock;
 use crate::core_driver::{CoreMessage, Flow};
 use crate::disk::DiskSender;
 use crate::fate::Fate;
-use crate::measures::Measures;
+use crate::measures::{Measures, QueueFigures};
 use crate::outlets::Outlets;
 
 /// Reads what the oracle says; `None` where there is none.

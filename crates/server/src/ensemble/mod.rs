@@ -23,7 +23,7 @@ mod listen;
 mod member;
 mod membership_files;
 mod ports;
-pub(crate) mod queue;
+mod queue;
 mod run;
 mod sockets;
 

@@ -4,30 +4,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use rookeeper_replica::Latency;
 use rookeeper_zab::Outgoing;
 
 use crate::fourletter::Summary;
+use crate::measures::QueueFigures;
 
 /// Of so many packets one is timed (Java: `markerPacketInterval`).
 const TIMED_EVERY: u64 = 1000;
-
-/// What a learner's queue was like.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct QueueFigures {
-    /// Packets that waited behind each one when its turn came (`learner_handler_qp_size`).
-    pub(crate) size: Summary,
-    /// How long some of them waited, in milliseconds (`learner_handler_qp_time_ms`).
-    pub(crate) time_ms: Latency,
-}
-
-impl QueueFigures {
-    /// Takes in those of another time.
-    pub(crate) fn merge(&mut self, other: &QueueFigures) {
-        self.size.merge(other.size);
-        self.time_ms.merge(&other.time_ms);
-    }
-}
 
 #[derive(Debug)]
 struct Waiting {
