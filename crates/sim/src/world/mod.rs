@@ -30,7 +30,7 @@ pub mod standing;
 mod states;
 mod trouble;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rookeeper_replica::ConnectionKey;
@@ -246,7 +246,7 @@ pub struct World {
     /// The configuration that all members begin with; `None` where a server stands alone.
     first: Option<Arc<Membership>>,
     /// Versions of configurations that some server took for committed.
-    versions: BTreeMap<i64, Who>,
+    versions: BTreeSet<i64>,
     dice: Dice,
     /// Decides what goes wrong, where no scenario does, and nothing else.
     fate: Dice,
@@ -310,7 +310,7 @@ impl World {
             lineage: Lineage::new(first.clone()),
             quorums: Quorums::default(),
             shown: Shown::default(),
-            versions: BTreeMap::new(),
+            versions: BTreeSet::new(),
             queue: Queue::default(),
             network,
             machines,

@@ -208,7 +208,7 @@ impl World {
     /// A server takes a configuration for committed: a later one than before.
     pub(super) fn goes_by(&mut self, who: Who, membership: &Membership) {
         let version = membership.version();
-        self.versions.insert(version, who);
+        self.versions.insert(version);
         let own = membership.member(server_id(who.server)).is_some();
         let ports = self.ports_in(membership, who.server);
         let Some(process) = self.process(who) else { return };
@@ -237,22 +237,33 @@ impl World {
     }
 
     /// What any server took for committed was. Of a leader that died in the middle of the step in
-    /// which it established its epoch nobody has heard that it did: what it took for committed is
-    /// so for whoever comes after it, once something else is.
+    /// which it committed, or established its epoch, nobody has heard that it did, though its disk may
+    /// tell: what a quorum has is committed once something is that comes after it.
     pub(super) fn check_configurations(&mut self) {
-        for (version, who) in std::mem::take(&mut self.versions) {
+        for version in std::mem::take(&mut self.versions) {
             let zxid = Zxid(version);
             // The first leader's version is no transaction.
             if zxid.counter() == 0 {
                 continue;
             }
             let committed = self.lineage.lies_on_path(zxid);
-            if committed.is_err() && self.process(who).is_none() && self.lineage.tip() < zxid {
-                self.versions.insert(version, who);
+            if committed.is_err() && self.lineage.tip() < zxid && self.a_quorum_has(zxid) {
+                self.versions.insert(version);
             } else {
                 self.note(committed);
             }
         }
+    }
+
+    /// Whether a quorum has acknowledged a transaction, or is in a later epoch, whose leader's history
+    /// may have it.
+    fn a_quorum_has(&self, zxid: Zxid) -> bool {
+        let deciding = self.lineage.deciding(zxid);
+        let is_later = |server: &usize| self.machines[*server].epochs[1] > i64::from(zxid.epoch());
+        let later: Vec<_> = (0..self.machines.len()).filter(is_later).map(server_id).collect();
+        let has_quorum =
+            |membership: &Arc<Membership>| membership.contains_quorum(later.iter().copied());
+        self.quorums.check(zxid, &deciding).is_ok() || deciding.iter().all(has_quorum)
     }
 
     /// At the end all members go by the last configuration, and have it on disk.
@@ -314,19 +325,33 @@ mod tests {
         assert_eq!(read_ensemble(&world.machines[1].disk, &first).committed().version(), 0);
     }
 
-    #[test]
-    fn what_a_leader_that_died_in_its_step_took_for_committed_is_held_against_what_is_later() {
+    /// What a world says of a version that some server took for committed.
+    fn finding(tip: Zxid, acknowledged: &[usize], current: &[usize]) -> Option<Fault> {
         let z = |epoch, counter| Zxid::new(epoch, counter);
         let mut world = World::new(Setup::new(5, 3));
-        let dead = Who { server: 0, generation: 99 };
-        world.versions.insert(z(1, 2).0, dead);
         world.lineage.append(Zxid::ZERO, z(1, 1), b"first").unwrap();
-        world.lineage.commit(z(1, 1)).unwrap();
-        world.check_configurations();
-        assert!(world.fault.is_none(), "nobody has gone on from there");
+        world.lineage.append(z(1, 1), z(1, 2), b"a change").unwrap();
         world.lineage.append(z(1, 1), z(2, 1), b"another history").unwrap();
-        world.lineage.commit(z(2, 1)).unwrap();
+        world.lineage.commit(tip).unwrap();
+        for server in acknowledged {
+            world.quorums.acknowledged(server_id(*server), z(1, 2));
+        }
+        for server in current {
+            world.machines[*server].epochs[1] = 2;
+        }
+        world.versions.insert(z(1, 2).0);
         world.check_configurations();
-        assert!(world.fault.is_some());
+        assert_eq!(world.versions.len(), usize::from(world.fault.is_none() && tip < z(1, 2)));
+        world.fault
+    }
+
+    #[test]
+    fn what_a_server_took_for_committed_was_committed_or_a_quorum_has_it() {
+        let (before, at, beside) = (Zxid::new(1, 1), Zxid::new(1, 2), Zxid::new(2, 1));
+        assert!(finding(at, &[], &[]).is_none());
+        assert!(finding(before, &[1], &[]).is_some());
+        assert!(finding(before, &[0, 1], &[]).is_none(), "its leader died before it said so");
+        assert!(finding(before, &[1], &[1, 2]).is_none(), "so did the next epoch's");
+        assert!(finding(beside, &[0, 1], &[1, 2]).is_some());
     }
 }
