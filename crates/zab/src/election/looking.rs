@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rookeeper_jute::ServerId;
 use rookeeper_jute::quorum::{NOTIFICATION_VERSION, PeerState};
-use rookeeper_jute::{ServerId, Zxid};
 
-use super::vote::{Ballot, Vote};
+use super::vote::{Ballot, UNKNOWN, Vote};
 use super::{Election, ElectionEffect, Phase, ROUND_MAX, Reach};
 use crate::quorum::{Ensemble, Oracle, Tally};
-
-/// The zxid of a server that does not know what it should hold.
-const UNKNOWN: Zxid = Zxid(-1);
 
 /// What a server keeps while it looks.
 #[derive(Debug)]

@@ -27,6 +27,7 @@ use crate::membership::{Membership, MembershipRules, Role};
 use crate::quorum::{Ensemble, Oracle};
 
 use looking::Looking;
+use vote::UNKNOWN;
 pub use vote::{Ballot, Vote};
 
 /// Servers without a vote whose last answer is remembered.
@@ -133,6 +134,9 @@ pub enum ElectionEffect {
     /// This server leads, and a voter looks in a later round, or proposes a better leader in the
     /// same one: it follows this server no more, unless a quorum does.
     VoterLeft(ServerId),
+    /// This server leads, and a voter that does not know what it should hold looks: it takes no part
+    /// in elections, and follows whom a quorum of the others does.
+    VoterWaits(ServerId),
     /// The leader that was settled on says that it leads no more, or never did: it looks in a
     /// later round, or follows somebody else.
     LeaderLeft(ServerId),
@@ -380,6 +384,8 @@ impl Election {
                     let better = ballot.vote.is_better_than(&own.vote, &self.ensemble);
                     if round > own.round || round == own.round && better {
                         effects.push(ElectionEffect::VoterLeft(from));
+                    } else if ballot.vote.zxid == UNKNOWN {
+                        effects.push(ElectionEffect::VoterWaits(from));
                     }
                 }
                 let told = told_by_leader(own, from, &ballot);

@@ -9,6 +9,10 @@ use crate::quorum::Ensemble;
 /// What who has no vote puts in place of a server, a zxid and an epoch (Java: `Long.MIN_VALUE`).
 const NOTHING: i64 = i64::MIN;
 
+/// The zxid of a server that does not know what it should hold: its directory is no database. It
+/// votes for nobody, and nobody for it.
+pub(super) const UNKNOWN: Zxid = Zxid(-1);
+
 /// A server proposed as leader, and what makes it fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vote {

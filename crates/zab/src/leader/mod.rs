@@ -248,6 +248,7 @@ impl Leader {
             }
             LeaderInput::VoterLooks(server) => self.voter_looks(now_ms, server, effects),
             LeaderInput::VoterLeft(server) => self.voter_left(server, effects),
+            LeaderInput::VoterWaits(server) => self.voter_waits(server, effects),
             LeaderInput::Stop => self.stop(now_ms, effects),
         }
     }
@@ -532,6 +533,14 @@ impl Leader {
         }
         if !stay.is_quorum(self.oracle) {
             self.abandon(LeaderEnd::Deserted, effects);
+        }
+    }
+
+    /// Who has no history comes only once a quorum of the others follows: it is nobody to wait for,
+    /// unless it is here by now, and has said so before.
+    fn voter_waits(&mut self, server: ServerId, effects: &mut Vec<LeaderEffect>) {
+        if !self.links.values().any(|link| link.server == server) {
+            self.voter_left(server, effects);
         }
     }
 

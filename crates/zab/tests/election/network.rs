@@ -242,6 +242,7 @@ impl Network {
                 ElectionEffect::Adopt(_)
                 | ElectionEffect::VoterLooks(_)
                 | ElectionEffect::VoterLeft(_)
+                | ElectionEffect::VoterWaits(_)
                 | ElectionEffect::LeaderLeft(_)
                 | ElectionEffect::LeaderWavers(_) => {}
             }
