@@ -33,10 +33,11 @@ impl World {
     }
 
     /// A server that is not in its own configuration does not start, as in Java: whoever runs it
-    /// gives it the one of the others, and where that does not have it either its own line as an
-    /// observer, with a version that any later one takes the place of, and none from before its
+    /// gives it the one of the others as it is, and where that does not have it either its own line
+    /// as an observer, with a version that any later one takes the place of, and none from before its
     /// removal. Without a version it would take part in an old configuration with those who know of
     /// none later: what it knew of its removal is all that keeps them from being a quorum with it.
+    /// What it knows of a later change, which may be committed by its word, is left to it.
     pub(super) fn mend_configuration(&mut self, server: usize) -> io::Result<()> {
         let Some(first) = self.first_of(server) else { return Ok(()) };
         let me = server_id(server);
@@ -59,14 +60,22 @@ impl World {
         let own = (!is_named).then_some(own);
         let lines: Vec<String> = members.chain(own).chain(groups).collect();
         let membership = super::process::parse(&lines.join("\n")).expect("a configuration");
-        // It is not that configuration, and gives way to it. Before the first there was none.
+        // With a line of its own it is not that configuration, and gives way to it. Before the first
+        // there was none.
         let version = in_force.version().max(ensemble.committed().version());
-        let version = if Zxid(version).counter() == 0 { 0 } else { version - 1 };
+        let version = match Zxid(version).counter() {
+            0 => 0,
+            _ if is_named => version,
+            _ => version - 1,
+        };
         let membership = membership.with_version(version);
+        let knows_later = ensemble.last_seen().version() > version;
         self.machines[server].version = version;
         self.machines[server].ports = ports;
         for last_seen in [false, true] {
-            write_membership(&self.machines[server].disk, &membership, last_seen)?;
+            if !(last_seen && knows_later) {
+                write_membership(&self.machines[server].disk, &membership, last_seen)?;
+            }
         }
         Ok(())
     }
@@ -320,6 +329,14 @@ mod tests {
         let mended = read_ensemble(&world.machines[0].disk, &first);
         assert_eq!(mended.committed().version(), 0x1_0000_0008);
         assert_eq!(mended.role(server_id(0)), Role::Observer);
+        // What it said that it has of a later change is not taken from it.
+        let later = (*first).clone().with_version(0x1_0000_0020);
+        write_membership(&world.machines[0].disk, &without, false).unwrap();
+        write_membership(&world.machines[0].disk, &later, true).unwrap();
+        world.mend_configuration(0).unwrap();
+        let mended = read_ensemble(&world.machines[0].disk, &first);
+        assert_eq!(mended.committed().version(), 0x1_0000_0008);
+        assert_eq!(mended.last_seen().version(), 0x1_0000_0020);
         // Whoever is in its own configuration keeps it.
         world.mend_configuration(1).unwrap();
         assert_eq!(read_ensemble(&world.machines[1].disk, &first).committed().version(), 0);
