@@ -6,7 +6,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
 use rookeeper_server::config::Outside;
-use rookeeper_server::process::Process;
+use rookeeper_server::process::{Process, ProcessorTime};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files and names as this machine has them.
@@ -87,6 +87,14 @@ impl Process for ThisProcess {
     fn max_file_descriptors(&self) -> u64 {
         number("/proc/self/limits", "Max open files")
     }
+
+    fn processor_time(&self) -> Option<ProcessorTime> {
+        let file = File::open("/proc/stat").ok()?;
+        // The first line is of all processors together.
+        let mut bytes = Vec::new();
+        file.take(PROCESSORS_LINE_LEN).read_to_end(&mut bytes).ok()?;
+        processor_time(&String::from_utf8_lossy(&bytes))
+    }
 }
 
 /// Raises the soft limit on open files to the hard one, as a JVM does (`MaxFDLimit`): many systems
@@ -95,6 +103,19 @@ impl Process for ThisProcess {
 pub fn allow_all_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// More than the first line of `/proc/stat` has.
+const PROCESSORS_LINE_LEN: u64 = 512;
+
+/// Of the first line of `/proc/stat`: user, nice, system, idle, waiting for a disk, interrupts of two
+/// kinds, stolen; guests' are in those of users.
+fn processor_time(text: &str) -> Option<ProcessorTime> {
+    let line = text.lines().next()?.strip_prefix("cpu ")?;
+    let mut parts = line.split_whitespace().map(|number| number.parse::<u64>().ok());
+    let mut parts = [(); 8].map(|()| parts.next().flatten().unwrap_or(0));
+    let idle = std::mem::take(&mut parts[3]) + std::mem::take(&mut parts[4]);
+    Some(ProcessorTime { busy: parts.iter().sum(), idle })
 }
 
 fn line(path: &str) -> Option<String> {
@@ -144,6 +165,16 @@ mod tests {
         assert!(process.open_file_descriptors() > open.min(2), "{open}");
         drop(file);
         assert!(process.max_file_descriptors() >= open);
+    }
+
+    #[test]
+    fn the_processors_work_and_wait() {
+        let text = "cpu  10 1 5 100 20 2 3 4 7 0\ncpu0 10 1 5 100 20 2 3 4 7 0\n";
+        assert_eq!(processor_time(text), Some(ProcessorTime { busy: 25, idle: 120 }));
+        assert_eq!(processor_time("cpu  10 1 5 100"), Some(ProcessorTime { busy: 16, idle: 100 }));
+        assert_eq!(processor_time("intr 1 2 3"), None);
+        let time = ThisProcess.processor_time().unwrap();
+        assert!(time.busy > 0 && time.busy.saturating_add(time.idle) > time.busy);
     }
 
     #[test]

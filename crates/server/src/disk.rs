@@ -1,7 +1,7 @@
 //! The disk thread: carries out storage commands strictly in order. It takes all transactions that
 //! are queued, writes them at once, syncs once and says up to which zxid they are durable. While
-//! one sync runs the next batch gathers, so that commits are grouped without a timer (`flushDelay`
-//! and `maxBatchSize` are honoured where set).
+//! one sync runs the next batch gathers, and waits a moment for those who wrote lately as long as
+//! that pays (`flushDelay` and `maxBatchSize` are honoured where set).
 //!
 //! A full disk is refused before it is full: while less than a reserve is free, what is queued
 //! waits unwritten and unacknowledged, and is written once there is room. Reads and four-letter
@@ -19,15 +19,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use rookeeper_archive::{CommandError, Host, Storage};
+use rookeeper_jute::SessionId;
 use rookeeper_replica::{Shared, StorageCommand, StorageReport};
 use rookeeper_store::{LogWriter, Repair, Store, StoreError};
 use rookeeper_tree::{Tree, TreeConfig};
 use rookeeper_zab::membership::Membership;
 
-use crate::commands::{self, CommandQueue, FlushPolicy, bytes_len};
+use crate::commands::{self, CommandQueue, FlushPolicy, Pace, bytes_len};
 use crate::ensemble::MembershipFiles;
 use crate::fate::Fate;
 use crate::measures::Measures;
+use crate::process::Process;
+use crate::processors::Processors;
 use crate::recovery::Narrator;
 use crate::room::{self, Room};
 use crate::snapshots::SnapshotSender;
@@ -66,6 +69,14 @@ impl commands::Command for Command {
         }
     }
 
+    fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        let segment = match self {
+            Command::Storage(StorageCommand::Append(segment)) => Some(segment),
+            Command::Storage(_) | Command::Close => None,
+        };
+        segment.into_iter().flat_map(|segment| segment.records()).map(|(_, txn)| session_of(txn))
+    }
+
     /// Only transactions, and what ends a file of them, wait for others to gather.
     fn is_urgent(&self) -> bool {
         !matches!(self, Command::Storage(StorageCommand::Append(_) | StorageCommand::Roll))
@@ -74,6 +85,11 @@ impl commands::Command for Command {
     fn is_end(&self) -> bool {
         matches!(self, Command::Close)
     }
+}
+
+/// Whose transaction it is: its first field.
+fn session_of(txn: &[u8]) -> SessionId {
+    SessionId(txn.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes)))
 }
 
 /// Bytes that may wait for the disk before no more is read from a leader: its snapshot comes faster
@@ -120,6 +136,7 @@ pub(crate) struct DiskParts {
     pub(crate) snapshots: SnapshotSender,
     pub(crate) policy: FlushPolicy,
     pub(crate) measures: Arc<Measures>,
+    pub(crate) process: Arc<dyn Process>,
 }
 
 /// What the thread says; a failure with its cause, which ends the process.
@@ -164,13 +181,15 @@ pub(crate) fn start(
     };
     let room = Room::new(free);
     let thread = thread::Builder::new().name("rookeeper-disk".into()).spawn(move || {
-        let DiskParts { store, writer, shared, tree, files, snapshots, policy, measures } = parts;
+        let DiskParts { store, writer, shared, tree, files, snapshots, policy, measures, process } =
+            parts;
+        let pace = Pace::new(Processors::new(process));
         let storage = Storage::new(store, writer, tree);
         let flush_begun = Instant::now();
         let warning_threshold = policy.warning_threshold;
         let host =
             ThreadHost { shared, files, snapshots, measures, warning_threshold, flush_begun, say };
-        DiskThread { storage, host, policy, queue, waiting, room }.run();
+        DiskThread { storage, host, policy, pace, queue, waiting, room }.run();
     })?;
     Ok((sender, thread))
 }
@@ -240,6 +259,7 @@ struct DiskThread<S, F> {
     storage: Storage,
     host: ThreadHost<F>,
     policy: FlushPolicy,
+    pace: Pace,
     queue: Arc<CommandQueue<Command>>,
     waiting: Arc<AtomicUsize>,
     room: Room<S>,
@@ -249,7 +269,7 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> DiskThread<S, F> {
     fn run(mut self) {
         let mut batch = VecDeque::new();
         loop {
-            self.queue.take(&mut batch, &self.policy);
+            self.queue.take(&mut batch, &self.policy, &mut self.pace);
             if !self.wait_for_room(&mut batch) {
                 break;
             }

@@ -13,7 +13,8 @@
 //! * `outlets`: where the core's effects go, alone and in an ensemble
 //! * `ensemble`: a member of an ensemble: its thread, its peers' sockets
 //! * `disk`: the thread of log and history: group commit
-//! * `commands`, `room`: the queue before a thread that writes, and the free space
+//! * `commands`, `writers`, `processors`, `room`: the queue before a thread that writes, whom its
+//!   batches wait for and when, and the free space
 //! * `snapshots`: the thread of snapshots and purging
 //! * `recovery`: what is said while the tree is rebuilt from disk
 //! * `listener`: listening sockets and limits on connections
@@ -45,11 +46,13 @@ mod measures;
 mod outlets;
 mod parts;
 pub mod process;
+mod processors;
 mod recovery;
 mod room;
 mod server;
 mod signals;
 mod snapshots;
+mod writers;
 
 pub use fate::ExitCode;
 pub use inspect::Inspector;

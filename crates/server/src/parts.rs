@@ -243,6 +243,7 @@ impl Parts {
             snapshots: snapshots.clone(),
             policy: assemble::flush_policy(&self.config),
             measures: Arc::clone(&self.inspector.measures),
+            process: Arc::clone(&self.config.process),
         };
         let (core, fate) = (self.core_port.clone(), Arc::clone(&self.fate));
         disk::start(parts, move |said| core.send(CoreMessage::Storage(said.report(&fate))))

@@ -3,6 +3,16 @@
 
 use std::fmt::Debug;
 
+/// How long the processors of a machine have worked and waited since it was started, all together, in
+/// any unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessorTime {
+    /// At work, for this process or others, other machines on the same hardware included.
+    pub busy: u64,
+    /// With nothing to do.
+    pub idle: u64,
+}
+
 /// A process and its machine.
 pub trait Process: Debug + Send + Sync {
     /// Keys and values of `envi` behind the version, in Java's order (`Environment.list`).
@@ -11,6 +21,8 @@ pub trait Process: Debug + Send + Sync {
     fn open_file_descriptors(&self) -> u64;
     /// Most file descriptors that may be open.
     fn max_file_descriptors(&self) -> u64;
+    /// What the machine's processors have done; `None` where that is not known.
+    fn processor_time(&self) -> Option<ProcessorTime>;
 }
 
 /// A process of which nothing is known.
@@ -28,5 +40,9 @@ impl Process for UnknownProcess {
 
     fn max_file_descriptors(&self) -> u64 {
         0
+    }
+
+    fn processor_time(&self) -> Option<ProcessorTime> {
+        None
     }
 }

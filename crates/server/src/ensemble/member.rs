@@ -207,6 +207,7 @@ impl MemberParts {
             snapshots: self.snapshots.clone(),
             policy: assemble::flush_policy(&self.config),
             measures: Arc::clone(&self.measures),
+            process: Arc::clone(&self.config.process),
         };
         let (mailbox, fate) = (Arc::clone(&self.mailbox), Arc::clone(&self.fate));
         disk::start(parts, move |said| mailbox.send(CoreMessage::Storage(said.report(&fate))))
