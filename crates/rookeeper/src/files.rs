@@ -108,8 +108,8 @@ pub fn allow_all_descriptors() {
 /// More than the first line of `/proc/stat` has.
 const PROCESSORS_LINE_LEN: u64 = 512;
 
-/// Of the first line of `/proc/stat`: user, nice, system, idle, waiting for a disk, interrupts of two
-/// kinds, stolen; guests' are in those of users.
+/// Of the first line of `/proc/stat`: user, nice, system, idle, waiting for a disk, interrupts of
+/// two kinds, stolen; guests' are in those of users.
 fn processor_time(text: &str) -> Option<ProcessorTime> {
     let line = text.lines().next()?.strip_prefix("cpu ")?;
     let mut parts = line.split_whitespace().map(|number| number.parse::<u64>().ok());

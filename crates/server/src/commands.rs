@@ -13,8 +13,8 @@ use crate::writers::Writers;
 /// How flushes are grouped (Java: `SyncRequestProcessor`).
 #[derive(Debug, Clone)]
 pub(crate) struct FlushPolicy {
-    /// How long a flush may wait for further transactions (`zookeeper.flushDelay`); where it is zero,
-    /// [`Pace`] says.
+    /// How long a flush may wait for further transactions (`zookeeper.flushDelay`); where it is
+    /// zero, [`Pace`] says.
     pub(crate) flush_delay: Duration,
     /// Transactions that end the wait (`zookeeper.maxBatchSize`).
     pub(crate) batch_len_max: usize,
@@ -45,20 +45,20 @@ const WAIT_MAX: Duration = Duration::from_millis(2);
 /// Where a batch takes less, nothing is gained by a larger one.
 const TAKES_MIN: Duration = Duration::from_micros(50);
 
-/// Transactions that wait for nobody: a sync is shared by enough, and with deep pipelines what follows
-/// is worked on meanwhile.
+/// Transactions that wait for nobody: a sync is shared by enough, and with deep pipelines what
+/// follows is worked on meanwhile.
 const ENOUGH: usize = 256;
 
 /// Batches that are taken as they are after waits that were in vain.
 const BATCHES_UNWAITED_MAX: u32 = 256;
 
-/// When a batch may wait for those who wrote lately, without a setting: while the processors are busy,
-/// and as long as it pays.
+/// When a batch may wait for those who wrote lately, without a setting: while the processors are
+/// busy, and as long as it pays.
 ///
-/// Waiting trades time for syncs and wake-ups, which cost nobody anything where processors are idle. It
-/// pays where all come, and those who were there wait no longer, taken together, than twice what syncs of
-/// their own would take the others. Each wait in vain makes the next attempt twice as late, each that
-/// paid half as late.
+/// Waiting trades time for syncs and wake-ups, which cost nobody anything where processors are
+/// idle. It pays where all come, and those who were there wait no longer, taken together, than
+/// twice what syncs of their own would take the others. Each wait in vain makes the next attempt
+/// twice as late, each that paid half as late.
 #[derive(Debug)]
 pub(crate) struct Pace {
     processors: Processors,
@@ -191,8 +191,8 @@ impl<C: Command> CommandQueue<C> {
     }
 
     /// Waits for commands and takes all of them; with a flush delay, waits on until the delay has
-    /// passed or enough transactions are there, and without one as [`Pace`] says for those who wrote
-    /// lately.
+    /// passed or enough transactions are there, and without one as [`Pace`] says for those who
+    /// wrote lately.
     pub(crate) fn take(&self, batch: &mut VecDeque<C>, policy: &FlushPolicy, pace: &mut Pace) {
         let mut waiting = self.waiting.lock();
         pace.asked(Instant::now());

@@ -3,8 +3,8 @@
 
 use std::fmt::Debug;
 
-/// How long the processors of a machine have worked and waited since it was started, all together, in
-/// any unit.
+/// How long the processors of a machine have worked and waited since it was started, all
+/// together, in any unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessorTime {
     /// At work, for this process or others, other machines on the same hardware included.

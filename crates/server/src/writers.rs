@@ -1,9 +1,9 @@
 //! Who writes: the sessions whose transactions came with the last batches, and who of them has
 //! written again. A batch that holds a write of each has nobody left to wait for.
 //!
-//! Clients that wait for each answer before they write again come back at about the same time, since
-//! one sync answers many of them. Taken at once they share the next sync; taken as they come they
-//! fall into several groups, each with a sync of its own, for ever.
+//! Clients that wait for each answer before they write again come back at about the same time,
+//! since one sync answers many of them. Taken at once they share the next sync; taken as they
+//! come they fall into several groups, each with a sync of its own, for ever.
 
 use std::collections::HashMap;
 

@@ -33,11 +33,12 @@ impl World {
     }
 
     /// A server that is not in its own configuration does not start, as in Java: whoever runs it
-    /// gives it the one of the others as it is, and where that does not have it either its own line
-    /// as an observer, with a version that any later one takes the place of, and none from before its
-    /// removal. Without a version it would take part in an old configuration with those who know of
-    /// none later: what it knew of its removal is all that keeps them from being a quorum with it.
-    /// What it knows of a later change, which may be committed by its word, is left to it.
+    /// gives it the one of the others as it is, and where that does not have it either its own
+    /// line as an observer, with a version that any later one takes the place of, and none from
+    /// before its removal. Without a version it would take part in an old configuration with
+    /// those who know of none later: what it knew of its removal is all that keeps them from
+    /// being a quorum with it. What it knows of a later change, which may be committed by its
+    /// word, is left to it.
     pub(super) fn mend_configuration(&mut self, server: usize) -> io::Result<()> {
         let Some(first) = self.first_of(server) else { return Ok(()) };
         let me = server_id(server);
@@ -60,8 +61,8 @@ impl World {
         let own = (!is_named).then_some(own);
         let lines: Vec<String> = members.chain(own).chain(groups).collect();
         let membership = super::process::parse(&lines.join("\n")).expect("a configuration");
-        // With a line of its own it is not that configuration, and gives way to it. Before the first
-        // there was none.
+        // With a line of its own it is not that configuration, and gives way to it. Before the
+        // first there was none.
         let version = in_force.version().max(ensemble.committed().version());
         let version = match Zxid(version).counter() {
             0 => 0,
@@ -246,8 +247,8 @@ impl World {
     }
 
     /// What any server took for committed was. Of a leader that died in the middle of the step in
-    /// which it committed, or established its epoch, nobody has heard that it did, though its disk may
-    /// tell: what a quorum has is committed once something is that comes after it.
+    /// which it committed, or established its epoch, nobody has heard that it did, though its
+    /// disk may tell: what a quorum has is committed once something is that comes after it.
     pub(super) fn check_configurations(&mut self) {
         for version in std::mem::take(&mut self.versions) {
             let zxid = Zxid(version);
@@ -264,8 +265,8 @@ impl World {
         }
     }
 
-    /// Whether a quorum has acknowledged a transaction, or is in a later epoch, whose leader's history
-    /// may have it.
+    /// Whether a quorum has acknowledged a transaction, or is in a later epoch, whose leader's
+    /// history may have it.
     fn a_quorum_has(&self, zxid: Zxid) -> bool {
         let deciding = self.lineage.deciding(zxid);
         let is_later = |server: &usize| self.machines[*server].epochs[1] > i64::from(zxid.epoch());

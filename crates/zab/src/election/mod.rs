@@ -134,8 +134,8 @@ pub enum ElectionEffect {
     /// This server leads, and a voter looks in a later round, or proposes a better leader in the
     /// same one: it follows this server no more, unless a quorum does.
     VoterLeft(ServerId),
-    /// This server leads, and a voter that does not know what it should hold looks: it takes no part
-    /// in elections, and follows whom a quorum of the others does.
+    /// This server leads, and a voter that does not know what it should hold looks: it takes no
+    /// part in elections, and follows whom a quorum of the others does.
     VoterWaits(ServerId),
     /// The leader that was settled on says that it leads no more, or never did: it looks in a
     /// later round, or follows somebody else.
