@@ -49,13 +49,15 @@ impl ClientPort {
         })
     }
 
-    /// Listens where a configuration says, unless that is done already.
+    /// Listens where a configuration says, unless that is done already. What a former one said, and
+    /// has not been done yet, is given up.
     pub(crate) fn follow(port: &Rc<Self>, address: Option<&Address>) {
         let Some(address) = address.filter(|address| !port.is_at(address)) else { return };
         *port.configured.borrow_mut() = Some(address.clone());
         let (port, address) = (Rc::clone(port), address.clone());
         spawn_local(async move {
             match port.open(&address).await {
+                _ if !port.is_at(&address) => {}
                 Ok((listener, local)) => {
                     *port.local_address.write() = local;
                     port.acceptor.messages.send(IoMessage::Listen(listener));
@@ -82,6 +84,9 @@ impl ClientPort {
             self.acceptor.messages.send(IoMessage::ListenNoMore);
         }
         for _ in 1..TRIES {
+            if !self.is_at(address) {
+                break;
+            }
             if let Ok(listener) = listener::listen(&options) {
                 let local = listener.local_addr()?;
                 return Ok((listener, local));
@@ -91,5 +96,43 @@ impl ClientPort {
         let listener = listener::listen(&options)?;
         let local = listener.local_addr()?;
         Ok((listener, local))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[test]
+    fn of_two_moves_the_later_one_counts_though_the_first_is_still_tried() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let first = taken.local_addr().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let local_address = Arc::new(RwLock::new("127.0.0.1:1".parse().unwrap()));
+        let options =
+            ListenOptions { address: Some(first.ip()), port: 1, backlog: 5, keepalive: false };
+        let parts = ClientPortParts {
+            configured: None,
+            options,
+            acceptor: ShardPort::new(),
+            local_address: Arc::clone(&local_address),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let local = LocalSet::new();
+        runtime.block_on(local.run_until(async {
+            let clients = ClientPort::new(parts);
+            ClientPort::follow(&clients, Some(&Address::new("127.0.0.1", first.port())));
+            ClientPort::follow(&clients, Some(&Address::new("127.0.0.1", free.port())));
+            while *local_address.read() != free {
+                tokio::time::sleep(PAUSE).await;
+            }
+            // The first one is free again before it has been tried for the last time.
+            drop(taken);
+        }));
+        // Until both have ended.
+        runtime.block_on(local);
+        assert_eq!(*local_address.read(), free);
     }
 }
