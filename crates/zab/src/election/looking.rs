@@ -106,6 +106,13 @@ impl Election {
         }
     }
 
+    /// Who looks has no leader any more, whatever it said before. (Java counts what it said.)
+    pub(super) fn follows_nobody(&mut self, server: ServerId) {
+        if let Some(looking) = self.looking() {
+            looking.settled.remove(&server);
+        }
+    }
+
     fn consider_looking(
         &mut self,
         now_ms: u64,

@@ -368,6 +368,9 @@ impl Election {
         match &self.phase {
             Phase::Idle => {}
             Phase::Looking(_) => {
+                if looks {
+                    self.follows_nobody(from);
+                }
                 if looks && round < self.round {
                     let message = self.notification();
                     effects.push(ElectionEffect::Send { to: from, message });

@@ -49,6 +49,9 @@ impl Leader {
         (link.server, link.observer) = (server, observer);
         (link.phase, link.silent_at_ms) = (LinkPhase::Epoch, None);
         self.left.remove(&server);
+        if self.ensemble.is_voter(server) {
+            self.came.insert(server);
+        }
         if matches!(self.phase, Phase::Idle | Phase::Discovery) {
             self.epoch = self.epoch.max(accepted_epoch + 1);
             // A change that is pending may make voters of servers that have not heard of it: they

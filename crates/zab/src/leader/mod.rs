@@ -134,6 +134,8 @@ pub struct Leader {
     epoch_spent: BTreeSet<ServerId>,
     /// Voters that elect anew, and did not come since.
     left: BTreeSet<ServerId>,
+    /// Voters that came to this leader, those that have gone since too.
+    came: BTreeSet<ServerId>,
     new_leader_acks: Tally,
     current_written: bool,
     links: BTreeMap<ConnectionId, Link>,
@@ -174,6 +176,7 @@ impl Leader {
             epoch_acks: tally.clone(),
             epoch_spent: BTreeSet::new(),
             left: BTreeSet::new(),
+            came: BTreeSet::new(),
             new_leader_acks: tally,
             current_written: false,
             links: BTreeMap::new(),
@@ -539,12 +542,21 @@ impl Leader {
     /// Who has no history comes only once a quorum of the others follows: it is nobody to wait for,
     /// unless it is here by now, and has said so before.
     fn voter_waits(&mut self, server: ServerId, effects: &mut Vec<LeaderEffect>) {
-        if !self.links.values().any(|link| link.server == server) {
+        if !self.is_here(server) {
             self.voter_left(server, effects);
         }
     }
 
+    fn is_here(&self, server: ServerId) -> bool {
+        self.links.values().any(|link| link.server == server)
+    }
+
+    /// Who has been here, has gone, and looks, elects anew, though perhaps in an earlier round: it
+    /// was started again.
     fn voter_looks(&mut self, now_ms: u64, server: ServerId, effects: &mut Vec<LeaderEffect>) {
+        if self.came.contains(&server) && !self.is_here(server) {
+            self.voter_left(server, effects);
+        }
         let waits = matches!(self.phase, Phase::Discovery);
         let waited_ms = now_ms.saturating_sub(self.started_ms);
         let too_long = self.config.epoch_wait_ms_max.is_some_and(|max_ms| waited_ms > max_ms);
