@@ -66,6 +66,8 @@ pub(crate) struct Pace {
     taken: Option<Instant>,
     /// How long batches take, an average that follows the last eight or so.
     takes: Duration,
+    /// Whether a larger batch is worth a wait by that, and since the processors are busy.
+    is_worthwhile: bool,
     /// Batches that are still taken as they are.
     unwaited: u32,
     /// As many as follow the next wait in vain.
@@ -74,19 +76,22 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new(processors: Processors) -> Self {
-        Pace { processors, taken: None, takes: Duration::ZERO, unwaited: 0, penalty: 1 }
+        let (taken, takes) = (None, Duration::ZERO);
+        Pace { processors, taken, takes, is_worthwhile: false, unwaited: 0, penalty: 1 }
     }
 
-    /// The thread asks for a batch: the last one is written.
+    /// The thread asks for a batch: the last one is written. Looks at the machine now and then, so
+    /// nobody should wait for what is held.
     fn asked(&mut self, now: Instant) {
         if let Some(taken) = self.taken.take() {
             self.takes = (self.takes * 7 + now.saturating_duration_since(taken)) / 8;
         }
+        self.is_worthwhile = self.takes >= TAKES_MIN && self.processors.are_busy(now);
     }
 
     /// How long the batch that begins may wait for its writers, if it may.
-    fn wait(&mut self, now: Instant) -> Option<Duration> {
-        if self.takes < TAKES_MIN || !self.processors.are_busy(now) {
+    fn wait(&mut self) -> Option<Duration> {
+        if !self.is_worthwhile {
             return None;
         }
         if self.unwaited > 0 {
@@ -194,8 +199,8 @@ impl<C: Command> CommandQueue<C> {
     /// passed or enough transactions are there, and without one as [`Pace`] says for those who
     /// wrote lately.
     pub(crate) fn take(&self, batch: &mut VecDeque<C>, policy: &FlushPolicy, pace: &mut Pace) {
-        let mut waiting = self.waiting.lock();
         pace.asked(Instant::now());
+        let mut waiting = self.waiting.lock();
         while waiting.commands.is_empty() {
             self.arrived.wait(&mut waiting);
         }
@@ -221,7 +226,7 @@ impl<C: Command> CommandQueue<C> {
             return;
         }
         let (begun, before) = (Instant::now(), waiting.records);
-        let Some(wait) = pace.wait(begun) else { return };
+        let Some(wait) = pace.wait() else { return };
         let all_came = self.wait_for(goal, wait, waiting);
         let came = waiting.records - before;
         pace.waited(&Waited { time: begun.elapsed(), before, came, all_came });
@@ -351,12 +356,11 @@ mod tests {
 
     /// A machine whose processors never rest, and whose batches take some time.
     fn pace(takes: Duration) -> Pace {
-        let mut pace = Pace::new(Processors::new(Arc::new(Busy::default())));
+        let mut pace = Pace { takes, ..Pace::new(Processors::new(Arc::new(Busy::default()))) };
         let start = Instant::now();
-        assert_eq!(pace.wait(start), None, "nothing is known of the machine");
-        pace.takes = takes;
-        let _ = pace.processors.are_busy(start);
-        assert!(pace.processors.are_busy(start + MINUTE));
+        pace.asked(start);
+        assert_eq!(pace.wait(), None, "nothing is known of the machine");
+        pace.asked(start + MINUTE);
         pace
     }
 
@@ -380,17 +384,16 @@ mod tests {
     #[test]
     fn each_wait_in_vain_puts_the_next_off_and_one_that_paid_brings_it_nearer() {
         let mut pace = pace(Duration::from_millis(1));
-        let now = Instant::now() + MINUTE;
         let in_vain = Waited { all_came: false, ..waited(Duration::ZERO, 1, 1) };
         for unwaited in [1, 2, 4, 8, 16, 32, 64, 128, 256, 256] {
             pace.waited(&in_vain);
             assert_eq!(pace.unwaited, unwaited);
         }
         for _ in 0..BATCHES_UNWAITED_MAX {
-            assert_eq!(pace.wait(now), None);
+            assert_eq!(pace.wait(), None);
         }
         for halved in [128, 64, 32, 16, 8, 4, 2, 1, 1] {
-            assert_eq!(pace.wait(now), Some(WAIT_MAX));
+            assert_eq!(pace.wait(), Some(WAIT_MAX));
             pace.waited(&waited(Duration::ZERO, 1, 1));
             assert_eq!(pace.penalty, halved);
         }
@@ -412,13 +415,12 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_quick_disk_or_where_processors_rest() {
-        let now = Instant::now() + MINUTE;
-        let mut quick = pace(TAKES_MIN / 2);
-        assert_eq!(quick.wait(now), None);
+        assert_eq!(pace(TAKES_MIN / 2).wait(), None);
         let mut slow = pace(Duration::from_micros(200));
-        assert_eq!(slow.wait(now), Some(Duration::from_micros(1200)));
+        assert_eq!(slow.wait(), Some(Duration::from_micros(1200)));
         slow.processors = Processors::new(Arc::new(crate::process::UnknownProcess));
-        assert_eq!(slow.wait(now), None);
+        slow.asked(Instant::now());
+        assert_eq!(slow.wait(), None);
     }
 
     #[test]
