@@ -2,7 +2,7 @@
 //! quorum agrees (Java: `FastLeaderElection`; its messages are [`Notification`]s).
 //!
 //! The machine outlives its elections: once settled it goes on to answer those who still look.
-//! Five things differ from Java, all within the protocol:
+//! Six things differ from Java, all within the protocol:
 //! - The wait for a better vote, 200 ms, ends once every voter that can be reached agrees: then
 //!   none can come. It also never starts anew, whatever else arrives. A learner may thus be early
 //!   at a leader that still waits, and has to go on trying for `initLimit`.
@@ -12,6 +12,7 @@
 //!   the rounds are equal: they have to follow what it offers now.
 //! - Who settles on another leader tells those who follow this server in vain, and they listen to
 //!   what their leader says of itself: Java's try to connect until they give up.
+//! - Who looks again counts no more for the leader that it named before.
 //! - Two servers that take each other for no voter do not answer each other's answers for ever.
 
 mod looking;
