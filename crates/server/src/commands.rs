@@ -302,18 +302,6 @@ mod tests {
     struct Busy(AtomicU64);
 
     impl Process for Busy {
-        fn environment(&self) -> Vec<(&'static str, String)> {
-            Vec::new()
-        }
-
-        fn open_file_descriptors(&self) -> u64 {
-            0
-        }
-
-        fn max_file_descriptors(&self) -> u64 {
-            0
-        }
-
         fn processor_time(&self) -> Option<ProcessorTime> {
             Some(ProcessorTime { busy: self.0.fetch_add(1, Ordering::Relaxed), idle: 0 })
         }

@@ -13,36 +13,31 @@ pub struct ProcessorTime {
     pub idle: u64,
 }
 
-/// A process and its machine.
+/// A process and its machine. What is not known of one is nothing.
 pub trait Process: Debug + Send + Sync {
     /// Keys and values of `envi` behind the version, in Java's order (`Environment.list`).
-    fn environment(&self) -> Vec<(&'static str, String)>;
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Open file descriptors.
-    fn open_file_descriptors(&self) -> u64;
+    fn open_file_descriptors(&self) -> u64 {
+        0
+    }
+
     /// Most file descriptors that may be open.
-    fn max_file_descriptors(&self) -> u64;
+    fn max_file_descriptors(&self) -> u64 {
+        0
+    }
+
     /// What the machine's processors have done; `None` where that is not known.
-    fn processor_time(&self) -> Option<ProcessorTime>;
+    fn processor_time(&self) -> Option<ProcessorTime> {
+        None
+    }
 }
 
 /// A process of which nothing is known.
 #[derive(Debug)]
 pub struct UnknownProcess;
 
-impl Process for UnknownProcess {
-    fn environment(&self) -> Vec<(&'static str, String)> {
-        Vec::new()
-    }
-
-    fn open_file_descriptors(&self) -> u64 {
-        0
-    }
-
-    fn max_file_descriptors(&self) -> u64 {
-        0
-    }
-
-    fn processor_time(&self) -> Option<ProcessorTime> {
-        None
-    }
-}
+impl Process for UnknownProcess {}

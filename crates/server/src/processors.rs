@@ -49,18 +49,6 @@ mod tests {
     struct Machine(Mutex<Vec<Option<ProcessorTime>>>);
 
     impl Process for Machine {
-        fn environment(&self) -> Vec<(&'static str, String)> {
-            Vec::new()
-        }
-
-        fn open_file_descriptors(&self) -> u64 {
-            0
-        }
-
-        fn max_file_descriptors(&self) -> u64 {
-            0
-        }
-
         fn processor_time(&self) -> Option<ProcessorTime> {
             self.0.lock().unwrap().remove(0)
         }
