@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
+use rookeeper_archive::ReadingError;
 use rookeeper_jute::ServerId;
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::{Outgoing, wire};
@@ -13,7 +14,9 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::Receiver;
 
+use super::history::Piece;
 use super::queue::Queue;
 use crate::measures::QueueFigures;
 
@@ -51,10 +54,21 @@ pub(crate) struct Connection {
     learner: Cell<Option<ServerId>>,
     /// Bytes in the queue and in the writer's hands.
     unsent: Cell<usize>,
+    /// Whether the writer is in the middle of what comes from disk.
+    reads_disk: Cell<bool>,
     queued: Notify,
     state: Cell<State>,
     paused: Cell<bool>,
     resumed: Notify,
+}
+
+/// Why not all of what comes from disk was written.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// It could not be read.
+    Reading(ReadingError),
+    /// The connection is lost.
+    Connection(io::Error),
 }
 
 /// What a connection's writer has to do next.
@@ -78,6 +92,7 @@ impl Connection {
             queue: RefCell::default(),
             learner: Cell::new(None),
             unsent: Cell::new(0),
+            reads_disk: Cell::new(false),
             queued: Notify::new(),
             state: Cell::new(State::Open),
             paused: Cell::new(false),
@@ -187,7 +202,10 @@ impl Connection {
                 Some(Outgoing::Records { segment, range, kind }) => {
                     wire::encode_records(&segment, range, kind, buffer);
                 }
-                Some(from_disk) => return Some(NextWrite::FromDisk(from_disk)),
+                Some(from_disk) => {
+                    self.reads_disk.set(true);
+                    return Some(NextWrite::FromDisk(from_disk));
+                }
                 None => break,
             }
         }
@@ -212,7 +230,7 @@ impl Connection {
 
     /// Whether all that was ever queued is with the system.
     pub(crate) fn has_sent_all(&self) -> bool {
-        self.is_drained() && self.unsent.get() == 0
+        self.is_drained() && self.unsent.get() == 0 && !self.reads_disk.get()
     }
 
     /// Bytes of the queue were written.
@@ -236,5 +254,202 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Writes what comes from disk, and calls `written` after each piece. A connection that is to
+    /// be closed writes on: what is queued behind a history that breaks off would be a history
+    /// with a gap, which a learner cannot always tell from one without.
+    ///
+    /// # Errors
+    /// Nothing more may be written then.
+    pub(crate) async fn write_pieces(
+        &self,
+        mut pieces: Receiver<Piece>,
+        mut written: impl FnMut(),
+    ) -> Result<(), Broken> {
+        while let Some(piece) = pieces.recv().await {
+            let bytes = piece.map_err(Broken::Reading)?;
+            if self.state.get() == State::Closed {
+                return Ok(());
+            }
+            self.write_all(&bytes).await.map_err(Broken::Connection)?;
+            written();
+        }
+        self.reads_disk.set(false);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    use rookeeper_jute::Zxid;
+    use tokio::sync::mpsc::{Sender, channel};
+    use tokio::task::spawn_local;
+
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let test = async { tokio::time::timeout(Duration::from_secs(30), test).await };
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, test).expect("nothing is waited for in vain");
+    }
+
+    /// A connection, and the learner's side of it.
+    async fn pair() -> (Rc<Connection>, std::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let learner = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (Connection::new(ConnectionId(1), Port::Quorum, stream), learner)
+    }
+
+    /// Writes until the connection ends; what comes from disk comes from there.
+    async fn write(connection: Rc<Connection>, pieces: Receiver<Piece>) {
+        let (mut buffer, mut pieces) = (Vec::new(), Some(pieces));
+        loop {
+            match connection.next_write(&mut buffer).await {
+                NextWrite::Bytes => {
+                    connection.write_all(&buffer).await.unwrap();
+                    connection.sent(buffer.len());
+                    buffer.clear();
+                }
+                NextWrite::FromDisk(_) => {
+                    let pieces = pieces.take().expect("one history");
+                    connection.write_pieces(pieces, || {}).await.unwrap();
+                }
+                NextWrite::Finished => return connection.close(),
+                NextWrite::Closed => return,
+            }
+        }
+    }
+
+    fn history() -> Outgoing {
+        Outgoing::History { after: Zxid(1), through: Zxid(9) }
+    }
+
+    async fn give(pieces: &Sender<Piece>, piece: &str) {
+        pieces.send(Ok(piece.into())).await.unwrap();
+    }
+
+    fn read_to_end(mut learner: std::net::TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        learner.read_to_end(&mut all).unwrap();
+        all
+    }
+
+    #[test]
+    fn what_stands_behind_a_history_is_written_after_all_of_it_though_the_connection_ends() {
+        run(async {
+            let (connection, learner) = pair().await;
+            for item in [Outgoing::Bytes(b"DIFF ".to_vec()), history()] {
+                connection.push(item);
+            }
+            connection.push(Outgoing::Bytes(b"NEWLEADER".to_vec()));
+            let (sender, pieces) = channel(1);
+            let writer = spawn_local(write(Rc::clone(&connection), pieces));
+            // With the third one the first one is written.
+            for piece in ["1 ", "2 ", "3 "] {
+                give(&sender, piece).await;
+            }
+            connection.finish();
+            give(&sender, "4 ").await;
+            drop(sender);
+            writer.await.unwrap();
+            let all = read_to_end(learner);
+            assert_eq!(String::from_utf8(all).unwrap(), "DIFF 1 2 3 4 NEWLEADER");
+        });
+    }
+
+    #[test]
+    fn nothing_is_written_behind_a_history_that_breaks_off_where_the_connection_is_closed() {
+        run(async {
+            let (connection, learner) = pair().await;
+            connection.push(history());
+            connection.push(Outgoing::Bytes(b"NEWLEADER".to_vec()));
+            let (sender, pieces) = channel(1);
+            let writer = spawn_local(write(Rc::clone(&connection), pieces));
+            for piece in ["1 ", "2 ", "3 "] {
+                give(&sender, piece).await;
+            }
+            connection.close();
+            drop(sender);
+            writer.await.unwrap();
+            let all = String::from_utf8(read_to_end(learner)).unwrap();
+            assert!(!all.is_empty() && "1 2 3 ".starts_with(&all), "{all}");
+        });
+    }
+
+    #[test]
+    fn a_connection_in_the_middle_of_a_history_has_not_sent_all() {
+        run(async {
+            let (connection, _learner) = pair().await;
+            assert!(connection.has_sent_all());
+            connection.push(history());
+            assert!(!connection.has_sent_all());
+            let taken = connection.next_write(&mut Vec::new()).await;
+            assert!(matches!(taken, NextWrite::FromDisk(_)));
+            assert!(connection.is_drained() && !connection.has_sent_all());
+            let (sender, pieces) = channel(1);
+            drop(sender);
+            connection.write_pieces(pieces, || {}).await.unwrap();
+            assert!(connection.has_sent_all());
+        });
+    }
+
+    #[test]
+    fn bytes_count_until_the_system_has_them_and_nothing_is_queued_once_it_ends() {
+        run(async {
+            let (connection, learner) = pair().await;
+            // More than the system's buffers hold, in many writes.
+            let item = || Outgoing::Bytes(vec![7; 3 << 20]);
+            assert_eq!(connection.push(item()), 3 << 20);
+            assert_eq!(connection.push(item()), 6 << 20);
+            connection.finish();
+            assert_eq!(connection.push(item()), 6 << 20, "it takes no more");
+            let reader = tokio::task::spawn_blocking(move || read_to_end(learner).len());
+            write(Rc::clone(&connection), channel(1).1).await;
+            assert_eq!(reader.await.unwrap(), 6 << 20);
+            assert!(connection.has_sent_all());
+            assert_eq!(connection.push(item()), 0, "it is closed");
+            assert!(connection.is_drained());
+        });
+    }
+
+    #[test]
+    fn whoever_waits_hears_of_a_push_a_pause_that_ends_and_the_end() {
+        run(async {
+            let (connection, mut learner) = pair().await;
+            let next = |connection: Rc<Connection>| async move {
+                let mut buffer = Vec::new();
+                let next = connection.next_write(&mut buffer).await;
+                (next, buffer)
+            };
+            let waits = spawn_local(next(Rc::clone(&connection)));
+            tokio::task::yield_now().await;
+            connection.push(Outgoing::Bytes(vec![1]));
+            let (woken, bytes) = waits.await.unwrap();
+            assert!(matches!(woken, NextWrite::Bytes) && bytes == [1]);
+            let waits = spawn_local(next(Rc::clone(&connection)));
+            connection.pause();
+            let paused = Rc::clone(&connection);
+            let reads = spawn_local(async move { paused.readable().await });
+            tokio::task::yield_now().await;
+            connection.resume();
+            learner.write_all(&[2]).unwrap();
+            assert!(reads.await.unwrap());
+            connection.pause();
+            let paused = Rc::clone(&connection);
+            let reads = spawn_local(async move { paused.readable().await });
+            tokio::task::yield_now().await;
+            connection.finish();
+            assert!(!reads.await.unwrap(), "what comes is not read any more");
+            assert!(matches!(waits.await.unwrap().0, NextWrite::Finished));
+            connection.close();
+            assert!(matches!(next(Rc::clone(&connection)).await.0, NextWrite::Closed));
+        });
     }
 }

@@ -14,7 +14,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
-use super::connection::{Connection, NextWrite, Port};
+use super::connection::{Broken, Connection, NextWrite, Port};
 use super::driver::Driver;
 use super::history::HistorySource;
 
@@ -243,36 +243,36 @@ impl Sockets {
         }
     }
 
-    /// Writes history or a snapshot in bounded pieces as they are read.
+    /// Writes history or a snapshot in bounded pieces as they are read; `false` where nothing may
+    /// follow.
     async fn write_from_disk(
         &self,
         connection: &Rc<Connection>,
         item: Outgoing,
         driver: &Rc<Driver>,
     ) -> bool {
-        let mut pieces = self.source.read(item);
-        while let Some(piece) = pieces.recv().await {
-            let bytes = match piece {
-                Ok(bytes) => bytes,
-                Err(reason) => {
-                    // The machine closes the connection, and chooses otherwise the next time.
-                    tracing::warn!(%reason, "a learner's history could not be read");
-                    driver.history_failed(connection.id, reason.unproven());
-                    return false;
-                }
-            };
-            if !connection.is_open() {
-                break;
+        let pieces = self.source.read(item);
+        let written = || {
+            // A learner that takes its time is not taken for one that is gone.
+            if connection.is_open() {
+                driver.part_written(connection.id);
             }
-            if let Err(error) = connection.write_all(&bytes).await {
+        };
+        match connection.write_pieces(pieces, written).await {
+            Ok(()) => return true,
+            Err(Broken::Reading(reason)) => {
+                // The machine ends the connection, and chooses otherwise the next time.
+                tracing::warn!(%reason, "a learner's history could not be read");
+                driver.history_failed(connection.id, reason.unproven());
+                // Nobody writes what is queued: there is nothing to wait for.
+                connection.close();
+            }
+            Err(Broken::Connection(error)) => {
                 tracing::debug!(%error, connection = connection.id.0, "connection lost");
                 self.lost(connection, driver);
-                return false;
             }
-            // A learner that takes its time is not taken for one that is gone.
-            driver.part_written(connection.id);
         }
-        true
+        false
     }
 }
 
