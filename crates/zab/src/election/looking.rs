@@ -29,6 +29,11 @@ impl Looking {
         self.proposal
     }
 
+    /// Whether anybody voted in this round.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.votes.is_empty()
+    }
+
     /// Who said that it follows this server.
     pub(super) fn followers_of(&self, leader: ServerId) -> BTreeSet<ServerId> {
         let ballots = self.votes.iter().chain(&self.settled);
@@ -120,11 +125,12 @@ impl Election {
         ballot: Ballot,
         effects: &mut Vec<ElectionEffect>,
     ) {
-        let initial = self.initial_vote();
-        let unknown = initial.zxid == UNKNOWN || ballot.vote.zxid == UNKNOWN;
+        let unknown = self.initial_vote().zxid == UNKNOWN || ballot.vote.zxid == UNKNOWN;
         if unknown || ballot.round < self.round {
             return;
         }
+        self.give_way(now_ms, from, &ballot);
+        let initial = self.initial_vote();
         let newer = ballot.round > self.round;
         let Phase::Looking(looking) = &mut self.phase else { return };
         if newer {
@@ -174,6 +180,9 @@ impl Election {
         ballot: Ballot,
         effects: &mut Vec<ElectionEffect>,
     ) {
+        if self.waits_for(&ballot.vote) {
+            return;
+        }
         let (me, round) = (self.config.me, self.round);
         let tally = Tally::new(&self.ensemble);
         // Who follows another elects nobody: that one leads by its own quorums. A change that only
@@ -263,6 +272,7 @@ impl Election {
     }
 
     pub(super) fn tick(&mut self, now_ms: u64, effects: &mut Vec<ElectionEffect>) {
+        self.stand(now_ms, effects);
         self.count(now_ms, effects);
         let interval_ms_max = self.config.notification_interval_ms_max;
         let Some(looking) = self.looking() else { return };

@@ -2,7 +2,7 @@
 //! quorum agrees (Java: `FastLeaderElection`; its messages are [`Notification`]s).
 //!
 //! The machine outlives its elections: once settled it goes on to answer those who still look.
-//! Six things differ from Java, all within the protocol:
+//! Seven things differ from Java, all within the protocol:
 //! - The wait for a better vote, 200 ms, ends once every voter that can be reached agrees: then
 //!   none can come. It also never starts anew, whatever else arrives. A learner may thus be early
 //!   at a leader that still waits, and has to go on trying for `initLimit`.
@@ -14,8 +14,10 @@
 //!   what their leader says of itself: Java's try to connect until they give up.
 //! - Who looks again counts no more for the leader that it named before.
 //! - Two servers that take each other for no voter do not answer each other's answers for ever.
+//! - Where nobody in force can win because of a change that is pending, its new voters stand.
 
 mod looking;
+mod standing;
 mod vote;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +30,7 @@ use crate::membership::{Membership, MembershipRules, Role};
 use crate::quorum::{Ensemble, Oracle};
 
 use looking::Looking;
+use standing::Standing;
 use vote::UNKNOWN;
 pub use vote::{Ballot, Vote};
 
@@ -195,6 +198,7 @@ pub struct Election {
     last_zxid: Zxid,
     current_epoch: i64,
     phase: Phase,
+    standing: Standing,
     reach: BTreeMap<ServerId, Reach>,
     answers: BTreeMap<ServerId, Answer>,
 }
@@ -212,6 +216,7 @@ impl Election {
             last_zxid: Zxid::ZERO,
             current_epoch: 0,
             phase: Phase::Idle,
+            standing: Standing::default(),
             reach: BTreeMap::new(),
             answers: BTreeMap::new(),
         }
@@ -246,7 +251,10 @@ impl Election {
     /// When [`ElectionInput::Tick`] is due, in monotonic milliseconds.
     pub fn deadline_ms(&self) -> Option<u64> {
         match &self.phase {
-            Phase::Looking(looking) => Some(looking.deadline_ms()),
+            Phase::Looking(looking) => {
+                let at_ms = looking.deadline_ms();
+                Some(self.standing_at_ms().map_or(at_ms, |standing_ms| at_ms.min(standing_ms)))
+            }
             Phase::Idle | Phase::Settled(_) => None,
         }
     }
@@ -262,6 +270,7 @@ impl Election {
             ElectionInput::Look { last_zxid, current_epoch } => {
                 self.last_zxid = last_zxid;
                 self.current_epoch = current_epoch;
+                self.standing.begin(now_ms);
                 self.look(now_ms, effects);
             }
             ElectionInput::Message { from, body } => self.receive(now_ms, from, body, effects),
@@ -439,10 +448,6 @@ impl Election {
         message.into()
     }
 
-    fn initial_vote(&self) -> Vote {
-        Vote::initial(&self.ensemble, self.config.me, self.last_zxid, self.current_epoch)
-    }
-
     /// Ends the election; who asked in vain meanwhile is told, and so is who takes this server for
     /// its leader where it has another one.
     fn settle(
@@ -469,6 +474,7 @@ impl Election {
             _ => BTreeSet::new(),
         };
         self.phase = Phase::Settled(Ballot { vote, round, state, version });
+        self.standing.end();
         let outcome = Outcome { state, vote, round, supporters, joined };
         effects.push(ElectionEffect::Settled(outcome));
         let message = self.notification();

@@ -36,6 +36,16 @@ impl Vote {
         }
     }
 
+    /// The same history, and nobody proposed.
+    pub(super) fn for_nobody(self) -> Vote {
+        Vote { leader: ServerId(NOTHING), ..self }
+    }
+
+    /// Whether it tells of a history: not that of an observer, nor of who does not know its own.
+    pub(super) fn has_history(&self) -> bool {
+        self.zxid != Zxid(NOTHING) && self.zxid != UNKNOWN
+    }
+
     /// Whether it proposes nobody: that of a server without a vote that has heard of no other.
     pub fn is_for_nobody(&self) -> bool {
         self.leader == ServerId(NOTHING)

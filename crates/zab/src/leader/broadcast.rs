@@ -174,7 +174,9 @@ impl Leader {
             let member = membership.member(me)?;
             Some(member.addresses.iter().map(|address| address.quorum.clone()).collect())
         };
-        let stays = quorum_addresses(membership) == quorum_addresses(self.ensemble.committed());
+        // Who does not vote in force yet is where the change says.
+        let current = quorum_addresses(self.ensemble.committed());
+        let stays = current.is_none() || quorum_addresses(membership) == current;
         if membership.is_voter(me) && stays {
             return me;
         }

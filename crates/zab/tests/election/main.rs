@@ -6,4 +6,5 @@ mod model;
 mod network;
 mod replay;
 mod scenario;
+mod standing;
 mod untrusted;

@@ -84,7 +84,8 @@ pub struct Network {
     pub now_ms: u64,
     pub random: Random,
     pub members: BTreeMap<ServerId, Member>,
-    membership: Arc<Membership>,
+    /// What each member knows of the ensemble when it starts.
+    ensembles: BTreeMap<ServerId, Ensemble>,
     events: BTreeMap<(u64, u64), Event>,
     wires: BTreeMap<ConnectionId, Wire>,
     /// Pairs whose bytes do not arrive, from and to.
@@ -98,11 +99,19 @@ pub struct Network {
 impl Network {
     pub fn new(seed: u64, membership: Membership) -> Network {
         let membership = Arc::new(membership);
+        let ensemble = Ensemble::new(membership.clone());
+        let ensembles = membership.members().map(|(id, _)| (id, ensemble.clone()));
+        Network::of(seed, ensembles.collect())
+    }
+
+    /// Members that do not know the same.
+    pub fn of(seed: u64, ensembles: BTreeMap<ServerId, Ensemble>) -> Network {
+        let ids: Vec<ServerId> = ensembles.keys().copied().collect();
         let mut network = Network {
             now_ms: 0,
             random: Random::new(seed),
             members: BTreeMap::new(),
-            membership: membership.clone(),
+            ensembles,
             events: BTreeMap::new(),
             wires: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -110,7 +119,7 @@ impl Network {
             sequence: 0,
             outcomes: Vec::new(),
         };
-        for (id, _) in membership.members() {
+        for id in ids {
             let (election, links) = network.machines(id);
             let offered = Vote { leader: id, zxid: Zxid::ZERO, peer_epoch: 0 };
             let (up, zxid, epoch, good_ms) = (false, Zxid::ZERO, 0, 0);
@@ -132,10 +141,12 @@ impl Network {
     }
 
     fn machines(&self, me: ServerId) -> (Election, Links) {
-        let ensemble = Ensemble::new(self.membership.clone());
+        let ensemble = self.ensembles[&me].clone();
+        let own = ensemble.last_seen().member(me).or(ensemble.committed().member(me));
+        let own = own.map(|member| &member.addresses[..]).unwrap_or_default();
         let config = LinksConfig {
             me,
-            addresses: Vec::new(),
+            addresses: own.iter().map(|address| address.election.clone()).collect(),
             multi_address_enabled: false,
             handshake_timeout_ms: 10_000,
         };
