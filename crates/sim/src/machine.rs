@@ -79,6 +79,8 @@ pub struct Machine {
     pub paused: Option<Vec<Event>>,
     /// Longest time that a sync takes now, in microseconds.
     pub sync_us: u64,
+    /// How late its timers are at most, where they are late, in microseconds.
+    pub late_us: Option<u64>,
     /// The accepted and the current epoch that the disk said were durable.
     pub epochs: [i64; 2],
     /// What is rotten on the disk.

@@ -23,6 +23,8 @@ pub enum Trouble {
     CrashInChange,
     /// A process stands still for a while.
     Pause,
+    /// A process's timers are late for a while; everything else of it goes on.
+    LateTicks,
     /// Connections are reset.
     Reset,
     /// A connection is gone at one side only.
@@ -54,7 +56,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// All kinds.
-    pub const ALL: [Trouble; 19] = [
+    pub const ALL: [Trouble; 20] = [
         Trouble::Kill,
         Trouble::PowerLoss,
         Trouble::PowerLossOfAll,
@@ -74,6 +76,7 @@ impl Trouble {
         Trouble::ClockJump,
         Trouble::Deposed,
         Trouble::Rot,
+        Trouble::LateTicks,
     ];
 
     /// The name in reports.
@@ -86,6 +89,7 @@ impl Trouble {
             Trouble::CrashInRecovery => "crash in recovery",
             Trouble::CrashInChange => "crash in change",
             Trouble::Pause => "pause",
+            Trouble::LateTicks => "late ticks",
             Trouble::Reset => "reset",
             Trouble::HalfOpen => "half-open",
             Trouble::Partition => "partition",
@@ -112,6 +116,7 @@ impl Trouble {
             Trouble::CrashInRecovery => &["server", "after"],
             Trouble::CrashInChange => &["server", "after", "share", "dice"],
             Trouble::Pause => &["server", "for"],
+            Trouble::LateTicks => &["server", "late", "for"],
             Trouble::Reset => &["share", "dice"],
             Trouble::HalfOpen => &["dice", "for"],
             Trouble::Partition => &["sides", "for"],
@@ -203,10 +208,12 @@ impl Plan {
     /// Draws the plan of a seed.
     pub fn draw(dice: &mut Dice) -> Plan {
         let share = dice.between(20, 90);
-        let mut troubles: Vec<Trouble> =
-            Trouble::ALL.into_iter().filter(|_| dice.percent(share)).collect();
+        let early: Vec<Trouble> =
+            Trouble::ALL.into_iter().filter(|kind| *kind != Trouble::LateTicks).collect();
+        let mut troubles = early.clone();
+        troubles.retain(|_| dice.percent(share));
         if troubles.is_empty() {
-            troubles.push(*dice.pick(&Trouble::ALL));
+            troubles.push(*dice.pick(&early));
         }
         // What a leader logs that is cut off with its clients fills many logs.
         let hoards = troubles.contains(&Trouble::Deposed) && dice.one_in(3);
@@ -217,7 +224,7 @@ impl Plan {
             4 => 4,
             _ => 1,
         };
-        Plan {
+        let mut plan = Plan {
             shards: *dice.pick(&[1, 2, 3]),
             clients: dice.between(3, 7) as usize,
             depth,
@@ -233,7 +240,12 @@ impl Plan {
             snapshot_wait_us: *dice.pick(&[0, 20_000, 800_000, 3_000_000]),
             asks_for_snapshots: dice.one_in(2),
             readers: *dice.pick(&[0, 0, 1, 2]),
+        };
+        // Drawn last: the rest of a plan is what it was before this kind was known.
+        if dice.percent(share) {
+            plan.troubles.push(Trouble::LateTicks);
         }
+        plan
     }
 }
 

@@ -4,6 +4,8 @@
 //! - [`World`]: the loop, and what a run comes to
 //! - `process`: a server's process
 //! - `server`: what a server's threads do when it is their turn
+//! - `disk`: what its disk thread and its snapshot thread do
+//! - `timers`: what comes at a time, and is late sometimes
 //! - `sockets`: packets that arrive
 //! - `peers`: connections between servers
 //! - `quorum`: what servers say that they have, and who could lead
@@ -17,6 +19,7 @@
 //! - `inspect`: what is looked at while the world runs, and at its end
 
 mod clients;
+mod disk;
 mod inspect;
 pub mod peers;
 pub mod process;
@@ -28,6 +31,7 @@ mod server;
 mod sockets;
 pub mod standing;
 mod states;
+mod timers;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -120,6 +124,10 @@ pub enum Event {
     Tick(Who),
     /// The time that a replica asked for, in microseconds.
     Deadline(Who, u64),
+    /// A tick that is late.
+    LateTick(Who),
+    /// The same of a time that a replica asked for.
+    LateDeadline(Who, u64),
     /// Nobody has answered a dial.
     DialTimeout(Who, NetId),
     /// A connection between servers is written.
@@ -176,6 +184,8 @@ pub enum Mending {
     Delays(Vec<(MachineId, MachineId, u64, u64)>),
     /// A disk is as fast as before.
     Disk(usize),
+    /// Timers are on time again.
+    Timers(usize),
     /// A disk has room again.
     Room(usize),
     /// A connection that was gone at one side is gone at the other too.
@@ -293,6 +303,7 @@ impl World {
                 version: 0,
                 ports: process::PORTS,
                 sync_us: plan.sync_us,
+                late_us: None,
                 epochs: [-1, -1],
                 rot: None,
                 is_wiped: false,
@@ -410,8 +421,10 @@ impl World {
             Event::Flush(who, shard) => self.flush_turn(who, shard),
             Event::Disk(who) => self.disk_turn(who),
             Event::Snapshot(who, number) => self.snapshot_turn(who, number),
-            Event::Tick(who) => self.tick_turn(who),
-            Event::Deadline(who, at_us) => self.deadline_turn(who, at_us),
+            Event::Tick(who) => self.tick_due(who),
+            Event::Deadline(who, at_us) => self.deadline_due(who, at_us),
+            Event::LateTick(who) => self.tick_turn(who),
+            Event::LateDeadline(who, at_us) => self.deadline_turn(who, at_us),
             Event::DialTimeout(who, net) => self.dial_timeout(who, net),
             Event::PeerWrite(who, connection) => self.peer_write_turn(who, connection),
             Event::Timer { client, handle, at_ms } => self.client_timer(client, handle, at_ms),
@@ -439,6 +452,8 @@ impl World {
             | Event::Snapshot(who, _)
             | Event::Tick(who)
             | Event::Deadline(who, _)
+            | Event::LateTick(who)
+            | Event::LateDeadline(who, _)
             | Event::DialTimeout(who, _)
             | Event::PeerWrite(who, _) => who.server,
             // The system of a process that stands still goes on: it answers what comes for a

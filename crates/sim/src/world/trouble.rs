@@ -88,6 +88,14 @@ impl World {
                 vec![server, fate.below(32), fate.between(5, 100), fate.draw() >> 1]
             }
             Trouble::Pause => vec![server, fate.between(20_000, 6_000_000)],
+            Trouble::LateTicks => {
+                let tick_us = u64::from(self.plan.tick_ms) * 1000;
+                vec![
+                    server,
+                    fate.between(tick_us / 5, 3 * tick_us),
+                    fate.between(20_000, 8_000_000),
+                ]
+            }
             Trouble::Reset => vec![fate.between(5, 100), fate.draw() >> 1],
             Trouble::HalfOpen => vec![fate.draw() >> 1, fate.between(20_000, 15_000_000)],
             Trouble::Partition => vec![fate.below(1 << all), fate.between(20_000, 8_000_000)],
@@ -178,6 +186,10 @@ impl World {
                 self.reset_some(number(2), number(3));
             }
             Trouble::Pause => self.pause(server, number(1)),
+            Trouble::LateTicks => {
+                self.machines[server].late_us = Some(number(1));
+                self.queue.push(number(2), Event::Mend(Mending::Timers(server)));
+            }
             Trouble::Reset => self.reset_some(number(0), number(1)),
             Trouble::HalfOpen => self.half_open(number(0), number(1)),
             Trouble::Partition => {
@@ -555,6 +567,7 @@ impl World {
                 }
             }
             Mending::Disk(server) => self.machines[server].sync_us = self.plan.sync_us,
+            Mending::Timers(server) => self.machines[server].late_us = None,
             Mending::Room(server) => self.machines[server].disk.set_capacity(None),
             Mending::Connection(net) => {
                 (0..2).for_each(|side| self.network.mend(net, side));
@@ -601,6 +614,7 @@ impl World {
         for server in 0..self.machines.len() {
             self.mend(Mending::Resume(server));
             self.mend(Mending::Disk(server));
+            self.mend(Mending::Timers(server));
             self.mend(Mending::Room(server));
             self.machines[server].disk.forget_faults();
             self.machines[server].power_loss_in_recovery = None;
