@@ -121,6 +121,8 @@ struct State {
     history: History,
     /// NEWLEADER's configuration.
     membership: Option<Arc<Membership>>,
+    /// The same until its history is on disk, or a later one was proposed.
+    last_seen: Option<Arc<Membership>>,
     /// The zxids of pings that are not answered.
     pings: VecDeque<Zxid>,
 }
@@ -141,6 +143,7 @@ impl Learner {
             leader_is_exact: false,
             history,
             membership: None,
+            last_seen: None,
             pings: VecDeque::new(),
         };
         Learner { reader, state }

@@ -116,6 +116,7 @@ impl State {
             self.history.hand_over(effects);
             self.history.propose(zxid, self.epoch, txn, effects)?;
             self.history.propose_membership(zxid, membership.clone());
+            self.last_seen = None;
             effects.push(LearnerEffect::LastSeen(membership));
             return Ok(());
         }

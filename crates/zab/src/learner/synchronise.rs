@@ -126,7 +126,7 @@ impl State {
         // Java takes one byte for none as well.
         if let Some(text) = data.filter(|data| data.len() > 1) {
             let membership = self.read_membership(text)?;
-            effects.push(LearnerEffect::LastSeen(membership.clone()));
+            self.last_seen = Some(membership.clone());
             self.membership = Some(membership);
         }
         self.history.new_leader();
@@ -153,6 +153,9 @@ impl State {
         let Phase::Settling { through } = self.phase else { return };
         self.history.durable(through);
         self.phase = Phase::Settled;
+        // Not before: a history that is not there yet must not take away what goes with the one
+        // that is, or a change that it holds would come into force in the tree alone.
+        effects.extend(self.last_seen.take().map(LearnerEffect::LastSeen));
         let epoch = self.epoch;
         if mutation::is_on(Mutation::EpochBeforeHistory) {
             self.epoch_recorded(effects);
