@@ -89,6 +89,7 @@ impl World {
                 process.last_appended = *zxid;
                 self.report.truncations += 1;
             }
+            StorageCommand::WriteMembership { last_seen: false, .. } => self.begins_by_change(who),
             StorageCommand::BeginInstall(zxid) => {
                 process.before_install = Some(process.last_appended);
                 process.last_appended = *zxid;

@@ -37,6 +37,21 @@ impl World {
         self.note(committed);
     }
 
+    /// A server takes a configuration for committed. Where it leads, and its epoch has not begun,
+    /// what was pending is committed with the epoch, which begins by it: even if the server comes
+    /// no further, or leads no further.
+    pub(super) fn begins_by_change(&mut self, who: Who) {
+        let epoch = self.machines[who.server].epochs[1] as u32;
+        let Some(process) = self.process(who) else { return };
+        let Engine::Member(replica) = &process.engine else { return };
+        if replica.report().state != ServerState::Leading || process.leads.is_some() {
+            return;
+        }
+        let last = process.last_appended;
+        process.leads = Some(epoch);
+        self.established(who.server, epoch, last);
+    }
+
     /// A learner is up to date. A leader that is not to lead on begins no epoch of its own: its
     /// learners' history is the epoch's.
     pub(super) fn follows(&mut self, epoch: u32, last: Zxid) {

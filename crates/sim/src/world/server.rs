@@ -301,16 +301,6 @@ impl World {
                     self.committed(Zxid(version));
                 }
             }
-            // A leader that loses its vote by what was pending at its epoch's beginning begins the
-            // epoch, and leads no further.
-            MemberEvent::Reconfigured { .. } if process.heads && process.leads.is_none() => {
-                let last = process.last_appended;
-                let epoch = self.machines[who.server].epochs[1] as u32;
-                if let Some(process) = self.process(who) {
-                    process.leads = Some(epoch);
-                }
-                self.established(who.server, epoch, last);
-            }
             MemberEvent::UpToDate { epoch, .. } => {
                 let last = process.last_appended;
                 self.follows(epoch as u32, last);
