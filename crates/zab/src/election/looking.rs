@@ -129,6 +129,9 @@ impl Election {
         if unknown || ballot.round < self.round {
             return;
         }
+        if self.gives_up(now_ms, &ballot) {
+            return self.look(now_ms, effects);
+        }
         self.give_way(now_ms, from, &ballot);
         let initial = self.initial_vote();
         let newer = ballot.round > self.round;

@@ -270,7 +270,7 @@ impl Election {
             ElectionInput::Look { last_zxid, current_epoch } => {
                 self.last_zxid = last_zxid;
                 self.current_epoch = current_epoch;
-                self.standing.begin(now_ms);
+                self.standing.begin(now_ms, self.config.finalize_wait_ms);
                 self.look(now_ms, effects);
             }
             ElectionInput::Message { from, body } => self.receive(now_ms, from, body, effects),

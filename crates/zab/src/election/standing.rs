@@ -5,36 +5,49 @@
 //! without them, and as they do not vote in force they propose nobody: Java's servers look for
 //! ever. None of it can be passed over, since the change may be in force, and a quorum of its
 //! voters may have committed what they have.
-//! - After a while such a new voter proposes itself. Who knows of the change elects it.
+//! - After a while such a new voter proposes itself, and after the same while nobody again, for
+//!   longer each time: it may not be what the others wait for. Who knows of the change elects it.
 //! - Who votes in force and hears it proposes itself no more for a moment, or those who know
 //!   nothing of the change would go on to elect that one. If they are a quorum they elect one of
 //!   their own now: then the change was never committed. Who knew of it follows once that one's
 //!   epoch has begun, for it would not begin with somebody there who has more.
 
-use rookeeper_jute::ServerId;
+use rookeeper_jute::{ServerId, Zxid};
 
 use super::vote::{Ballot, Vote};
 use super::{Election, ElectionEffect, Phase};
 
-/// How long a new voter waits before it stands, and for how long it keeps others from it, in waits
-/// for a better vote (2 s by default).
+/// How long a new voter waits before it stands, and how long it stands, and for how long it keeps
+/// others from it, in waits for a better vote (2 s by default).
 const WAITS: u64 = 10;
+
+/// How long it rests at most before it stands again, in the same unit.
+const WAITS_MAX: u64 = 16 * WAITS;
 
 /// What a server remembers of it from round to round.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    /// When it began to look.
-    since_ms: u64,
-    /// It proposes itself though it does not vote in force.
-    stands: bool,
+    /// Not before then does it propose itself without a vote in force.
+    stands_from_ms: u64,
+    /// Until then it does.
+    stands_until_ms: Option<u64>,
+    /// How long it rests next, in waits for a better vote.
+    rests_for: u64,
     /// Until then it proposes nobody, as a new voter that has more does itself.
     yields_until_ms: Option<u64>,
 }
 
 impl Standing {
     /// The server has no leader any more.
-    pub(super) fn begin(&mut self, now_ms: u64) {
-        (self.since_ms, self.stands) = (now_ms, false);
+    pub(super) fn begin(&mut self, now_ms: u64, wait_ms: u64) {
+        (self.stands_until_ms, self.rests_for) = (None, 0);
+        self.rest(now_ms, wait_ms);
+    }
+
+    fn rest(&mut self, now_ms: u64, wait_ms: u64) {
+        self.stands_until_ms = None;
+        self.rests_for = (2 * self.rests_for).clamp(WAITS, WAITS_MAX);
+        self.stands_from_ms = now_ms.saturating_add(wait_ms.saturating_mul(self.rests_for));
     }
 
     /// The server has a leader.
@@ -48,7 +61,7 @@ impl Election {
     pub(super) fn initial_vote(&self) -> Vote {
         let vote =
             Vote::initial(&self.ensemble, self.config.me, self.last_zxid, self.current_epoch);
-        if self.standing.stands && self.is_new_voter(self.config.me) {
+        if self.stands() {
             self.own_vote()
         } else if self.standing.yields_until_ms.is_some() {
             vote.for_nobody()
@@ -63,17 +76,24 @@ impl Election {
         Vote { leader, zxid, peer_epoch: self.current_epoch }
     }
 
+    fn history(&self) -> (i64, Zxid) {
+        (self.current_epoch, self.last_zxid)
+    }
+
     /// Whether a server votes in the change that is pending, and not in force.
     fn is_new_voter(&self, server: ServerId) -> bool {
         let (committed, last_seen) = (self.ensemble.committed(), self.ensemble.last_seen());
         self.ensemble.is_pending() && last_seen.is_voter(server) && !committed.is_voter(server)
     }
 
+    /// Whether this server proposes itself though it does not vote in force.
+    fn stands(&self) -> bool {
+        self.standing.stands_until_ms.is_some() && self.is_new_voter(self.config.me)
+    }
+
     /// When this server has to do something about its standing.
     pub(super) fn standing_at_ms(&self) -> Option<u64> {
         let Phase::Looking(looking) = &self.phase else { return None };
-        let wait_ms = self.config.finalize_wait_ms.saturating_mul(WAITS);
-        let stands_at_ms = self.standing.since_ms.saturating_add(wait_ms);
         // Nobody is better than it is, and somebody else looks.
         let initial = self.initial_vote();
         let may_stand = self.is_new_voter(self.config.me)
@@ -81,29 +101,45 @@ impl Election {
             && initial.has_history()
             && looking.proposal().is_for_nobody()
             && looking.is_heard();
-        may_stand.then_some(stands_at_ms).or(self.standing.yields_until_ms)
+        let from_ms = may_stand.then_some(self.standing.stands_from_ms);
+        self.standing.stands_until_ms.or(from_ms).or(self.standing.yields_until_ms)
     }
 
-    /// Stands, or proposes itself again, where the time has come.
+    /// Stands, rests from it, or proposes itself again, where the time has come.
     pub(super) fn stand(&mut self, now_ms: u64, effects: &mut Vec<ElectionEffect>) {
         if self.standing_at_ms().is_none_or(|at_ms| now_ms < at_ms) {
             return;
         }
-        if self.standing.yields_until_ms.take().is_none() {
-            self.standing.stands = true;
+        let wait_ms = self.config.finalize_wait_ms;
+        if self.standing.stands_until_ms.is_some() {
+            self.standing.rest(now_ms, wait_ms);
+        } else if self.standing.yields_until_ms.take().is_none() {
+            let until_ms = now_ms.saturating_add(wait_ms.saturating_mul(WAITS));
+            self.standing.stands_until_ms = Some(until_ms);
         }
         if let Phase::Looking(looking) = &self.phase
-            && looking.proposal().is_for_nobody()
+            && (looking.proposal().is_for_nobody() || looking.proposal().leader == self.config.me)
         {
             self.look(now_ms, effects);
         }
     }
 
-    /// A voter that looks has said whom it votes for: gives way where that one stands.
+    /// A voter that looks has said whom it votes for. Whether this server stood, and does so no
+    /// more since somebody in force has as much.
+    pub(super) fn gives_up(&mut self, now_ms: u64, ballot: &Ballot) -> bool {
+        let in_force = self.ensemble.committed().is_voter(ballot.vote.leader);
+        let gives_up = self.stands() && in_force && history_of(&ballot.vote) >= self.history();
+        if gives_up {
+            self.standing.rest(now_ms, self.config.finalize_wait_ms);
+        }
+        gives_up
+    }
+
+    /// Gives way where a voter stands that has more.
     pub(super) fn give_way(&mut self, now_ms: u64, from: ServerId, ballot: &Ballot) {
         let stands = ballot.vote.leader == from && self.is_new_voter(from);
-        let better = ballot.vote.is_better_than(&self.own_vote(), &self.ensemble);
-        if stands && better && self.ensemble.committed().is_voter(self.config.me) {
+        let votes = self.ensemble.committed().is_voter(self.config.me);
+        if stands && votes && history_of(&ballot.vote) > self.history() {
             let wait_ms = self.config.finalize_wait_ms.saturating_mul(WAITS);
             self.standing.yields_until_ms = Some(now_ms.saturating_add(wait_ms));
         }
@@ -111,7 +147,11 @@ impl Election {
 
     /// Whether this server, which gives way, has more than a leader whose epoch has not begun.
     pub(super) fn waits_for(&self, leader: &Vote) -> bool {
-        let own = (self.current_epoch, self.last_zxid);
-        self.standing.yields_until_ms.is_some() && (leader.peer_epoch, leader.zxid) < own
+        self.standing.yields_until_ms.is_some() && history_of(leader) < self.history()
     }
+}
+
+/// What decides who has more.
+fn history_of(vote: &Vote) -> (i64, Zxid) {
+    (vote.peer_epoch, vote.zxid)
 }
