@@ -43,8 +43,7 @@ impl World {
     pub(super) fn begins_by_change(&mut self, who: Who) {
         let epoch = self.machines[who.server].epochs[1] as u32;
         let Some(process) = self.process(who) else { return };
-        let Engine::Member(replica) = &process.engine else { return };
-        if replica.report().state != ServerState::Leading || process.leads.is_some() {
+        if !process.heads || process.leads.is_some() {
             return;
         }
         let last = process.last_appended;

@@ -310,7 +310,7 @@ impl World {
                 self.fail("digest", what);
             }
             MemberEvent::RoleEnded(reason) => {
-                process.leads = None;
+                (process.leads, process.heads) = (None, false);
                 self.role_ended(who, &reason);
             }
             _ => {}

@@ -24,8 +24,21 @@ fn membership(voters: &[i64], version: i64) -> Arc<Membership> {
 /// Servers 2, 3 and 4 vote in force, and 1, 2, 4 and 5 in the change. Of each: the counter of the
 /// last zxid of epoch 8, and whether it has seen the change.
 fn ensemble(seed: u64, servers: &[(i64, i64, bool)]) -> Network {
-    let committed = membership(&[2, 3, 4], 0x13d);
-    let proposed = membership(&[1, 2, 4, 5], 0x140);
+    let mut network = changing(seed, &[2, 3, 4], &[1, 2, 4, 5], servers);
+    for (id, ..) in servers {
+        network.start(ServerId(*id));
+    }
+    network
+}
+
+fn changing(
+    seed: u64,
+    in_force: &[i64],
+    proposed: &[i64],
+    servers: &[(i64, i64, bool)],
+) -> Network {
+    let committed = membership(in_force, 0x13d);
+    let proposed = membership(proposed, 0x140);
     let known = |&(id, _, knows): &(i64, i64, bool)| {
         let last_seen = if knows { &proposed } else { &committed };
         (ServerId(id), Ensemble::with_last_seen(committed.clone(), last_seen.clone()))
@@ -35,9 +48,6 @@ fn ensemble(seed: u64, servers: &[(i64, i64, bool)]) -> Network {
     for (id, counter, _) in servers {
         let member = network.members.get_mut(&ServerId(*id)).expect("it was given");
         (member.zxid, member.epoch) = (Zxid(8 << 32 | counter), 8);
-    }
-    for (id, ..) in servers {
-        network.start(ServerId(*id));
     }
     network
 }
@@ -145,4 +155,40 @@ fn nobody_stands_where_the_voters_in_force_have_as_much() {
     let mut network = ensemble(1, &servers);
     assert_eq!(settle(&mut network, &ids), ServerId(2));
     assert!(network.now_ms < 1000, "{} ms", network.now_ms);
+}
+
+#[test]
+fn who_stands_gives_up_when_somebody_in_force_comes_that_has_as_much() {
+    let servers = [(1, 0x165, true), (2, 0x159, false), (4, 0x157, false), (5, 0x165, true)];
+    for seed in 1..=50 {
+        let mut network = changing(seed, &[1, 2], &[1, 4, 5], &servers);
+        for id in [2, 4, 5] {
+            network.start(ServerId(id));
+        }
+        network.run(3000);
+        network.start(ServerId(1));
+        let ids = [1, 2, 5].map(ServerId);
+        assert_eq!(settle(&mut network, &ids), ServerId(1), "seed {seed}");
+        assert!(network.now_ms < 8000, "seed {seed}: {} ms", network.now_ms);
+    }
+}
+
+#[test]
+fn who_stands_in_vain_lets_others_try() {
+    // The first votes for who stands, and the second cannot: both are needed.
+    let servers = [(1, 0x165, true), (2, 0x159, false), (4, 0x157, true), (5, 0x166, true)];
+    for seed in 1..=20 {
+        let mut network = changing(seed, &[1, 2], &[1, 4, 5], &servers);
+        for id in [1, 4, 5] {
+            network.start(ServerId(id));
+        }
+        network.run(2500);
+        assert_eq!(network.leaders(), [], "seed {seed}");
+        network.start(ServerId(2));
+        let leads = |network: &Network| network.leaders() == [ServerId(1)];
+        while !leads(&network) && network.now_ms < 20_000 {
+            network.run(network.now_ms + 10);
+        }
+        assert!(leads(&network), "seed {seed}\n{}", network.states());
+    }
 }
