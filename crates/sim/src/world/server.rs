@@ -286,6 +286,8 @@ impl World {
                 }
             }
             MemberEvent::Elected { leader, .. } => {
+                // The end of what it was before is not always told.
+                process.leads = None;
                 process.heads = leader == server_id(who.server);
                 if process.heads {
                     self.is_elected(who);
