@@ -39,6 +39,8 @@ pub struct Storage {
     batch: VecDeque<StorageCommand>,
     /// Whether it was said that there is no room.
     pub said_full: bool,
+    /// The thread has ended: what it is still told is lost on it.
+    has_failed: bool,
 }
 
 impl Storage {
@@ -53,11 +55,15 @@ impl Storage {
             queue: VecDeque::new(),
             batch: VecDeque::new(),
             said_full: false,
+            has_failed: false,
         }
     }
 
     /// Queues a command; whether the thread was idle and has to start.
     pub fn push(&mut self, command: StorageCommand) -> bool {
+        if self.has_failed {
+            return false;
+        }
         self.queue.push_back(command);
         self.batch.is_empty()
     }
@@ -132,6 +138,7 @@ impl Storage {
         if let Err(error) = carried.and_then(|()| self.archive.flush(&mut host)) {
             self.batch.clear();
             self.queue.clear();
+            self.has_failed = true;
             return Err(error);
         }
         Ok(host.done)
@@ -225,6 +232,7 @@ mod tests {
         });
         assert!(storage.finish().is_err());
         assert!(!storage.is_busy() && !storage.start());
+        assert!(!storage.push(write(EpochKind::Current, 1)) && !storage.start());
         let current = Path::new(DATA_DIR).join("version-2").join("currentEpoch");
         assert_eq!(disk.contents(&current), None);
     }
