@@ -129,8 +129,10 @@ impl Install {
         self.make_durable(&logs)?;
         make_room_in_quarantine(&shared);
         let marker = Marker::of(&shared, Change::Install { snapshot: name.clone(), logs })?;
-        marker.write(&shared)?;
+        // Where the note cannot be synced it may be there all the same, and goes by what is staged:
+        // the next start decides.
         self.committed = true;
+        marker.write(&shared)?;
         crate::switch::complete(&shared, &marker)?;
         log.unstage();
         let info = info_of(&shared, &shared.snapshot_dir.join(&name), self.zxid, name)?;

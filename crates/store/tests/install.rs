@@ -8,6 +8,7 @@ use common::{
     Model, Recording, append, config, data_dir, epochs, filled, in_version_2, payload, stage, start,
 };
 use rookeeper_jute::Zxid;
+use rookeeper_store::disk::{Fault, FaultKind};
 use rookeeper_store::{Disk, SimulatedDisk, StoreError};
 
 #[test]
@@ -73,4 +74,34 @@ fn what_is_no_snapshot_is_not_installed() {
     assert!(matches!(error, StoreError::SnapshotDamaged { .. }), "{error}");
     drop(install);
     assert!(disk.contents(&in_version_2("log.100000001")).is_some());
+}
+
+/// The process ends with the sync that fails, and what it gave up on the way is the next start's.
+#[test]
+fn a_sync_that_fails_in_the_middle_leaves_one_history_whole() {
+    let leader = epochs(&[(1, 5), (3, 4)], 25);
+    let (mut old_ones, mut new_ones) = (0, 0);
+    for (kind, after) in [FaultKind::Sync, FaultKind::SyncDir]
+        .into_iter()
+        .flat_map(|kind| (0..8).map(move |it| (kind, it)))
+    {
+        let disk = SimulatedDisk::new();
+        let (store, old) = filled(&disk, 8);
+        let install = stage(&store, &leader, Zxid::new(3, 4));
+        let mut log = install.log_writer();
+        let (path_contains, error) = (String::new(), std::io::ErrorKind::Other);
+        disk.plan_fault(Fault { kind, path_contains, after, error });
+        let failed = install.commit(&mut log).is_err();
+        drop((log, store));
+        disk.forget_faults();
+        let (_store, _, recording) = start(&disk, config()).unwrap();
+        let model = Model::of(&recording);
+        assert!(failed || model == leader, "{kind:?} {after}");
+        assert!(model == old || model == leader, "{kind:?} {after}: {model:?}");
+        (old_ones, new_ones) = match model == old {
+            true => (old_ones + 1, new_ones),
+            false => (old_ones, new_ones + 1),
+        };
+    }
+    assert!(old_ones > 0 && new_ones > 0, "{old_ones} {new_ones}");
 }
