@@ -169,7 +169,7 @@ fn who_stands_gives_up_when_somebody_in_force_comes_that_has_as_much() {
         network.start(ServerId(1));
         let ids = [1, 2, 5].map(ServerId);
         assert_eq!(settle(&mut network, &ids), ServerId(1), "seed {seed}");
-        assert!(network.now_ms < 8000, "seed {seed}: {} ms", network.now_ms);
+        assert!(network.now_ms < 5500, "seed {seed}: {} ms", network.now_ms);
     }
 }
 
