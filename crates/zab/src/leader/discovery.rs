@@ -172,11 +172,7 @@ impl Leader {
             let own = (self.config.current_epoch, self.config.last_zxid);
             let has_more = (i64::from(current_epoch), last_zxid) > own;
             if has_more && !mutation::is_on(Mutation::AheadIgnored) {
-                if observer || !self.ensemble.is_voter(server) {
-                    return Err(LinkEnd::Ahead);
-                }
-                self.abandon(LeaderEnd::FollowerAhead(server), effects);
-                return Ok(());
+                return self.has_more(server, observer, effects);
             }
             if last_zxid != Zxid::NONE {
                 self.epoch_acks.add(server);
@@ -188,6 +184,28 @@ impl Leader {
         if self.phase == Phase::EpochAcks && !self.can_be_acked() {
             self.abandon(LeaderEnd::EpochSpent, effects);
         }
+        Ok(())
+    }
+
+    /// A voter in force that has more is who should lead (Java). One that votes only in the change
+    /// that is pending may have nobody to elect it, and would come again and end each leader that
+    /// has a quorum without it. None of what it has more is committed then: some of those that
+    /// committed it would be in the quorum, and have as much. It is cut back when it comes again.
+    fn has_more(
+        &mut self,
+        server: ServerId,
+        observer: bool,
+        effects: &mut Vec<LeaderEffect>,
+    ) -> Result<(), LinkEnd> {
+        if observer || !self.ensemble.is_voter(server) {
+            return Err(LinkEnd::Ahead);
+        }
+        self.epoch_spent.insert(server);
+        let in_force = self.ensemble.committed().is_voter(server);
+        if !in_force && self.can_be_acked() {
+            return Err(LinkEnd::Ahead);
+        }
+        self.abandon(LeaderEnd::FollowerAhead(server), effects);
         Ok(())
     }
 

@@ -130,7 +130,8 @@ pub struct Leader {
     epoch: i64,
     arrived: Tally,
     epoch_acks: Tally,
-    /// Voters that had accepted the epoch before they were asked.
+    /// Voters that cannot acknowledge the epoch: they had accepted it before they were asked, or
+    /// have more than this server.
     epoch_spent: BTreeSet<ServerId>,
     /// Voters that elect anew, and did not come since.
     left: BTreeSet<ServerId>,

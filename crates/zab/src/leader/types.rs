@@ -307,8 +307,8 @@ pub enum LinkEnd {
     /// It has a later configuration (Java: "Follower is ahead of the leader").
     #[error("the learner has a later configuration")]
     ConfigurationAhead,
-    /// It has a later history, and its vote does not count; or one of a later epoch, although it
-    /// accepted this one.
+    /// It has a later history, and its vote does not count or is not needed; or one of a later
+    /// epoch, although it accepted this one.
     #[error("the learner has a later history")]
     Ahead,
     /// Epochs end at 2^31.
@@ -358,8 +358,8 @@ pub enum LeaderEnd {
     /// No quorum acknowledged the epoch within `initLimit`.
     #[error("timeout while waiting for epoch to be acked by quorum")]
     EpochAckTimeout,
-    /// Voters accepted the epoch and lost their links before they acknowledged it: they cannot any
-    /// more, and without them there is no quorum.
+    /// Voters accepted the epoch and lost their links before they acknowledged it, or have more and
+    /// vote in the pending change alone: without them there is no quorum.
     #[error("too few voters are left that can acknowledge the epoch")]
     EpochSpent,
     /// No quorum took over the history within `initLimit`.
