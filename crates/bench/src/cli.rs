@@ -1,6 +1,7 @@
 //! The command line of `rookeeper bench`.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -221,7 +222,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match dispatch(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(text) => {
+            // The reader may have gone (`| head`): then nobody misses it.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("rookeeper bench: {error}");
             ExitCode::FAILURE
@@ -229,7 +234,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(cli: &Cli) -> Result<(), BenchError> {
+/// Runs the scenario: what it found, as text.
+fn dispatch(cli: &Cli) -> Result<String, BenchError> {
     let report = match &cli.scenario {
         Scenario::Load(args) => run_load(args)?,
         Scenario::Watch(args) => {
@@ -265,8 +271,7 @@ fn dispatch(cli: &Cli) -> Result<(), BenchError> {
         Scenario::Limit(args) => run_limit(args)?,
         Scenario::Compare(args) => return compare::run(args, cli.json),
     };
-    print(&report, cli.json);
-    Ok(())
+    Ok(if cli.json { format!("{}\n", report.to_json()) } else { report.to_table() })
 }
 
 fn run_load(args: &LoadArgs) -> Result<Report, BenchError> {
@@ -331,10 +336,6 @@ fn run_limit(args: &LimitArgs) -> Result<Report, BenchError> {
 fn seconds(value: f64) -> Result<Duration, BenchError> {
     Duration::try_from_secs_f64(value)
         .map_err(|error| BenchError::Usage(format!("{value} seconds: {error}")))
-}
-
-fn print(report: &Report, json: bool) {
-    if json { println!("{}", report.to_json()) } else { print!("{}", report.to_table()) }
 }
 
 #[cfg(test)]

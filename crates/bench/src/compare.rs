@@ -5,13 +5,14 @@
 
 mod ensemble;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::BenchError;
 use crate::fill::{self, FillOptions};
@@ -140,25 +141,26 @@ impl Table {
         self.rows[at].values[side].push(value);
     }
 
-    fn print(&self, json: bool) {
-        if json {
-            let rows = self.rows.iter().map(|row| {
-                let [base, test] = &row.values;
-                let reached = row.goal.reached(median(base), median(test));
-                json!({
-                    "key": row.key, "unit": row.unit, "goal": row.goal.text(), "reached": reached,
-                    &self.names[0]: base, &self.names[1]: test,
-                    "ratio": median(test) / median(base),
-                })
-            });
-            println!("{}", json!({ "comparison": rows.collect::<Vec<_>>() }));
-            return;
-        }
+    fn to_json(&self) -> Value {
+        let rows = self.rows.iter().map(|row| {
+            let [base, test] = &row.values;
+            let reached = row.goal.reached(median(base), median(test));
+            json!({
+                "key": row.key, "unit": row.unit, "goal": row.goal.text(), "reached": reached,
+                &self.names[0]: base, &self.names[1]: test,
+                "ratio": median(test) / median(base),
+            })
+        });
+        json!({ "comparison": rows.collect::<Vec<_>>() })
+    }
+
+    /// A table in Markdown.
+    fn to_table(&self) -> String {
         let [base, test] = &self.names;
-        println!(
-            "| measure (median) | unit | {base} | {test} | {test} / {base} | goal | reached |"
+        let mut out = format!(
+            "| measure (median) | unit | {base} | {test} | {test} / {base} | goal | reached |\n\
+             |---|---|---:|---:|---:|---|---|\n"
         );
-        println!("|---|---|---:|---:|---:|---|---|");
         for row in &self.rows {
             let [base, test] = [median(&row.values[0]), median(&row.values[1])];
             let reached = match row.goal.reached(base, test) {
@@ -166,7 +168,8 @@ impl Table {
                 Some(true) => "yes",
                 Some(false) => "no",
             };
-            println!(
+            writeln!(
+                out,
                 "| {} | {} | {} | {} | {} | {} | {reached} |",
                 row.label,
                 row.unit,
@@ -174,8 +177,10 @@ impl Table {
                 format_number(test),
                 format_number(test / base),
                 row.goal.text(),
-            );
+            )
+            .expect("a string takes all");
         }
+        out
     }
 }
 
@@ -186,11 +191,11 @@ struct Comparison<'a> {
     table: Table,
 }
 
-/// Runs the comparison and prints it.
+/// Runs the comparison: the table, or one JSON object.
 ///
 /// # Errors
 /// A server that does not start or answers wrongly.
-pub fn run(args: &CompareArgs, json: bool) -> Result<(), BenchError> {
+pub fn run(args: &CompareArgs, json: bool) -> Result<String, BenchError> {
     fs::create_dir_all(&args.data_dir).map_err(BenchError::io("the data directory"))?;
     let folder = args.data_dir.canonicalize().map_err(BenchError::io("the data directory"))?;
     let kinds = [kind(&args.base_name, &args.base)?, kind(&args.test_name, &args.test)?];
@@ -214,8 +219,8 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<(), BenchError> {
             comparison.warm(section)?;
         }
     }
-    comparison.table.print(json);
-    Ok(())
+    let table = &comparison.table;
+    Ok(if json { format!("{}\n", table.to_json()) } else { table.to_table() })
 }
 
 /// A command line split at spaces; a program with a path is found from here.
