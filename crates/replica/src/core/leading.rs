@@ -206,6 +206,8 @@ impl Core {
                 }
                 Ok(())
             }
+            // To its observer master, which has the session, it has left the observer.
+            _ if request.is_refused() => Err(ErrorCode::SessionMoved),
             _ => self.sessions.check_learner(session, learner),
         }
     }
@@ -373,6 +375,26 @@ mod tests {
         let again = CoreInput::Revalidate { learner, session: SESSION, timeout_ms: 4000 };
         let effects = step(&mut core, &shared, again);
         assert!(matches!(effects[..], [CoreEffect::Revalidated { valid: false, .. }, ..]));
+    }
+
+    #[test]
+    fn what_an_observer_master_refuses_is_of_a_session_that_has_moved() {
+        let (mut core, shared) = leader();
+        let create = request(0, OpCode::CreateSession.to_i32(), 4000i32.to_bytes());
+        forwarded(&mut core, &shared, create);
+        let mut late = Forward { identities: Some(Arc::default()), ..delete(1) };
+        let said = |core: &mut Core, request: Forward| {
+            error(appended(&forwarded(core, &shared, request))[0].record(0))
+        };
+        assert_eq!(said(&mut core, late.clone()), Some(ErrorCode::NoNode.to_i32()));
+        late.refuse();
+        let moved = Some(ErrorCode::SessionMoved.to_i32());
+        assert_eq!(said(&mut core, late.clone()), moved);
+        // As a leader takes it that knows nothing of observer masters that refuse.
+        late.identities = Some(Arc::default());
+        let arguments = Some(ErrorCode::BadArguments.to_i32());
+        assert_eq!(said(&mut core, late), arguments);
+        assert_eq!(said(&mut core, delete(2)), Some(ErrorCode::NoNode.to_i32()));
     }
 
     #[test]

@@ -128,6 +128,13 @@ impl Replica {
             CoreEffect::Forward(request) if request.op == OpCode::Sync.to_i32() => {
                 self.step_master(ObserverMasterInput::OwnSync, context);
             }
+            CoreEffect::Forward(request) => {
+                if let Part::Learning(learning) = &mut self.part
+                    && let Some(master) = &mut learning.master
+                {
+                    master.own_request(request);
+                }
+            }
             CoreEffect::Revalidate { session, .. } => {
                 self.step_master(ObserverMasterInput::OwnRevalidation(*session), context);
             }

@@ -120,6 +120,47 @@ fn a_session_moves_to_an_observer_and_on() {
     }
 }
 
+/// What a client asked for where its session was, and what comes late, is not carried out behind
+/// what it has asked for since: the leader knows these servers by one connection.
+#[test]
+fn what_comes_late_from_where_a_session_was_is_refused_behind_one_master() {
+    for seed in 0..5 {
+        let mut world = serving(seed);
+        let leader = world.leader().expect("serving");
+        let followers: Vec<usize> = (0..3).filter(|server| *server != leader).collect();
+        world.kill(followers[0]);
+        let master = followers[1];
+        world.until("both observers at one follower", 30_000, |world| {
+            world.all_serve() && observers(world) == (2, 0)
+        });
+        for (at, (from, to)) in [(3, 4), (4, master), (master, 3)].into_iter().enumerate() {
+            let client = world.connect(from);
+            assert!(world.create(client, &format!("/first-{at}")));
+            let (session, password) =
+                (world.clients[client].session, world.clients[client].password.clone());
+            let late = format!("/late-{at}");
+            world.blocked.insert((from, master));
+            if from != master {
+                world.ask_create(client, &late, 0);
+            }
+            let moved = world.resume(to, session, &password);
+            assert!(world.create(moved, &format!("/next-{at}")), "seed {seed}");
+            if from == master {
+                world.ask_create(client, &late, 0);
+            }
+            world.heal();
+            world.until("the one before hears of it", 5000, |world| world.is_closed(client));
+            assert!(world.sync(moved));
+            assert_eq!(world.get(moved, &late), None, "seed {seed}: from {from} to {to}");
+            assert!(world.create(moved, &format!("/last-{at}")), "seed {seed}");
+            let back = world.resume(from, session, &password);
+            assert!(world.create(back, &format!("/back-{at}")), "seed {seed}");
+        }
+        world.pass(1000);
+        world.assert_equal();
+    }
+}
+
 #[test]
 fn observers_find_another_master() {
     for seed in 0..10 {

@@ -10,15 +10,21 @@
 //! come from this server's disk, however much that is: Java closes the connection where the
 //! recent transactions in memory do not reach back far enough.
 //!
-//! As in Java, the leader knows this server and its observers as one owner of their sessions: where
-//! a session moves among them, it cannot tell what the place before still sends in its name.
+//! The leader knows this server and its observers as one owner of their sessions, as in Java: where
+//! a session moves among them, it cannot tell what the place before still sends in its name. In
+//! Java that is carried out behind what the client asks for since. Here it is refused: what comes
+//! from elsewhere than where its session is goes to the leader as a request that does nothing
+//! ([`Forward::refuse`]), so that its error transaction reaches who waits for it on the ordinary
+//! way, as if that observer were the leader's own learner.
 //!
 //! # Layout
 //! - `types`: what it is told and what it asks for
 //! - `recent`: the last transactions, in memory
 //! - `observers`: the dialogue with each observer
+//! - `owners`: which of them has which session
 
 mod observers;
+mod owners;
 mod recent;
 mod types;
 
@@ -30,6 +36,7 @@ use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Decode, OpCode, ServerId, SessionId, Xid, Zxid};
 
+use crate::forward::Forward;
 use crate::leader::{LinkEnd, Loads};
 use crate::links::ConnectionId;
 use crate::outgoing::{Outgoing, RecordsKind};
@@ -39,12 +46,22 @@ use crate::sync::{LogIndex, SyncRules};
 use crate::wire;
 
 use observers::Link;
+use owners::{Owners, Place, Turn};
 use recent::Recent;
 pub use types::{ObserverMasterConfig, ObserverMasterEffect, ObserverMasterInput};
 
 /// Who waits for an answer of the leader: an observer, or a client of this server.
 /// What it counts for, in bytes, stands beside it.
 type Asker = Option<(ConnectionId, usize)>;
+
+/// A question to the leader about a session that goes on here or at an observer.
+#[derive(Debug)]
+struct Revalidation {
+    session: SessionId,
+    timeout_ms: i32,
+    asker: Asker,
+    turn: Turn,
+}
 
 /// A request by which its transaction is known.
 type RequestKey = (SessionId, Xid);
@@ -67,7 +84,8 @@ pub struct ObserverMaster {
     epoch: Option<i64>,
     links: BTreeMap<ConnectionId, Link>,
     syncs: VecDeque<Asker>,
-    revalidations: VecDeque<(SessionId, i32, Asker)>,
+    revalidations: VecDeque<Revalidation>,
+    owners: Owners,
     /// The leader's words on observers' sessions, each behind the transactions up to one: what a
     /// session asked for elsewhere goes before the word that lets it in.
     words: VecDeque<(Zxid, ConnectionId, Vec<u8>)>,
@@ -106,6 +124,7 @@ impl ObserverMaster {
             links: BTreeMap::new(),
             syncs: VecDeque::new(),
             revalidations: VecDeque::new(),
+            owners: Owners::default(),
             words: VecDeque::new(),
             requests: BTreeMap::new(),
             loads: Loads::new(config.load),
@@ -176,7 +195,7 @@ impl ObserverMaster {
             ObserverMasterInput::OwnSync => self.syncs.push_back(None),
             ObserverMasterInput::SyncDone => self.sync_done(effects),
             ObserverMasterInput::OwnRevalidation(session) => {
-                self.revalidations.push_back((session, 0, None));
+                self.revalidation(session, 0, None);
             }
             ObserverMasterInput::Revalidated { session, valid } => {
                 self.revalidated(session, valid, effects);
@@ -232,9 +251,7 @@ impl ObserverMaster {
 
     fn proposed(&mut self, segment: Arc<Segment>, effects: &mut Vec<ObserverMasterEffect>) {
         assert!(segment.first_zxid() > self.recent.last(), "proposals come in order, once");
-        if !self.requests.is_empty() {
-            segment.records().for_each(|(_, txn)| self.request_done(txn));
-        }
+        segment.records().for_each(|(_, txn)| self.request_done(txn));
         let proposals = segment.len() as u64;
         self.recent.push(segment);
         self.told(proposals, 0, effects);
@@ -243,6 +260,9 @@ impl ObserverMaster {
     /// A transaction has come: who asked for it waits for the leader no longer.
     fn request_done(&mut self, txn: &[u8]) {
         let Ok(header) = TxnHeader::from_bytes(txn) else { return };
+        if header.txn_type == OpCode::CloseSession.to_i32() {
+            self.owners.ended(header.client_id);
+        }
         let key = (header.client_id, header.cxid);
         let Some(askers) = self.requests.get_mut(&key) else { return };
         let (connection, bytes) = askers.remove(0);
@@ -331,6 +351,28 @@ impl ObserverMaster {
         self.recent.trim(self.held.map_or(through, |held| through.min(Zxid(held.0 - 1))));
     }
 
+    /// A request of a client of this server's own, on its way to the leader: refused where its
+    /// session went on at an observer.
+    pub fn own_request(&mut self, request: &mut Forward) {
+        self.request_from(None, request);
+    }
+
+    /// What begins a session says where it is. What ends one does so whoever asks, as at a leader,
+    /// and a sync is nobody's.
+    fn request_from(&mut self, place: Place, request: &mut Forward) {
+        match OpCode::from_i32(request.op) {
+            Some(OpCode::CreateSession) => self.owners.created(request.session, place),
+            Some(OpCode::CloseSession | OpCode::Sync) => {}
+            _ if self.owners.is_elsewhere(request.session, place) => request.refuse(),
+            _ => {}
+        }
+    }
+
+    fn revalidation(&mut self, session: SessionId, timeout_ms: i32, asker: Asker) {
+        let turn = self.owners.asked(session, place_of(asker));
+        self.revalidations.push_back(Revalidation { session, timeout_ms, asker, turn });
+    }
+
     fn sync_done(&mut self, effects: &mut Vec<ObserverMasterEffect>) {
         match self.syncs.pop_front().flatten() {
             None => effects.push(ObserverMasterEffect::OwnSyncDone),
@@ -347,9 +389,14 @@ impl ObserverMaster {
         valid: bool,
         effects: &mut Vec<ObserverMasterEffect>,
     ) {
-        let place = self.revalidations.iter().position(|(asked, _, _)| *asked == session);
+        let place = self.revalidations.iter().position(|asked| asked.session == session);
         let asked = place.and_then(|place| self.revalidations.remove(place));
-        let Some((_, timeout_ms, Some((connection, bytes)))) = asked else {
+        if let Some(Revalidation { asker, turn, .. }) = &asked
+            && valid
+        {
+            self.owners.let_in(session, place_of(*asker), *turn);
+        }
+        let Some(Revalidation { timeout_ms, asker: Some((connection, bytes)), .. }) = asked else {
             effects.push(ObserverMasterEffect::OwnRevalidated { session, valid });
             return;
         };
@@ -387,4 +434,8 @@ impl ObserverMaster {
             effects.push(ObserverMasterEffect::Send { connection, item });
         }
     }
+}
+
+fn place_of(asker: Asker) -> Place {
+    asker.map(|(connection, _)| connection)
 }

@@ -206,7 +206,7 @@ impl ObserverMaster {
                 Ok(())
             }
             (Phase::UpToDate, PacketType::Request) => {
-                let request = wire::read_request(packet)?;
+                let mut request = wire::read_request(packet)?;
                 let bytes = request.held_len();
                 self.loads.add(connection, 1, bytes);
                 if OpCode::from_i32(request.op) == Some(OpCode::Sync) {
@@ -214,6 +214,7 @@ impl ObserverMaster {
                 } else {
                     let key = (request.session, request.cxid);
                     self.requests.entry(key).or_default().push((connection, bytes));
+                    self.request_from(Some(connection), &mut request);
                 }
                 effects.push(ObserverMasterEffect::Forward(request));
                 Ok(())
@@ -224,7 +225,7 @@ impl ObserverMaster {
                 let timeout_ms: i32 = reader.read().map_err(PacketError::from)?;
                 self.loads.add(connection, 1, REVALIDATION_LEN);
                 let asker = Some((connection, REVALIDATION_LEN));
-                self.revalidations.push_back((session, timeout_ms, asker));
+                self.revalidation(session, timeout_ms, asker);
                 effects.push(ObserverMasterEffect::Revalidate { session, timeout_ms });
                 Ok(())
             }

@@ -130,6 +130,9 @@ fn show(effect: &ObserverMasterEffect) -> Vec<String> {
         ObserverMasterEffect::Close { connection, reason } => {
             format!("close {}: {reason}", connection.0)
         }
+        ObserverMasterEffect::Forward(forward) if forward.is_refused() => {
+            format!("refuse {} {}", forward.session, forward.cxid)
+        }
         ObserverMasterEffect::Forward(forward) => format!("forward {}", forward.op),
         ObserverMasterEffect::Revalidate { session, timeout_ms } => {
             format!("revalidate {session} {timeout_ms}")
@@ -278,6 +281,89 @@ fn answers_come_back_in_the_order_of_the_questions() {
     let touched = [(SessionId(8), 30_000), (SessionId(9), 10_000)];
     assert_eq!(master.machine.take_touches(), touched);
     assert!(master.machine.take_touches().is_empty());
+}
+
+fn request(session: i64, cxid: i32, op: OpCode) -> Forward {
+    let identities = (op != OpCode::CreateSession).then(Arc::default);
+    let (session, cxid, op) = (SessionId(session), Xid(cxid), op.to_i32());
+    Forward { session, cxid, op, body: vec![1], identities }
+}
+
+fn asks(master: &mut Master, connection: u64, session: i64, cxid: i32, op: OpCode) -> Vec<String> {
+    let mut bytes = Vec::new();
+    wire::request(&request(session, cxid, op), &mut bytes);
+    master.receive(connection, &bytes)
+}
+
+/// An observer asks for a session, and the leader answers.
+fn goes_on(master: &mut Master, connection: u64, session: i64, valid: bool) {
+    let ask = [&session.to_be_bytes()[..], &30_000i32.to_be_bytes()].concat();
+    master.receive(connection, &packet(PacketType::Revalidate, Zxid::NONE, Some(&ask)));
+    master.step(Input::Revalidated { session: SessionId(session), valid });
+}
+
+/// To the leader it is all one, so that it would carry out what comes late.
+#[test]
+fn what_comes_late_from_where_a_session_was_is_refused() {
+    let mut master = Master::new();
+    [1, 2].into_iter().for_each(|connection| master.up(connection));
+    assert_eq!(asks(&mut master, 1, 7, 0, OpCode::CreateSession), ["forward -10"]);
+    assert_eq!(asks(&mut master, 1, 7, 1, OpCode::Create), ["forward 1"]);
+    let ask = [&7i64.to_be_bytes()[..], &30_000i32.to_be_bytes()].concat();
+    let ask = packet(PacketType::Revalidate, Zxid::NONE, Some(&ask));
+    assert_eq!(master.receive(2, &ask), ["revalidate 0x7 30000"]);
+    assert_eq!(asks(&mut master, 1, 7, 2, OpCode::Create), ["refuse 0x7 2"], "from then on");
+    master.step(Input::Revalidated { session: SessionId(7), valid: true });
+    assert_eq!(asks(&mut master, 1, 7, 3, OpCode::Multi), ["refuse 0x7 3"]);
+    assert_eq!(asks(&mut master, 2, 7, 3, OpCode::Multi), ["forward 14"]);
+    assert_eq!(asks(&mut master, 1, 8, 3, OpCode::SetData), ["forward 5"], "of another session");
+    // As at a leader: neither is looked at.
+    assert_eq!(asks(&mut master, 1, 7, 4, OpCode::Sync), ["forward 9"]);
+    assert_eq!(asks(&mut master, 1, 7, 5, OpCode::CloseSession), ["forward -11"]);
+    // What the server before still sends is as late when the server after it has gone.
+    master.step(Input::Closed(ConnectionId(2)));
+    assert_eq!(asks(&mut master, 1, 7, 6, OpCode::Create), ["refuse 0x7 6"]);
+    goes_on(&mut master, 1, 7, true);
+    assert_eq!(asks(&mut master, 1, 7, 7, OpCode::Create), ["forward 1"]);
+}
+
+#[test]
+fn what_this_server_asks_for_late_itself_is_refused_too() {
+    let mut master = Master::new();
+    master.up(1);
+    let own = |master: &mut Master, cxid: i32, op: OpCode| {
+        let mut request = request(7, cxid, op);
+        master.machine.own_request(&mut request);
+        request.is_refused()
+    };
+    assert!(!own(&mut master, 0, OpCode::CreateSession));
+    assert!(!own(&mut master, 1, OpCode::Create));
+    goes_on(&mut master, 1, 7, true);
+    assert!(own(&mut master, 2, OpCode::Create));
+    assert_eq!(asks(&mut master, 1, 7, 2, OpCode::Create), ["forward 1"]);
+    master.step(Input::OwnRevalidation(SessionId(7)));
+    assert!(!own(&mut master, 3, OpCode::Create));
+    assert_eq!(asks(&mut master, 1, 7, 3, OpCode::Create), ["refuse 0x7 3"]);
+    let closed = TxnHeader {
+        client_id: SessionId(7),
+        cxid: Xid(4),
+        zxid: zxid(21),
+        time_ms: 0,
+        txn_type: OpCode::CloseSession.to_i32(),
+    };
+    let mut builder = SegmentBuilder::default();
+    builder.push(zxid(21), &closed.to_bytes());
+    master.step(Input::Proposed(builder.freeze()));
+    let left = asks(&mut master, 1, 7, 5, OpCode::Create);
+    assert_eq!(left, ["forward 1"], "forgotten: the leader refuses it");
+}
+
+#[test]
+fn a_session_that_one_observer_knows_alone_stays_there() {
+    let mut master = Master::new();
+    [1, 2].into_iter().for_each(|connection| master.up(connection));
+    goes_on(&mut master, 2, 7, false);
+    assert_eq!(asks(&mut master, 1, 7, 1, OpCode::Create), ["forward 1"]);
 }
 
 #[test]
