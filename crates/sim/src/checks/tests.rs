@@ -101,6 +101,13 @@ impl Tale {
         zxid
     }
 
+    fn delete(&mut self, path: &str) -> Zxid {
+        let zxid = self.commit(OpCode::Delete, &DeleteTxn { path: Some(path.into()) });
+        let operation = Operation::Delete { path: path.into(), version: -1 };
+        self.answer(operation, zxid, Ok(Reply::Done));
+        zxid
+    }
+
     fn get(&mut self, path: &str, is_watched: bool) -> WatchToken {
         let watch = WatchToken(self.token());
         let node = self.model().node(path).expect("it is there").clone();
@@ -311,5 +318,22 @@ fn two_holders_of_a_lock_are_caught() {
     for (path, zxid) in [("/1", one), ("/2", two)] {
         tale.history.claims.push(Claim { path: path.into(), zxid });
     }
+    tale.caught_by("one holder");
+}
+
+#[test]
+fn a_holder_whose_znode_is_gone_is_caught_and_one_of_the_same_name_is_another() {
+    let mut tale = Tale::new();
+    let claim = |path: &str, zxid| Claim { path: path.into(), zxid };
+    let one = tale.create("/1");
+    tale.history.claims.push(claim("/1", one));
+    let deleted = tale.delete("/1");
+    let two = tale.create("/2");
+    tale.history.claims.push(claim("/2", two));
+    tale.delete("/2");
+    let again = tale.create("/1");
+    tale.history.claims.push(claim("/1", again));
+    judge(&tale.history, &tale.txns).expect("each is the only holder");
+    tale.history.claims.push(claim("/1", deleted));
     tale.caught_by("one holder");
 }
