@@ -226,7 +226,7 @@ pub struct Process {
     pub version: i64,
     /// What all servers had when it began to look for a leader.
     pub standings: Vec<Option<Standing>>,
-    /// Whether its last election ended with itself.
+    /// Whether its last election ended with itself, and it leads by it, or is about to.
     pub heads: bool,
     /// The epoch that it leads.
     pub leads: Option<u32>,

@@ -90,3 +90,39 @@ impl World {
         self.note(held);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rookeeper_replica::{MemberEvent, ReplicaEffect, StorageCommand};
+
+    use super::*;
+    use crate::plan::Setup;
+
+    /// Whether epoch 5 begins with a change that a server takes for committed, which was elected
+    /// itself with nothing more than that epoch on its disk, and said that it was `states` since.
+    fn begins(states: &[ServerState]) -> bool {
+        let mut world = World::new(Setup::new(5, 3));
+        world.start_server(0);
+        let who = Who { server: 0, generation: 1 };
+        world.machines[0].epochs[1] = 5;
+        let elected = MemberEvent::Elected { leader: server_id(0), round: 1, took_ms: 200 };
+        let state = |state: &ServerState| ReplicaEffect::State(*state);
+        let membership = world.first.clone().expect("three members have one");
+        let change = StorageCommand::WriteMembership { membership, last_seen: false };
+        let mut effects = vec![ReplicaEffect::Event(elected)];
+        effects.extend(states.iter().map(state));
+        effects.push(ReplicaEffect::Storage(change));
+        world.carry(who, effects);
+        world.lineage.has_begun(5)
+    }
+
+    /// A leader whose disk was full learned of a change that others had committed as soon as it
+    /// looked again: the epoch on its disk was one that it had led before (seed 15469 of five).
+    #[test]
+    fn an_epoch_begins_by_the_change_of_who_leads_and_of_nobody_who_led() {
+        use ServerState::{Apart, Leading, Looking};
+        assert!(begins(&[Leading]));
+        assert!(!begins(&[Leading, Apart, Looking]), "its disk was full");
+        assert!(!begins(&[Leading, Looking]), "it handed over");
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use rookeeper_jute::Zxid;
 use rookeeper_replica::{
     ApplyProgress, ConnectionKey, CoreEffect, CoreInput, EndReason, HaltReason, MemberEvent, Now,
-    ReplicaEffect, ShardEffect, ShardEffects, StorageCommand, TICK_INTERVAL_MS,
+    ReplicaEffect, ServerState, ShardEffect, ShardEffects, StorageCommand, TICK_INTERVAL_MS,
 };
 use rookeeper_store::{Disk, StoreError};
 
@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    fn carry(&mut self, who: Who, effects: Vec<ReplicaEffect>) {
+    pub(super) fn carry(&mut self, who: Who, effects: Vec<ReplicaEffect>) {
         for effect in effects {
             let Some(process) = self.process(who) else { return };
             if !process.lives_on() {
@@ -229,7 +229,8 @@ impl World {
                     self.quorum_pause(who, connection, false);
                 }
                 ReplicaEffect::Storage(command) => self.command(who, command),
-                ReplicaEffect::State(_) => {}
+                // Not every end of a role is an event of its own: a full disk, a successor.
+                ReplicaEffect::State(state) => process.heads &= state == ServerState::Leading,
                 ReplicaEffect::Membership(membership) => self.goes_by(who, &membership),
                 ReplicaEffect::Event(event) => self.member_event(who, event),
                 ReplicaEffect::Ended(EndReason::DiskFailed) => {
@@ -312,7 +313,7 @@ impl World {
                 self.fail("digest", what);
             }
             MemberEvent::RoleEnded(reason) => {
-                (process.leads, process.heads) = (None, false);
+                process.leads = None;
                 self.role_ended(who, &reason);
             }
             _ => {}
