@@ -8,7 +8,7 @@ use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{Decode, ErrorCode, OpCode, Reader, ServerId, Zxid};
 use rookeeper_tree::{Prepared, WriteRequest};
-use rookeeper_zab::membership::{Change, Membership, MembershipError, MembershipRules};
+use rookeeper_zab::membership::{Change, Membership, MembershipRules};
 
 use super::{Core, CoreEffect};
 use crate::shared::Shared;
@@ -43,11 +43,11 @@ impl EnsembleView {
             leaving: request.leaving_servers.as_deref(),
             new_members: request.new_members.as_deref(),
         };
-        let changed =
-            self.last_seen.changed(&change, zxid, &self.rules).map_err(|error| match error {
-                MembershipError::BadNumber(_) => ErrorCode::MarshallingError,
-                _ => ErrorCode::BadArguments,
-            })?;
+        let changed = self.last_seen.changed(&change, zxid, &self.rules);
+        let changed = changed.map_err(|error| match error.is_unreadable() {
+            true => ErrorCode::MarshallingError,
+            false => ErrorCode::BadArguments,
+        })?;
         if !changed.contains_quorum(self.synced.iter().copied()) {
             return Err(ErrorCode::NewConfigNoQuorum);
         }

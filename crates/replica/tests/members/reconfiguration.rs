@@ -344,12 +344,20 @@ fn a_change_is_refused_with_javas_codes() {
             };
         let far = format!("{},{}", line(7, "participant"), line(8, "participant"));
         let many = format!("{far},{}", line(9, "participant"));
+        let strange = format!("{far},group.1=7:8:5");
         for (body, code) in [
             (body("", "3", None, 5), ErrorCode::BadVersion),
             (body("", "x", None, -1), ErrorCode::MarshallingError),
             (body("server.9=nonsense", "", None, -1), ErrorCode::BadArguments),
             (body("", "2,3", None, -1), ErrorCode::BadArguments),
             (body("", "", Some(""), -1), ErrorCode::BadArguments),
+            (body("server.9=h:70000:3;4", "", None, -1), ErrorCode::MarshallingError),
+            (body("server.9=h:-2:3;4", "", None, -1), ErrorCode::MarshallingError),
+            (body("server.9=h:2:3;70000", "", None, -1), ErrorCode::MarshallingError),
+            (body("server.9=h:2:x;4", "", None, -1), ErrorCode::BadArguments),
+            (body("", "", Some("server.9=h:2:3:observer;4"), -1), ErrorCode::MarshallingError),
+            (body("", "", Some("server.9=h:2:3;4"), -1), ErrorCode::BadArguments),
+            (body("", "", Some(&strange), -1), ErrorCode::MarshallingError),
             (body(&many, "", None, -1), ErrorCode::NewConfigNoQuorum),
             (body("", "1,2", Some(&far), -1), ErrorCode::NewConfigNoQuorum),
         ] {

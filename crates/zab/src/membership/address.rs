@@ -107,8 +107,8 @@ pub(super) fn host_and_parts(text: &str) -> Result<Vec<&str>, MembershipError> {
 
 /// A port's number; a sign before it is allowed, as `Integer.parseInt` does.
 pub(super) fn parse_port(text: &str) -> Result<u16, MembershipError> {
-    let number = text.parse::<i32>().ok().and_then(|port| u16::try_from(port).ok());
-    number.ok_or_else(|| MembershipError::BadPort(text.into()))
+    let number: i32 = text.parse().map_err(|_| MembershipError::BadPort(text.into()))?;
+    u16::try_from(number).map_err(|_| MembershipError::PortOutOfRange(text.into()))
 }
 
 #[cfg(test)]

@@ -25,8 +25,7 @@ impl Membership {
     /// This configuration changed, with the zxid of the change as its version.
     ///
     /// # Errors
-    /// [`MembershipError::BadNumber`] for ids that are no numbers, which Java answers with
-    /// MarshallingError; every other one it answers with BadArguments.
+    /// Where Java refuses it too; [`MembershipError::is_unreadable`] says with which of two codes.
     pub fn changed(
         &self,
         change: &Change<'_>,

@@ -24,9 +24,12 @@ pub enum MembershipError {
     /// Neither `host:port:port[:role]` nor, after it, `;[host:]port`.
     #[error("{0} does not have the form host:port:port[:role][|...][;[host:]port]")]
     WrongForm(Box<str>),
-    /// A port that is no number, or out of range.
+    /// A port that is no number.
     #[error("{0} is not a port")]
     BadPort(Box<str>),
+    /// A number that is no port.
+    #[error("{0} is not a port: it is out of range")]
+    PortOutOfRange(Box<str>),
     /// A number that is none.
     #[error("{0} is not a number")]
     BadNumber(Box<str>),
@@ -64,9 +67,21 @@ pub enum MembershipError {
     /// An increment to a configuration that has groups.
     #[error("a configuration with groups can only be replaced as a whole")]
     NotMajority,
-    /// Nobody votes, or one alone beside observers.
+    /// A text in which nobody votes, or one alone beside observers.
+    #[error("observers without a quorum of participants")]
+    NoQuorum,
+    /// A change that leaves nobody who votes, or one alone.
     #[error("too few participants")]
     TooFewParticipants,
+}
+
+impl MembershipError {
+    /// Whether Java answers a change like this one with MarshallingError, as it does where its
+    /// parser fails in an unforeseen way; everything else is BadArguments.
+    pub fn is_unreadable(&self) -> bool {
+        use MembershipError::{BadNumber, NoQuorum, PortOutOfRange, UnknownInGroup};
+        matches!(self, BadNumber(_) | PortOutOfRange(_) | UnknownInGroup(_) | NoQuorum)
+    }
 }
 
 /// How to read a configuration.
@@ -125,7 +140,7 @@ impl Membership {
             1 => !rules.standalone_enabled || observers == 0,
             _ => true,
         };
-        if enough { Ok(()) } else { Err(MembershipError::TooFewParticipants) }
+        if enough { Ok(()) } else { Err(MembershipError::NoQuorum) }
     }
 
     /// The version: 0 at first, later the zxid of the transaction that made it.
