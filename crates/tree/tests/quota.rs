@@ -3,7 +3,8 @@
 mod common;
 
 use common::{Server, create, delete, dump, tree_config};
-use rookeeper_jute::{CreateMode, Encode, ErrorCode, OpCode};
+use rookeeper_jute::proto::SetDataRequest;
+use rookeeper_jute::{CreateMode, Encode, ErrorCode, OpCode, StatPersisted, Zxid};
 use rookeeper_tree::{PrepareConfig, TreeLoader};
 
 use ErrorCode::*;
@@ -96,18 +97,14 @@ fn limits_are_not_enforced_unless_told_and_count_what_is_applied() {
 }
 
 #[test]
-fn nonsense_in_limits_and_statistics_stops_nobody_but_writers_below() {
+fn nonsense_in_limits_stops_nobody_but_writers_below() {
     let mut server = server(true);
     set_quota(&mut server, "nonsense");
     assert_eq!(server.create("/a/c"), MarshallingError);
     assert_eq!(server.create("/b"), Ok);
     assert_eq!(server.set("/zookeeper/quota/a/zookeeper_limits", b"count=9", -1), Ok);
-    assert_eq!(server.set("/zookeeper/quota/a/zookeeper_stats", b"nonsense", -1), Ok);
-    assert_eq!(server.create("/a/c"), MarshallingError);
-    assert_eq!(server.delete("/a/b", -1), Ok);
-    assert_eq!(stats(&server), "nonsense");
-    // A quota on everything and one on nothing have no effect.
-    assert_eq!(server.create("/zookeeper/quota/zookeeper_limits"), Ok);
+    assert_eq!(server.create("/a/c"), Ok);
+    // A quota on nothing has no effect.
     assert_eq!(server.create("/zookeeper/quota/zookeeper_stats"), Ok);
     assert_eq!(server.create("/zookeeper/quota/no"), Ok);
     let mode = CreateMode::Persistent;
@@ -118,6 +115,52 @@ fn nonsense_in_limits_and_statistics_stops_nobody_but_writers_below() {
     assert_eq!(server.create("/no"), Ok);
     let got = server.text("/zookeeper/quota/no/zookeeper_stats");
     assert_eq!(got.as_deref(), Some("count=1,bytes=0"));
+}
+
+/// Java accepts each of these, logs it, and ends when it applies it or the next change below the
+/// quota; so does every Java server that reads that log.
+#[test]
+fn what_would_end_a_java_server_is_refused() {
+    let mut server = server(false);
+    set_quota(&mut server, "count=9");
+    let statistics = "/zookeeper/quota/a/zookeeper_stats";
+    assert_eq!(server.set(statistics, b"nonsense", -1), BadArguments);
+    let null = SetDataRequest { path: Some(statistics.into()), data: None, version: -1 };
+    assert_eq!(server.err(OpCode::SetData, &null), BadArguments);
+    assert_eq!(stats(&server), "count=2,bytes=0");
+    assert_eq!(server.set(statistics, b"", -1), Ok);
+    assert_eq!(server.set(statistics, b"count=5,bytes=7", -1), Ok);
+    // Limits of everything, and of a name that Java takes for none.
+    let limits = "/zookeeper/quota/zookeeper_limits";
+    assert_eq!(server.create(limits), BadArguments);
+    assert_eq!(server.create_with(limits, b"", CreateMode::PersistentSequential), Ok);
+    assert_eq!(server.create("/zookeeper/quota/ "), Ok);
+    assert_eq!(server.create("/zookeeper/quota/ /zookeeper_limits"), BadArguments);
+    assert_eq!(server.create("/zookeeper/quota/ /zookeeper_stats"), Ok);
+}
+
+/// A directory of somebody who takes nonsense is served all the same.
+#[test]
+fn nonsense_that_is_in_the_statistics_already_stops_only_their_count() {
+    let mut loader = TreeLoader::new(tree_config());
+    let stat = StatPersisted::default();
+    for (path, data) in [
+        ("", ""),
+        ("/a", ""),
+        ("/zookeeper", ""),
+        ("/zookeeper/quota", ""),
+        ("/zookeeper/quota/a", ""),
+        ("/zookeeper/quota/a/zookeeper_stats", "nonsense"),
+    ] {
+        loader.node(path, Some(data.as_bytes()), -1, &stat).expect("parents first");
+    }
+    let mut server = server(true);
+    server.tree = loader.finish(Zxid(0)).expect("a whole tree");
+    let (path, mode) = ("/zookeeper/quota/a/zookeeper_limits", CreateMode::Persistent);
+    assert_eq!(server.create_with(path, b"count=9", mode), Ok);
+    assert_eq!(server.create("/a/c"), MarshallingError);
+    assert_eq!(server.delete("/a", -1), Ok);
+    assert_eq!(stats(&server), "nonsense");
 }
 
 #[test]

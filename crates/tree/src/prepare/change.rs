@@ -11,6 +11,7 @@ use super::pending::NodeState;
 use super::step::{Failure, Key, Step, next_version};
 use crate::owners::OwnerKind;
 use crate::paths;
+use crate::quota;
 
 impl Step<'_> {
     /// Checks in Java's order: session, slash, NUL and special paths, the parent, access to it,
@@ -81,7 +82,7 @@ impl Step<'_> {
     }
 
     /// Checks in Java's order: session, the path's syntax, the znode, access to it, quota,
-    /// version.
+    /// version. Beyond Java, statistics that would end a Java server are refused.
     pub(super) fn set_data(
         &mut self,
         set: &SetDataRequest<'_>,
@@ -92,6 +93,9 @@ impl Step<'_> {
         let key = self.key(path);
         let mut node = self.state(&key)?;
         self.check_access(&node.acl, perms::WRITE)?;
+        if quota::are_unreadable_statistics(path, set.data) {
+            return Err(ErrorCode::BadArguments.into());
+        }
         let data = set.data.unwrap_or_default();
         self.check_quota(path, data.len() as i64 - node.data_len as i64, 0)?;
         let version = next_version(node.stat.version, set.version)?;

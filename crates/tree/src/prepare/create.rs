@@ -12,6 +12,7 @@ use super::step::{Failure, Step};
 use crate::acls::AclList;
 use crate::owners::{CONTAINER_OWNER, EXTENDED_MASK, OwnerKind, TTL_MS_MAX};
 use crate::paths;
+use crate::quota;
 
 /// What closing a session takes beside its list of paths, in bytes: header, count and digest.
 const CLOSE_SESSION_LEN: usize = 32 + 4 + 12;
@@ -44,14 +45,7 @@ impl Step<'_> {
         let parent_key = self.key(parent_path);
         let mut parent = self.state(&parent_key)?;
         self.check_access(&parent.acl, perms::CREATE)?;
-        let path = if mode.is_sequential() {
-            Cow::Owned(format!("{path}{:010}", parent.stat.cversion))
-        } else {
-            Cow::Borrowed(path)
-        };
-        if !paths::is_valid(&path) {
-            return Err(ErrorCode::BadArguments.into());
-        }
+        let path = numbered(path, mode, parent.stat.cversion)?;
         let key = self.key(&path);
         if self.exists(&key) {
             return Err(ErrorCode::NodeExists.into());
@@ -152,6 +146,17 @@ impl Step<'_> {
         }
         Ok(())
     }
+}
+
+/// The path of the new znode: with its number where it is sequential. Beyond Java's rules, limits
+/// that would end a Java server are refused.
+fn numbered(path: &str, mode: CreateMode, number: i32) -> Result<Cow<'_, str>, ErrorCode> {
+    let path = match mode.is_sequential() {
+        true => Cow::Owned(format!("{path}{number:010}")),
+        false => Cow::Borrowed(path),
+    };
+    let allowed = paths::is_valid(&path) && !quota::are_limits_of_nothing(&path);
+    if allowed { Ok(path) } else { Err(ErrorCode::BadArguments) }
 }
 
 /// What a path adds to the list of a session's ephemerals, in bytes.

@@ -44,9 +44,48 @@ pub fn root_of(parent: &str) -> Option<&str> {
     if root.starts_with('/') { Some(root) } else { None }
 }
 
+/// Whether a Java server that applies the create of this znode, or later its deletion, ends for
+/// good, and with it every one that reads the log: its trie takes no limits of a root whose names
+/// are all blank, and `/` is such a root (Java: `PathTrie.addPath`, `deletePath`).
+pub fn are_limits_of_nothing(path: &str) -> bool {
+    let Some((parent, LIMITS)) = paths::split(path) else { return false };
+    let root = parent.strip_prefix(paths::QUOTA);
+    root.is_some_and(|root| root.split('/').all(|name| name.trim_matches(' ').is_empty()))
+}
+
+/// Whether a Java server that applies the next change below a quota ends for good, because these
+/// are the quota's statistics and cannot be read (Java: `DataTree.updateQuotaStat`).
+pub fn are_unreadable_statistics(path: &str, data: Option<&[u8]>) -> bool {
+    let Some((parent, STATS)) = paths::split(path) else { return false };
+    root_of(parent).is_some() && StatsTrack::parse(data).is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_of_a_blank_root_are_told_from_others() {
+        for path in [
+            "/zookeeper/quota/zookeeper_limits",
+            "/zookeeper/quota/ /zookeeper_limits",
+            "/zookeeper/quota/ /  /zookeeper_limits",
+            "/zookeeper/quota /zookeeper_limits",
+        ] {
+            assert!(are_limits_of_nothing(path), "{path}");
+        }
+        for path in [
+            "/zookeeper/quota/a/zookeeper_limits",
+            "/zookeeper/quota/ /a/zookeeper_limits",
+            "/zookeeper/quota/zookeeper_stats",
+            "/zookeeper/quota/zookeeper_limits0000000001",
+            "/zookeeper/quotas/zookeeper_limits",
+            "/zookeeper_limits",
+            "/a/zookeeper_limits",
+        ] {
+            assert!(!are_limits_of_nothing(path), "{path}");
+        }
+    }
 
     #[test]
     fn a_quota_has_its_znodes_below_its_own_root() {
