@@ -2,7 +2,7 @@
 
 mod support;
 
-use rookeeper_jute::{OpCode, SessionId, Zxid};
+use rookeeper_jute::{ErrorCode, OpCode, SessionId, Zxid};
 use rookeeper_replica::{CloseReason, CoreConfig};
 use support::{Nothing, Reply, Setup, World, connect_frame, tree};
 
@@ -74,6 +74,26 @@ fn a_session_resumes_on_another_connection_and_leaves_the_one_before() {
         world.run();
         assert_eq!(errors(&world.replies(second)), [(1, 0), (2, 0)]);
     }
+}
+
+/// Java: `FinalRequestProcessor` looks for the operation's name behind a write's error.
+#[test]
+fn a_refused_write_leaves_no_operation_and_a_refused_read_does() {
+    let mut world = world(1, 1);
+    let (client, _) = world.connect(0, 10_000);
+    let mut after = |world: &mut World, err: i32| {
+        world.run();
+        assert_eq!(world.reply(client).map(|reply| reply.header.err), Some(err));
+        world.shards[0].connections(0, 1).0[0].last_operation
+    };
+    world.create(client, 1, "/a", 0);
+    assert_eq!(after(&mut world, 0), "CREA");
+    world.create(client, 2, "/a", 0);
+    assert_eq!(after(&mut world, ErrorCode::NodeExists.to_i32()), "NA");
+    world.get(client, 3, "/none", false);
+    assert_eq!(after(&mut world, ErrorCode::NoNode.to_i32()), "GETD");
+    world.set(client, 4, "/none", b"");
+    assert_eq!(after(&mut world, ErrorCode::NoNode.to_i32()), "NA");
 }
 
 #[test]

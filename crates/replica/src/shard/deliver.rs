@@ -6,6 +6,7 @@ use rookeeper_jute::{OpCode, SessionId, Xid, Zxid};
 
 use super::connection::Phase;
 use super::requests::elapsed_ms;
+use super::stats::NO_OP;
 use super::{Shard, ShardEffects};
 use crate::close::CloseReason;
 use crate::ids::{Now, SessionKey};
@@ -92,7 +93,8 @@ impl Shard {
         }
     }
 
-    /// Takes note of the answer to a submitted request.
+    /// Takes note of the answer to a submitted request. A refused write counts as no operation (Java:
+    /// `FinalRequestProcessor` looks at what kind it is behind the error).
     fn replied(
         &mut self,
         now: Now,
@@ -105,7 +107,8 @@ impl Shard {
         let header = reply::peek(frame);
         let latency_ms = elapsed_ms(received_us, now);
         let connection = &mut self.connections[index];
-        connection.stats.answered(op.to_i32(), header.xid, header.zxid, now, latency_ms);
+        let op = if read || header.err == 0 { op.to_i32() } else { NO_OP };
+        connection.stats.answered(op, header.xid, header.zxid, now, latency_ms);
         if header.xid.0 > 0 {
             connection.outstanding = connection.outstanding.saturating_sub(1);
         }

@@ -8,8 +8,8 @@ use super::Peer;
 use super::latency::Latency;
 use crate::ids::{ConnectionKey, Now};
 
-/// The operation of a connection without one yet.
-const NO_OP: i32 = i32::MIN;
+/// The operation of a connection without one yet, and of one whose last write was refused.
+pub(super) const NO_OP: i32 = i32::MIN;
 
 /// One connection's figures.
 #[derive(Debug, Clone)]
