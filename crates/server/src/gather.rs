@@ -222,6 +222,7 @@ impl Answers {
             peer_state: peer_state(report),
             voters: committed.voters().count(),
             synced_observers,
+            observes: report.observes.map(|server| server.0),
             leader: report.leading.as_ref().map(|leading| self.leader(report, leading)),
         })
     }

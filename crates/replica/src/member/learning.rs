@@ -77,6 +77,7 @@ impl Replica {
             observer,
             connection: None,
             dial: None,
+            dialled: leader,
             sync: None,
             serving: false,
             master: None,
@@ -115,8 +116,12 @@ impl Replica {
         learning.dial = Some(self.dials);
         let leader = learning.leader;
         let is_late = context.now_ms() >= learning.began_ms.saturating_add(half_ms);
-        let master = self.master_addresses(is_late);
-        let addresses = master.unwrap_or_else(|| self.leader_addresses(leader));
+        let master = self.master_in_turn(is_late);
+        let (dialled, addresses) =
+            master.unwrap_or_else(|| (leader, self.leader_addresses(leader)));
+        if let Part::Learning(learning) = &mut self.part {
+            learning.dialled = dialled;
+        }
         context.push(ReplicaEffect::QuorumDial { dial: self.dials, addresses });
     }
 

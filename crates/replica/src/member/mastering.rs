@@ -1,7 +1,7 @@
 //! This server as observer master: a follower that observers learn from in the leader's place,
 //! between the learner machine and theirs (Java: `ObserverMaster`).
 
-use rookeeper_jute::OpCode;
+use rookeeper_jute::{OpCode, ServerId};
 use rookeeper_zab::learner::LearnerInput;
 use rookeeper_zab::links::ConnectionId;
 use rookeeper_zab::membership::Address;
@@ -42,7 +42,7 @@ impl Replica {
     /// included, which does not listen there.) A change that is pending may have made this server a
     /// voter, whether it has heard of that or not: it may be that nobody is a master before the
     /// leader has heard of it.
-    pub(super) fn master_addresses(&self, is_late: bool) -> Option<Vec<Address>> {
+    pub(super) fn master_in_turn(&self, is_late: bool) -> Option<(ServerId, Vec<Address>)> {
         let (me, port) = (self.config.member.me, self.config.member.observer_master?.port);
         let Part::Learning(learning) = &self.part else { return None };
         let committed = self.ensemble.committed();
@@ -54,11 +54,12 @@ impl Replica {
         }
         let dials = if is_late { self.dials / 2 } else { self.dials };
         let turn = (me.0 as u64).wrapping_add(dials);
-        let master = committed.member(masters[(turn % masters.len() as u64) as usize])?;
+        let id = masters[(turn % masters.len() as u64) as usize];
+        let master = committed.member(id)?;
         let host = |address: &rookeeper_zab::membership::PeerAddress| {
             Address::new(address.quorum.host(), port)
         };
-        Some(master.addresses.iter().map(host).collect())
+        Some((id, master.addresses.iter().map(host).collect()))
     }
 
     pub(super) fn step_master(

@@ -135,6 +135,8 @@ pub(super) struct Learning {
     pub(super) observer: bool,
     pub(super) connection: Option<ConnectionId>,
     pub(super) dial: Option<u64>,
+    /// Whom the last dial was to: the leader, or who passes on what it says.
+    pub(super) dialled: ServerId,
     pub(super) sync: Option<SyncStart>,
     pub(super) serving: bool,
     /// What serves observers here.

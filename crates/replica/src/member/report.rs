@@ -40,6 +40,9 @@ pub struct MemberReport {
     /// How many observers learn from this follower, where it serves any (Java:
     /// `synced_observers`).
     pub observers: Option<usize>,
+    /// Whom this server learns from, where it observes: the leader, or a follower that serves
+    /// observers (Java: `observer_master_id`).
+    pub observes: Option<ServerId>,
     /// What the leader machine tells, where this server leads.
     pub leading: Option<LeaderReport>,
 }
@@ -53,6 +56,10 @@ impl Replica {
         };
         let observers = match &self.part {
             Part::Learning(learning) => learning.master.as_ref().map(|it| it.observers_len()),
+            _ => None,
+        };
+        let observes = match &self.part {
+            Part::Learning(learning) if learning.observer => Some(learning.dialled),
             _ => None,
         };
         MemberReport {
@@ -69,6 +76,7 @@ impl Replica {
             divergences: self.divergences,
             barred: self.barred.is_some(),
             observers,
+            observes,
             leading,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rookeeper_jute::proto::ReconfigRequest;
-use rookeeper_jute::{OpCode, SessionId};
+use rookeeper_jute::{OpCode, ServerId, SessionId};
 use rookeeper_replica::{ObserverMasterRules, ReplicaInput, StorageReport};
 use rookeeper_tree::AccessControl;
 use rookeeper_zab::learner::SyncStart;
@@ -43,6 +43,12 @@ fn followers_take_observers_off_the_leader() {
     for seed in 0..10 {
         let mut world = serving(seed);
         assert_eq!(observers(&mut world), (2, 0), "seed {seed}");
+        let leader = world.leader().expect("serving");
+        for server in 0..5 {
+            let report = world.process(server).replica.report();
+            let at_follower = |id: ServerId| (1..=3).contains(&id.0) && id.0 != leader as i64 + 1;
+            assert_eq!(report.observes.is_some_and(at_follower), server >= 3, "seed {seed}");
+        }
         let clients: Vec<usize> = (0..5).map(|server| world.connect(server)).collect();
         for round in 0..5 {
             for writer in &clients {

@@ -100,6 +100,8 @@ pub struct EnsembleFacts {
     pub voters: usize,
     /// Observers that it serves; `None` where its role serves none.
     pub synced_observers: Option<usize>,
+    /// Whom it learns from, where it observes.
+    pub observes: Option<i64>,
     /// Where it leads.
     pub leader: Option<LeaderFacts>,
 }

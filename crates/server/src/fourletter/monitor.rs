@@ -26,6 +26,9 @@ fn write_ensemble(ensemble: &EnsembleFacts, out: &mut String) -> std::fmt::Resul
     if let Some(observers) = ensemble.synced_observers {
         writeln!(out, "zk_synced_observers\t{observers}")?;
     }
+    if let Some(master) = ensemble.observes {
+        writeln!(out, "zk_observer_master_id\t{master}")?;
+    }
     let Some(leader) = &ensemble.leader else { return Ok(()) };
     writeln!(out, "zk_learners\t{}", leader.learners)?;
     writeln!(out, "zk_synced_followers\t{}", leader.synced_followers)?;

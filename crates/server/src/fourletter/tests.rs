@@ -325,6 +325,7 @@ fn ensemble() -> EnsembleFacts {
         peer_state: "following - broadcast",
         voters: 3,
         synced_observers: Some(2),
+        observes: None,
         leader: None,
     }
 }
@@ -347,6 +348,13 @@ fn a_member_tells_of_its_ensemble_and_one_that_is_cut_off_of_itself() {
     let of_ensemble =
         ["zk_peer_state\tfollowing - broadcast", "zk_quorum_size\t3", "zk_synced_observers\t2"];
     assert!(of_ensemble.iter().all(|line| lines.contains(line)), "{monitor}");
+
+    assert!(!monitor.contains("zk_observer_master_id"), "{monitor}");
+
+    let observes = EnsembleFacts { observes: Some(4), ..ensemble() };
+    let observer = Facts { mode: Mode::Observer, ensemble: Some(observes), ..member.clone() };
+    let monitor = render(Word::Mntr, &observer);
+    assert!(monitor.lines().any(|line| line == "zk_observer_master_id\t4"), "{monitor}");
 
     let alone = Facts { mode: Mode::ReadOnly, ..member };
     let conf = render(Word::Conf, &alone);
