@@ -81,7 +81,7 @@ fn a_session_resumes_on_another_connection_and_leaves_the_one_before() {
 fn a_refused_write_leaves_no_operation_and_a_refused_read_does() {
     let mut world = world(1, 1);
     let (client, _) = world.connect(0, 10_000);
-    let mut after = |world: &mut World, err: i32| {
+    let after = |world: &mut World, err: i32| {
         world.run();
         assert_eq!(world.reply(client).map(|reply| reply.header.err), Some(err));
         world.shards[0].connections(0, 1).0[0].last_operation

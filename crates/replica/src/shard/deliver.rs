@@ -93,8 +93,8 @@ impl Shard {
         }
     }
 
-    /// Takes note of the answer to a submitted request. A refused write counts as no operation (Java:
-    /// `FinalRequestProcessor` looks at what kind it is behind the error).
+    /// Takes note of the answer to a submitted request. A refused write counts as no operation
+    /// (Java: `FinalRequestProcessor` looks at what kind it is behind the error).
     fn replied(
         &mut self,
         now: Now,
