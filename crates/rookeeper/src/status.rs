@@ -21,7 +21,10 @@ pub fn run(arguments: Vec<String>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let port = config.listen.port;
+    let Some(port) = config.listen.port else {
+        say!("Unable to find either secure or unsecure client port in any configs. Terminating.");
+        return ExitCode::FAILURE;
+    };
     // A wildcard is reached on this machine.
     let address = config.listen.address.filter(|address| !address.is_unspecified());
     let host = address.map_or_else(|| "localhost".to_string(), |address| address.to_string());

@@ -36,10 +36,11 @@ pub(crate) fn io_threads(config: &ServerConfig) -> u16 {
     u16::try_from(threads.max(1)).unwrap_or(u16::MAX)
 }
 
+/// How clients are listened for; without a client port at a port of the system's.
 pub(crate) fn listen_options(config: &ServerConfig) -> ListenOptions {
     ListenOptions {
         address: config.listen.address,
-        port: config.listen.port,
+        port: config.listen.port.unwrap_or(0),
         backlog: i32::try_from(config.listen.backlog_or_default()).unwrap_or(i32::MAX),
         keepalive: config.listen.tcp_keep_alive,
     }

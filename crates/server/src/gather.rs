@@ -189,7 +189,10 @@ impl Answers {
             absolute.join("version-2").display().to_string()
         };
         ConfigurationFacts {
-            client_port: i32::from(self.inspector.local_addr().port()),
+            client_port: match self.inspector.local_addr().port() {
+                0 => -1,
+                port => i32::from(port),
+            },
             secure_client_port: -1,
             data_dir: version_2(&config.storage.data_dir),
             data_log_dir: version_2(&config.storage.data_log_dir),

@@ -38,7 +38,7 @@ impl Inspector {
         &self.config
     }
 
-    /// Where clients reach the server.
+    /// Where clients reach the server; its port is 0 where there is no client port.
     pub fn local_addr(&self) -> SocketAddr {
         *self.local_address.read()
     }

@@ -139,7 +139,7 @@ impl Parts {
     /// # Errors
     /// Where the system has no thread or event queue left, or a member's files contradict
     /// themselves.
-    pub(crate) fn start(mut self, listener: TcpListener) -> Result<Threads, MemberError> {
+    pub(crate) fn start(mut self, listener: Option<TcpListener>) -> Result<Threads, MemberError> {
         let (snapshots, snapshot_commands) = snapshots::channel();
         let snapshot_thread = self.start_snapshots(snapshot_commands, self.store.preparer())?;
         snapshots.prepare();

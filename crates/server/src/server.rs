@@ -1,7 +1,7 @@
 //! A server from its configuration to its end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -88,12 +88,7 @@ impl Server {
     /// # Errors
     /// As for [`Server::start`].
     pub fn start_on(config: ServerConfig, disk: Arc<dyn Disk>) -> Result<ServerHandle, StartError> {
-        let options = assemble::listen_options(&config);
-        let listener = listener::listen(&options).map_err(|source| {
-            let host = options.address.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
-            StartError::Listen { address: format!("{host}:{}", options.port), source }
-        })?;
-        let local_address = listener.local_addr().map_err(StartError::Threads)?;
+        let (listener, local_address) = listen(&config)?;
         let store = Store::open(Arc::clone(&disk), assemble::store_config(&config))?;
         let measures = Arc::new(Measures::default());
         let (tree, start) = if config.ensemble.is_some() {
@@ -114,9 +109,30 @@ impl Server {
             // background.
             inspector.core.send(CoreMessage::Input(CoreInput::TakeSnapshot));
         }
-        tracing::info!(address = %local_address, zxid = %last_zxid, "the client port is open");
+        match local_address.port() {
+            0 => tracing::info!(zxid = %last_zxid, "there is no client port"),
+            _ => tracing::info!(
+                address = %local_address,
+                zxid = %last_zxid,
+                "the client port is open"
+            ),
+        }
         Ok(ServerHandle { data_dir, inspector, fate, threads: Some(threads) })
     }
+}
+
+/// Listens for clients, unless the server has no client port; its port is 0 then.
+fn listen(config: &ServerConfig) -> Result<(Option<TcpListener>, SocketAddr), StartError> {
+    if config.listen.port.is_none() {
+        return Ok((None, SocketAddr::from(([0, 0, 0, 0], 0))));
+    }
+    let options = assemble::listen_options(config);
+    let listener = listener::listen(&options).map_err(|source| {
+        let host = options.address.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
+        StartError::Listen { address: format!("{host}:{}", options.port), source }
+    })?;
+    let local_address = listener.local_addr().map_err(StartError::Threads)?;
+    Ok((Some(listener), local_address))
 }
 
 /// The tree as it was when the server last stopped. Where there was no snapshot at all, the first
@@ -182,7 +198,7 @@ impl From<MemberError> for StartError {
 }
 
 impl ServerHandle {
-    /// Where clients reach the server.
+    /// Where clients reach the server; its port is 0 where there is no client port.
     pub fn local_addr(&self) -> SocketAddr {
         self.inspector.local_addr()
     }

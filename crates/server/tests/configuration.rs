@@ -69,7 +69,7 @@ fn a_short_file_gets_javas_defaults() {
     let config = home.load(&[]).unwrap();
     assert_eq!(config.my_id, None);
     assert_eq!(config.session_server_id, ServerId(1));
-    assert_eq!((config.listen.port, config.listen.address), (2181, None));
+    assert_eq!((config.listen.port, config.listen.address), (Some(2181), None));
     assert_eq!(config.listen.max_connections_per_address, 60);
     assert_eq!((config.listen.max_connections, config.listen.backlog), (0, -1));
     assert_eq!(config.listen.sessionless_timeout_ms, 10_000);
@@ -323,12 +323,49 @@ fn an_ensemble_that_is_none_is_refused_in_javas_words() {
         let error = second_of_three(lines).load(&[]).unwrap_err();
         assert!(error.contains(message), "{lines}: {error}");
     }
+    // A member without an id, or with a wrong one, has no line that could tell its client port.
+    let told = THREE.replace("3888\n", "3888;2181\n");
+    let home = Home::new(&format!("dataDir=HOME/data\n{told}"));
+    assert_eq!(home.load(&[]).unwrap_err(), "zoo.cfg: myid file is missing");
+    home.write("data/myid", "9");
+    assert_eq!(home.load(&[]).unwrap_err(), "zoo.cfg: My id 9 not in the peer list");
     let alone = "initLimit=5\nsyncLimit=2\nstandaloneEnabled=false\n";
     let error = with_base(alone).load(&[]).unwrap_err();
     assert!(error.contains("standaloneEnabled = false then number of participants"), "{error}");
     let home = with_base(&format!("{alone}server.1=a:1:2\n"));
     home.write("data/myid", "1");
     assert!(home.load(&[]).unwrap().ensemble.is_some(), "an ensemble of one");
+}
+
+#[test]
+fn a_member_takes_clients_where_its_line_says_or_nowhere() {
+    let member = |client: &str, lines: &str| {
+        let three = THREE.replace("b:2888:3888", &format!("b:2888:3888{client}"));
+        let home = Home::new(&format!("dataDir=HOME/data\n{three}{lines}"));
+        home.write("data/myid", "2");
+        home.load(&[]).map(|config| (config.listen.port, config.listen.address))
+    };
+    let local: Option<std::net::IpAddr> = Some("127.0.0.1".parse().unwrap());
+    assert_eq!(member("", ""), Ok((None, None)), "other members serve");
+    assert_eq!(member("", "clientPort=5\n"), Ok((Some(5), None)));
+    assert_eq!(member(";5", ""), Ok((Some(5), None)));
+    assert_eq!(member(";127.0.0.1:5", "clientPort=5\n"), Ok((Some(5), local)));
+    let everywhere = "clientPort=5\nclientPortAddress=0.0.0.0\n";
+    assert_eq!(member(";127.0.0.1:5", everywhere), Ok((Some(5), local)));
+    let here = "clientPort=5\nclientPortAddress=127.0.0.1\n";
+    assert_eq!(member(";127.0.0.1:5", here), Ok((Some(5), local)));
+    for client in [";5", ";127.0.0.2:5"] {
+        let error = member(client, here).unwrap_err();
+        assert!(error.contains("127.0.0.1 is different from client address"), "{error}");
+    }
+}
+
+#[test]
+fn a_version_beside_the_servers_is_the_configurations() {
+    let config = second_of_three("version=100000005\n").load(&[]).unwrap();
+    assert_eq!(config.ensemble.unwrap().committed.version(), 0x1_0000_0005);
+    let error = second_of_three("version=zz\n").load(&[]).unwrap_err();
+    assert!(error.contains("zz is not a number"), "{error}");
 }
 
 #[test]
@@ -362,7 +399,7 @@ fn a_dynamic_file_has_its_version_in_its_name_and_a_next_one_beside_it() {
     let three = "server.1=a:1:2;2181\nserver.2=b:1:2;2182\nserver.3=c:1:2;2183";
     home.write("zoo.cfg.dynamic.100000005", three);
     let config = home.load(&[]).unwrap();
-    assert_eq!((config.listen.port, config.listen.address), (2182, None));
+    assert_eq!((config.listen.port, config.listen.address), (Some(2182), None));
     let ensemble = config.ensemble.unwrap();
     assert_eq!(ensemble.committed.version(), 0x1_0000_0005);
     assert_eq!(ensemble.last_seen.version(), 0x1_0000_0005);
@@ -380,7 +417,7 @@ fn one_server_line_runs_standalone_with_its_client_port() {
     let line = "dataDir=HOME/data\nserver.1=localhost:2888:3888;21810\n";
     let home = Home::new(line);
     let config = home.load(&[]).unwrap();
-    assert_eq!((config.listen.port, config.listen.address), (21_810, None));
+    assert_eq!((config.listen.port, config.listen.address), (Some(21_810), None));
     let warnings = home.notices(NoticeLevel::Warn);
     assert_eq!(
         warnings,
@@ -388,7 +425,7 @@ fn one_server_line_runs_standalone_with_its_client_port() {
     );
     home.write("data/myid", "1\n");
     let config = home.load(&[]).unwrap();
-    assert_eq!((config.listen.port, config.my_id), (21_810, Some(ServerId(1))));
+    assert_eq!((config.listen.port, config.my_id), (Some(21_810), Some(ServerId(1))));
     home.write("data/myid", "2\n");
     assert_eq!(home.load(&[]).unwrap_err(), "zoo.cfg: clientPort is not set");
 
@@ -493,14 +530,14 @@ fn arguments_and_environment_are_properties() {
 #[test]
 fn without_a_file_there_are_defaults_and_with_words_java_s_order() {
     let config = start(vec![], &[]).unwrap();
-    assert_eq!(config.listen.port, 2181);
+    assert_eq!(config.listen.port, Some(2181));
     assert_eq!(config.storage.data_dir, Path::new("./data"));
     assert!(config.source.starts_with("no configuration file, so defaults"), "{}", config.source);
     assert_eq!(config.notices, []);
 
     let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
     let config = start(words("2182 /tmp/data"), &[]).unwrap();
-    assert_eq!((config.listen.port, config.sessions.tick_time_ms), (2182, 3000));
+    assert_eq!((config.listen.port, config.sessions.tick_time_ms), (Some(2182), 3000));
     assert_eq!(config.listen.max_connections_per_address, 0);
     let config = start(words("2182 /tmp/data 500 7"), &[]).unwrap();
     assert_eq!((config.sessions.tick_time_ms, config.sessions.timeout_ms_max), (500, 10_000));

@@ -35,6 +35,8 @@ struct Ensemble {
     /// The file of the first start is the server's from then on, and client addresses stand in
     /// the servers' lines.
     keeps_config: bool,
+    /// Members whose lines have no client address.
+    without_client: BTreeSet<usize>,
     /// System properties, as the environment gives them.
     flags: &'static str,
 }
@@ -73,6 +75,7 @@ impl Ensemble {
             servers: (0..members).map(|_| None).collect(),
             observers: BTreeSet::new(),
             keeps_config: false,
+            without_client: BTreeSet::new(),
             flags: "",
         }
     }
@@ -119,7 +122,8 @@ impl Ensemble {
         let Place { quorum, election, client } = self.places[id - 1];
         let role = if self.observers.contains(&id) { "observer" } else { "participant" };
         let line = format!("server.{id}=127.0.0.1:{quorum}:{election}:{role}");
-        if self.keeps_config { format!("{line};127.0.0.1:{client}") } else { line }
+        let names_client = self.keeps_config && !self.without_client.contains(&id);
+        if names_client { format!("{line};127.0.0.1:{client}") } else { line }
     }
 
     fn launch(&mut self, id: usize) {
@@ -554,6 +558,37 @@ fn a_reconfiguration_moves_a_client_port_and_is_written_down() {
     ensemble.wait_for_leader();
     Client::connect(ensemble.address(2));
     ensemble.wait_for_equal_trees();
+}
+
+#[test]
+fn a_member_without_a_client_port_votes_and_gets_one_by_a_reconfiguration() {
+    let mut ensemble = Ensemble::new(3, "reconfigEnabled=true\nskipACL=yes");
+    ensemble.keeps_config = true;
+    ensemble.without_client.insert(2);
+    ensemble.start(1);
+    ensemble.start(2);
+    ensemble.wait_for_leader();
+    assert_eq!(ensemble.servers[1].as_ref().unwrap().local_addr().port(), 0);
+    assert!(TcpStream::connect(ensemble.address(2)).is_err());
+    let mut client = Client::connect(ensemble.address(1));
+    assert_eq!(client.create("/by-two", b"", 0).header.err, 0);
+    let shown = four_letter_word(ensemble.address(1), "conf");
+    ensemble.without_client.clear();
+    let joining = ensemble.line(2);
+    assert!(!shown.contains(&joining), "{shown}");
+    let request = ReconfigRequest {
+        joining_servers: Some(joining.as_str().into()),
+        leaving_servers: None,
+        new_members: None,
+        cur_config_id: -1,
+    };
+    assert_eq!(client.call(OpCode::Reconfig, &request).header.err, 0);
+    wait_until("the client port", || TcpStream::connect(ensemble.address(2)).is_ok());
+    assert!(Client::connect(ensemble.address(2)).exists("/by-two"));
+    ensemble.stop(2);
+    ensemble.start(2);
+    ensemble.wait_for_leader();
+    Client::connect(ensemble.address(2));
 }
 
 #[test]

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rookeeper_jute::ServerId;
+use rookeeper_zab::membership::Member;
 
 use crate::process::UnknownProcess;
 
 use super::error::{ConfigError, missing};
 use super::invocation::Invocation;
-use super::members::{self, Servers};
+use super::members;
 use super::outside::{Outside, existing};
 use super::settings::{INT_MAX, Setting, Settings, to_usize};
 use super::{ListenConfig, ServerConfig, SessionConfig, Whitelist, ensemble, parts, refuse};
@@ -101,13 +102,17 @@ fn build(
     let sessions = sessions(&settings)?;
     let servers = members::read(&mut settings, config_file, place, outside)?;
     let my_id = members::my_id(&storage.data_dir, tree.extended_types_enabled, outside)?;
-    let listen = listen(&mut settings, &servers, my_id, place, outside)?;
+    let mine = servers.mine(my_id).cloned();
     let ensemble = if servers.is_ensemble() {
         let tick_time_ms = sessions.tick_time_ms;
         Some(ensemble::read(&mut settings, servers, my_id, tick_time_ms, place, outside)?)
     } else {
         None
     };
+    let listen = listen(&mut settings, mine.as_ref(), outside)?;
+    if listen.port.is_none() && ensemble.is_none() {
+        return Err(missing(place, "clientPort is not set"));
+    }
     let reconfig = settings.file("reconfigEnabled").map(Setting::strict_boolean).transpose()?;
     let auth = parts::auth(&mut settings)?;
     let limits = parts::limits(&settings)?;
@@ -174,44 +179,57 @@ fn sessions(settings: &Settings) -> Result<SessionConfig, ConfigError> {
     })
 }
 
-fn listen(
-    settings: &mut Settings,
-    servers: &Servers,
-    my_id: Option<ServerId>,
-    place: &str,
+/// Where clients are taken: where this server's line says, else where the file does.
+fn client_address(
+    settings: &Settings,
+    mine: Option<&(Setting, ServerId, Member)>,
     outside: &dyn Outside,
-) -> Result<ListenConfig, ConfigError> {
-    let int = -INT_MAX..=INT_MAX;
-    let mine = servers.mine(my_id);
+) -> Result<(Option<u16>, Option<IpAddr>), ConfigError> {
     let mut address = settings.file("clientPortAddress").cloned();
     if let Some(setting) = address.take_if(|setting| setting.value.is_empty()) {
         return Err(setting.refuse("no address"));
     }
-    let port = settings.file("clientPort").map(|s| s.integer(0..=65_535)).transpose()?;
+    let key = settings.file("clientPort");
+    let port = key.map(|setting| setting.integer(0..=65_535)).transpose()?;
     if let (None, Some(setting)) = (port, &address) {
         return Err(setting.refuse("clientPortAddress is set but clientPort is not set"));
     }
-    let of_member = mine.and_then(|(line, _, member)| Some((line, member.client.clone()?)));
-    let mut resolved = address.as_ref().map(|s| resolve(s, &s.value, outside)).transpose()?;
-    let port =
-        match (port.map(|port| u16::try_from(port).expect("checked to be a port")), of_member) {
-            (None, None) => return Err(missing(place, "clientPort is not set")),
-            (Some(port), None) => port,
-            (given, Some((line, client))) => {
-                let port = client.port();
-                let differs = given.filter(|&given| given != port);
-                if let (Some(given), Some(setting)) = (differs, settings.file("clientPort")) {
-                    return Err(setting.refuse(format!(
-                        "client port {given} is different from client port {port} of {}",
-                        line.key
-                    )));
-                }
-                if resolved.is_none() && !client.is_wildcard() {
-                    resolved = Some(resolve(line, client.host(), outside)?);
-                }
-                port
-            }
-        };
+    let port = port.map(|port| u16::try_from(port).expect("checked to be a port"));
+    let resolved = address.as_ref().map(|s| resolve(s, &s.value, outside)).transpose()?;
+    let of_member = mine.and_then(|(line, _, member)| Some((line, member.client.as_ref()?)));
+    let Some((line, client)) = of_member else { return Ok((port, resolved)) };
+    if let Some(setting) = key.filter(|_| port.is_some_and(|port| port != client.port())) {
+        return Err(setting.refuse(format!(
+            "client port {} is different from client port {} of {}",
+            setting.value,
+            client.port(),
+            line.key
+        )));
+    }
+    let of_client = match client.is_wildcard() {
+        true => None,
+        false => Some(resolve(line, client.host(), outside)?),
+    };
+    // A named address has to be the same; every address is no contradiction.
+    let named = resolved.filter(|address| !address.is_unspecified());
+    if let (Some(named), Some(setting)) = (named, address)
+        && of_client != Some(named)
+    {
+        return Err(setting.refuse(format!(
+            "client address {named} is different from client address {client} of {}",
+            line.key
+        )));
+    }
+    Ok((Some(client.port()), of_client))
+}
+
+fn listen(
+    settings: &mut Settings,
+    mine: Option<&(Setting, ServerId, Member)>,
+    outside: &dyn Outside,
+) -> Result<ListenConfig, ConfigError> {
+    let int = -INT_MAX..=INT_MAX;
+    let (port, address) = client_address(settings, mine, outside)?;
     let threads = settings.property("nio.numWorkerThreads");
     let threads = threads.map(|s| s.decoded(0..=IO_THREADS_MAX)).transpose()?;
     let count = |setting: Option<&Setting>, default: i64| -> Result<usize, ConfigError> {
@@ -223,7 +241,7 @@ fn listen(
     let sessionless = settings.number("nio.sessionlessCnxnTimeout", 10_000, 1..=INT_MAX)?;
     Ok(ListenConfig {
         port,
-        address: resolved,
+        address,
         backlog: i32::try_from(backlog).expect("checked to be an int"),
         max_connections_per_address: to_usize(per_address.max(0)),
         max_connections: count(settings.property("maxCnxns"), 0)?,

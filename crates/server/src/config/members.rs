@@ -80,6 +80,9 @@ pub fn read(
         lines = dynamic_lines(dynamic, outside)?;
         version = version_of(&dynamic.value);
         place = dynamic.value.clone();
+    } else {
+        // As in the text of a configuration, which may have been copied from its znode.
+        lines.extend(settings.file("version").cloned());
     }
     let mut read = Vec::new();
     for line in lines.iter().filter(|line| line.key.starts_with("server.")) {

@@ -97,8 +97,9 @@ pub struct ServerConfig {
 /// Ports and sockets of clients.
 #[derive(Debug, Clone)]
 pub struct ListenConfig {
-    /// `clientPort`; 0 lets the system choose.
-    pub port: u16,
+    /// `clientPort`; 0 lets the system choose. A member of an ensemble may have none, and takes no
+    /// clients until a reconfiguration gives it one.
+    pub port: Option<u16>,
     /// `clientPortAddress` resolved; `None` is every address, IPv4 and IPv6.
     pub address: Option<IpAddr>,
     /// `clientPortListenBacklog` as `conf` shows it; -1 where it is not set.
@@ -345,7 +346,7 @@ mod tests {
     #[test]
     fn the_backlog_is_large_where_it_is_not_set() {
         let mut listen = ListenConfig {
-            port: 2181,
+            port: Some(2181),
             address: None,
             backlog: -1,
             max_connections_per_address: 60,

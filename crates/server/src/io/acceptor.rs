@@ -16,8 +16,8 @@ const TURNED_AWAY_MAX: usize = 64;
 
 /// What an acceptor is made from.
 pub(crate) struct ListenerSide {
-    /// Listens already.
-    pub(crate) listener: std::net::TcpListener,
+    /// Listens already; `None` where there is no client port.
+    pub(crate) listener: Option<std::net::TcpListener>,
     /// On the number of connections.
     pub(crate) limits: Arc<ConnectionLimits>,
     /// The threads that serve.
@@ -36,7 +36,7 @@ pub(crate) enum Accept {
 
 /// Accepts connections; reported by the event loop when some wait.
 pub(crate) struct Acceptor {
-    /// `None` while the port moves.
+    /// `None` while the port moves, or where there is none.
     listener: Option<TcpListener>,
     token: Token,
     limits: Arc<ConnectionLimits>,
@@ -54,7 +54,7 @@ impl Acceptor {
     /// The operating system's.
     pub(crate) fn new(side: ListenerSide, registry: &Registry, token: Token) -> io::Result<Self> {
         Ok(Acceptor {
-            listener: Some(registered(side.listener, registry, token)?),
+            listener: side.listener.map(|it| registered(it, registry, token)).transpose()?,
             token,
             limits: side.limits,
             targets: side.targets,
