@@ -249,7 +249,10 @@ impl Replica {
             }
             LearnerEffect::SnapshotEnd => self.store(StorageCommand::EndInstall, context),
             LearnerEffect::Settle => self.store(StorageCommand::Settle, context),
-            LearnerEffect::LastSeen(membership) => self.last_seen(membership, context),
+            LearnerEffect::LastSeen(membership) => {
+                self.last_seen(membership, context);
+                self.doubt_the_unlogged(context);
+            }
             LearnerEffect::Activate { zxid, membership, designated } => {
                 if let Some(designated) = designated {
                     let activated = ObserverMasterInput::Activated { zxid, designated };
@@ -312,7 +315,22 @@ impl Replica {
         }
     }
 
+    /// A leader counts by its id who votes in the change that is pending, also for having the
+    /// history of NEWLEADER (Java: `Leader.waitForNewLeaderAck`): who has it in memory only does
+    /// not acknowledge it, and comes again for a snapshot.
+    fn doubt_the_unlogged(&mut self, context: &mut Context<'_>) {
+        if self.unlogged && self.ensemble.is_voter(self.config.member.me) {
+            self.abandon("a pending vote asks for a history on disk", context);
+        }
+    }
+
+    /// The current epoch on disk says what history is there with it. Java writes it also where the
+    /// history is in an observer's memory only, which would stand above who has more on disk once
+    /// it votes.
     fn write_epoch(&mut self, kind: EpochKind, epoch: i64, context: &mut Context<'_>) {
+        if kind == EpochKind::Current && self.unlogged {
+            return self.step_learner(LearnerInput::EpochWritten(kind), context);
+        }
         self.store(StorageCommand::WriteEpoch { kind, epoch }, context);
     }
 

@@ -65,7 +65,7 @@ fn nobody_changes_what_he_may_not() {
 
 /// Everybody who runs shows the same configuration, and the same state.
 #[track_caller]
-fn assert_settled(world: &mut World) {
+pub fn assert_settled(world: &mut World) {
     world.until("all serve", 20_000, |world| world.all_serve());
     world.assert_equal();
     let leader = world.leader().expect("somebody leads");

@@ -1,12 +1,13 @@
 //! Observers that keep no log (`syncEnabled=false`): what they have on disk is what a leader's
 //! snapshot made it, and who gets a vote has a log first.
 
-use rookeeper_jute::Zxid;
+use rookeeper_jute::proto::ReconfigRequest;
+use rookeeper_jute::{OpCode, Zxid};
 use rookeeper_replica::ServerState;
 use rookeeper_zab::learner::SyncStart;
 
 use crate::faults::{assert_all_there, got, write};
-use crate::reconfiguration::{lets_everybody, line, reconfigure};
+use crate::reconfiguration::{assert_settled, lets_everybody, line, reconfigure};
 use crate::roles::serving_as;
 use crate::world::World;
 
@@ -90,6 +91,77 @@ fn an_observer_without_a_log_takes_a_snapshot_before_it_votes() {
         assert_eq!(disk, tree, "seed {seed}: it logs");
         assert!(!world.process(OBSERVER).replica.report().barred);
         world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
+/// A change that its leader alone saw has made a voter of the observer, which has not heard of it:
+/// the next leader counts it by its id for having the history.
+#[test]
+fn an_observer_without_a_log_is_counted_for_no_history_that_it_has_in_memory() {
+    for seed in 0..10 {
+        let mut world = serving_as(3, 1, seed, |config| {
+            lets_everybody(config);
+            config.member.sync_enabled = false;
+        });
+        let mut written = write(&mut world, OBSERVER, "a", 10);
+        world.pass(500);
+        let leader = world.leader().expect("serving");
+        let [one, two] = [(leader + 1) % 3, (leader + 2) % 3];
+        let client = world.connect(leader);
+        world.kill(one);
+        world.kill(two);
+        world.partition(&[OBSERVER]);
+        let body = ReconfigRequest {
+            joining_servers: Some(line(OBSERVER + 1, "participant").into()),
+            leaving_servers: Some(format!("{}", two + 1).into()),
+            new_members: None,
+            cur_config_id: -1,
+        };
+        world.request(client, OpCode::Reconfig, &body);
+        world.until("it is alone with the change", 20_000, |world| {
+            let report = world.process(leader).replica.report();
+            report.last_seen.version() > report.committed.version()
+                && report.state == ServerState::Looking
+        });
+        let pending = world.process(leader).replica.report().history_last;
+        world.heal();
+        world.start(one);
+        world.start(two);
+        world.until("it is elected", 20_000, |world| {
+            world.process(leader).state == ServerState::Leading
+        });
+        world.kill(one);
+        assert_eq!((world.leader(), on_disk(&world)), (None, Zxid::ZERO), "seed {seed}");
+        world.until("it leads", 20_000, |world| world.leader() == Some(leader));
+        assert!(on_disk(&world) >= pending, "seed {seed}: {} of {pending}", on_disk(&world));
+        world.start(one);
+        assert_settled(&mut world);
+        written.extend(write(&mut world, OBSERVER, "b", 10));
+        world.pass(500);
+        assert_all_there(&mut world, &written);
+    }
+}
+
+/// What its epoch says is what is on its disk, should it be started again as a voter.
+#[test]
+fn an_observer_without_a_log_has_no_later_epoch_than_its_history() {
+    for seed in 0..10 {
+        let mut world = serving_as(3, 1, seed, |config| config.member.sync_enabled = false);
+        let mut written = write(&mut world, OBSERVER, "a", 10);
+        let leader = world.leader().expect("serving");
+        world.kill(leader);
+        world.until("serving again", 20_000, |world| world.leader().is_some() && world.all_serve());
+        written.extend(write(&mut world, OBSERVER, "b", 10));
+        world.start(leader);
+        world.until("all serve", 20_000, |world| world.all_serve());
+        let of_others = world.process(0).replica.report().current_epoch;
+        world.kill(OBSERVER);
+        let (_, recovered) = world.machines[OBSERVER].disk.recover();
+        let epochs = (recovered.last_zxid, recovered.current_epoch, recovered.accepted_epoch);
+        assert_eq!(epochs, (Zxid::ZERO, Some(of_others - 1), Some(of_others)), "seed {seed}");
+        world.start(OBSERVER);
+        world.until("back", 20_000, |world| world.all_serve());
         assert_all_there(&mut world, &written);
     }
 }
