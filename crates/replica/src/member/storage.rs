@@ -58,8 +58,8 @@ impl Replica {
         let observes = self.core_role == (CoreRole::Learning { observer: true });
         if observes && !self.config.member.sync_enabled && !self.staged {
             self.unlogged = true;
-            let durable = StorageReport::Durable(segment.last_zxid());
-            return self.storage_reports(durable, context);
+            self.durable_through(segment.last_zxid(), context);
+            return self.join(context);
         }
         assert!(!self.unlogged, "a log goes on where it ended");
         if self.is_held_back() {
@@ -84,18 +84,22 @@ impl Replica {
         }
     }
 
+    fn durable_through(&mut self, zxid: Zxid, context: &mut Context<'_>) {
+        self.step_core(CoreInput::Durable(zxid), context);
+        self.step_leader(LeaderInput::Durable(zxid), context);
+        self.step_learner(LearnerInput::Durable(zxid), context);
+        self.step_master(ObserverMasterInput::Durable(zxid), context);
+    }
+
     /// Takes what the disk says.
     ///
     /// # Panics
     /// Where it answers what it was not asked for, or in another order: the driver's duty 2.
     pub(super) fn storage_reports(&mut self, report: StorageReport, context: &mut Context<'_>) {
         match report {
-            StorageReport::Durable(zxid) => {
-                self.step_core(CoreInput::Durable(zxid), context);
-                self.step_leader(LeaderInput::Durable(zxid), context);
-                self.step_learner(LearnerInput::Durable(zxid), context);
-                self.step_master(ObserverMasterInput::Durable(zxid), context);
-            }
+            // What came while a snapshot was put in place: what came since counts already.
+            StorageReport::Durable(_) if self.unlogged => {}
+            StorageReport::Durable(zxid) => self.durable_through(zxid, context),
             StorageReport::EpochWritten(kind) => self.epoch_written(kind, context),
             StorageReport::MembershipWritten => match self.awaited.pop_front() {
                 Some(Awaited::Membership) => {}

@@ -67,6 +67,33 @@ fn an_observer_without_a_log_keeps_the_snapshot_that_it_got() {
     assert_all_there(&mut world, &written);
 }
 
+#[test]
+fn an_observer_without_a_log_takes_a_snapshot_while_others_write() {
+    for seed in 0..10 {
+        let mut world = serving_as(3, 1, seed, |config| {
+            config.member.sync_enabled = false;
+            config.member.sync.force_snapshot = true;
+        });
+        let mut written = write(&mut world, OBSERVER, "a", 10);
+        world.kill(OBSERVER);
+        let client = world.connect(0);
+        world.start(OBSERVER);
+        let mut asked = 0;
+        while !world.serves(OBSERVER) && asked < 5000 {
+            world.ask_create(client, &format!("/b{asked}"), 0);
+            asked += 1;
+            world.pass(1);
+        }
+        for at in 0..asked {
+            assert_eq!(world.answer(client, 5000).map(|reply| reply.header.err), Some(0));
+            written.push(format!("/b{at}"));
+        }
+        world.pass(500);
+        world.assert_equal();
+        assert_all_there(&mut world, &written);
+    }
+}
+
 /// A vote rests on what is on disk.
 #[test]
 fn an_observer_without_a_log_takes_a_snapshot_before_it_votes() {

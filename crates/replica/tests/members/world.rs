@@ -583,9 +583,9 @@ impl World {
     fn disk_done(&mut self, server: usize) {
         let process = self.process(server);
         process.disk_busy = false;
-        let commands = std::mem::take(&mut process.commands);
+        let mut commands = std::mem::take(&mut process.commands).into_iter();
         let mut durable = None;
-        for command in commands {
+        for command in commands.by_ref() {
             if let Some(zxid) = durable
                 && !matches!(command, StorageCommand::Append(_) | StorageCommand::Roll)
             {
@@ -594,9 +594,19 @@ impl World {
             }
             match self.carry_out_command(server, command) {
                 Some(StorageReport::Durable(zxid)) => durable = Some(zxid),
-                Some(report) => self.step(server, ReplicaInput::Storage(report)),
+                Some(report) => {
+                    self.step(server, ReplicaInput::Storage(report));
+                    // Or what is behind it takes its time.
+                    if self.dice.below(4) == 0 {
+                        break;
+                    }
+                }
                 None => {}
             }
+        }
+        if self.is_up(server) {
+            let since = std::mem::replace(&mut self.process(server).commands, commands.collect());
+            self.process(server).commands.extend(since);
         }
         if let Some(zxid) = durable {
             self.step(server, ReplicaInput::Storage(StorageReport::Durable(zxid)));
