@@ -23,6 +23,8 @@ pub struct Roles {
     pub has_masters: bool,
     /// Whether all observers die when trouble ends, and stay away until clients rest.
     pub observers_die: bool,
+    /// Whether observers keep no log (`syncEnabled=false`).
+    pub observers_log_nothing: bool,
     /// Whether clients change the ensemble.
     pub reconfigures: bool,
     /// Whether they move servers to other ports too.
@@ -51,6 +53,7 @@ impl Roles {
             roles.observers = dice.between(1, 2) as usize;
             roles.has_masters = dice.one_in(3);
             roles.observers_die = dice.one_in(2);
+            roles.observers_log_nothing = dice.one_in(4);
         }
         if dice.percent(25) {
             let refused = dice.one_in(4);
@@ -87,6 +90,7 @@ mod tests {
         assert!(count(|roles| roles.observers == 1) > 10);
         assert!(count(|roles| roles.observers == 2 && roles.has_masters) > 3);
         assert!(count(|roles| roles.observers_die) > 10);
+        assert!(count(|roles| roles.observers_log_nothing && roles.reconfigures) > 3);
         assert!((70..120).contains(&count(|roles| roles.reconfigures)));
         assert!(count(|roles| roles.reconfigures && roles.spares > 0) > 30);
         assert!(count(|roles| roles.reconfigures && roles.moves_ports) > 5);

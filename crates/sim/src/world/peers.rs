@@ -10,7 +10,7 @@ use rookeeper_zab::membership::Address;
 use rookeeper_zab::wire::PacketReader;
 use rookeeper_zab::{Outgoing, wire};
 
-use super::process::{MASTERS, Message, Process, machine_of};
+use super::process::{MASTERS, Message, Process, machine_of, server_id};
 use super::{End, Event, Who, World};
 use crate::network::{NetId, Packet};
 use crate::recovery::SECTIONS;
@@ -292,10 +292,13 @@ impl World {
         let current = self.machines[who.server].epochs[1];
         let Some(process) = self.process(who) else { return };
         let (durable, is_staged) = (process.durable, process.before_install.is_some());
+        let votes = process.votes(server_id(who.server));
+        // Who has no vote is not counted, and may have its history in memory only.
+        let counts = votes || !self.plan.roles.observers_log_nothing;
         if is_staged {
             let what = format!("server {} says {zxid} and its history is staged", who.server);
             self.fail("acknowledged", what);
-        } else if zxid.counter() == 0 && current < i64::from(zxid.epoch()) {
+        } else if counts && zxid.counter() == 0 && current < i64::from(zxid.epoch()) {
             let what = format!("server {} is in epoch {current} and says {zxid}", who.server);
             self.fail("acknowledged", what);
         } else if zxid.counter() != 0 && zxid > durable {

@@ -339,6 +339,13 @@ pub fn parse(text: &str) -> Option<Membership> {
 }
 
 impl Process {
+    /// Whether it has a vote, in force or by a change that it takes for pending.
+    pub fn votes(&self, me: ServerId) -> bool {
+        let Engine::Member(replica) = &self.engine else { return true };
+        let report = replica.report();
+        report.committed.is_voter(me) || report.last_seen.is_voter(me)
+    }
+
     /// The engine of a lone server over what was recovered.
     fn alone(plan: &Plan, now: Now, seed: u64, opened: &Opened, shared: &Shared) -> Engine {
         let start = CoreStart {
@@ -382,6 +389,7 @@ impl Process {
             tick_time_ms: u64::from(plan.tick_ms),
             notification_interval_ms_max: 2000,
             read_only_after_ms: plan.roles.read_only_after_ms,
+            sync_enabled: !plan.roles.observers_log_nothing,
             observer_master: plan.roles.has_masters.then_some(MASTERS),
             seed,
             ..MemberConfig::new(me)
