@@ -74,6 +74,9 @@ pub(crate) struct Figures {
     pub(crate) snaps_under_way: Summary,
     /// Leaderships given up for a voter that left (`quit_leading_due_to_disloyal_voter`).
     pub(crate) voters_left: u64,
+    /// Writes refused for a quota, by the first name of its path
+    /// (`quota_exceeded_error_per_namespace`).
+    pub(crate) quota_refusals: BTreeMap<Box<str>, u64>,
     /// What the queues of learners were like.
     pub(crate) learner_queues: BTreeMap<ServerId, QueueFigures>,
 }
@@ -173,6 +176,17 @@ impl Measures {
         }
     }
 
+    /// Notes a write that the hard limit of a quota refused. Quotas are few; those of ever other
+    /// names are not all kept.
+    pub(crate) fn quota_refused(&self, root: &str) {
+        const NAMESPACES_MAX: usize = 1024;
+        let Some(namespace) = root.split('/').nth(1) else { return };
+        let refusals = &mut self.figures.lock().quota_refusals;
+        if refusals.len() < NAMESPACES_MAX || refusals.contains_key(namespace) {
+            *refusals.entry(namespace.into()).or_default() += 1;
+        }
+    }
+
     /// Notes that a voter left, and the leader with it.
     pub(crate) fn voter_left(&self) {
         self.figures.lock().voters_left += 1;
@@ -226,6 +240,9 @@ impl Measures {
         metrics.advanced("om_proposal_process_time_ms", latency(&figures.master_proposal_ms));
         metrics.advanced("om_commit_process_time_ms", latency(&figures.master_commit_ms));
         metrics.counter("quit_leading_due_to_disloyal_voter", figures.voters_left);
+        for (namespace, refusals) in &figures.quota_refusals {
+            metrics.quota_refusals(namespace, *refusals);
+        }
         for (server, queue) in &figures.learner_queues {
             metrics.learner_queue(*server, queue.size, latency(&queue.time_ms));
         }
@@ -251,6 +268,9 @@ mod tests {
         measures.loaded(Duration::from_millis(9), 1000);
         measures.observers_told(Duration::from_millis(2), 3, 0);
         measures.observers_told(Duration::from_millis(6), 0, 1);
+        for root in ["/app", "/app/a", "/other"] {
+            measures.quota_refused(root);
+        }
         let text = || {
             let mut facts = Facts { serving: true, ..Facts::default() };
             measures.tell(&mut facts.metrics);
@@ -267,6 +287,8 @@ mod tests {
             "zk_sum_startup_txns_loaded\t1000",
             "zk_sum_om_proposal_process_time_ms\t6",
             "zk_p50_om_commit_process_time_ms\t6",
+            "zk_app_quota_exceeded_error_per_namespace\t2",
+            "zk_other_quota_exceeded_error_per_namespace\t1",
         ] {
             assert!(told.lines().any(|found| found == line), "{line}");
         }

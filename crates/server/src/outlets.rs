@@ -9,6 +9,7 @@ use rookeeper_replica::CoreEffect;
 use crate::clock::Clock;
 use crate::io::{IoMessage, ShardPort};
 use crate::log_budget::LogBudget;
+use crate::measures::Measures;
 use crate::snapshots::SnapshotSender;
 
 /// Expired sessions that are named in the log, of one tick.
@@ -22,6 +23,7 @@ pub(crate) struct Outlets {
     /// Threads to wake once the lock is released.
     wakers: Vec<Waker>,
     quota_log: LogBudget,
+    measures: Arc<Measures>,
 }
 
 impl Outlets {
@@ -29,9 +31,10 @@ impl Outlets {
         clock: Clock,
         shards: Vec<Arc<ShardPort>>,
         snapshots: SnapshotSender,
+        measures: Arc<Measures>,
     ) -> Self {
         let quota_log = LogBudget::default();
-        Outlets { clock, shards, snapshots, wakers: Vec::new(), quota_log }
+        Outlets { clock, shards, snapshots, wakers: Vec::new(), quota_log, measures }
     }
 
     /// Carries out an effect under the lock that it was made under.
@@ -59,6 +62,9 @@ impl Outlets {
                 }
             }
             CoreEffect::QuotaExceeded(exceeded) => {
+                if exceeded.is_hard {
+                    self.measures.quota_refused(&exceeded.root);
+                }
                 if let Some(untold) = self.quota_log.take(self.clock.now().monotonic_ms()) {
                     tracing::warn!(untold, "{exceeded}");
                 }

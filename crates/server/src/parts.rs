@@ -143,7 +143,8 @@ impl Parts {
         let (snapshots, snapshot_commands) = snapshots::channel();
         let snapshot_thread = self.start_snapshots(snapshot_commands, self.store.preparer())?;
         snapshots.prepare();
-        let outlets = Outlets::new(self.clock, self.ports.clone(), snapshots.clone());
+        let measures = Arc::clone(&self.inspector.measures);
+        let outlets = Outlets::new(self.clock, self.ports.clone(), snapshots.clone(), measures);
         let start = std::mem::replace(&mut self.start, Start::Alone(CoreStart::default()));
         let core = match start {
             Start::Alone(start) => self.start_alone(start, &snapshots, outlets)?,

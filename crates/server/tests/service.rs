@@ -489,6 +489,30 @@ fn mntr_tells_the_bytes_read_and_written_by_the_first_name_of_a_path() {
 }
 
 #[test]
+fn mntr_counts_what_hard_limits_of_quotas_refuse() {
+    for home in homes("4lw.commands.whitelist=*\nenforceQuota=true") {
+        let server = home.start();
+        let mut client = Client::connect(address(&server));
+        let limits = b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=2";
+        for (path, data) in [
+            ("/app", &b""[..]),
+            ("/zookeeper/quota/app", b""),
+            ("/zookeeper/quota/app/zookeeper_limits", limits),
+            ("/zookeeper/quota/app/zookeeper_stats", b""),
+            ("/app/child", b""),
+        ] {
+            assert_eq!(client.create(path, data, 0).header.err, 0, "{path}");
+        }
+        for name in ["/app/b", "/app/c"] {
+            let err = client.create(name, b"", 0).header.err;
+            assert_eq!(err, ErrorCode::QuotaExceeded.to_i32());
+        }
+        let mntr = four_letter_word(address(&server), "mntr");
+        assert!(mntr.contains("\nzk_app_quota_exceeded_error_per_namespace\t2\n"), "{mntr}");
+    }
+}
+
+#[test]
 fn watches_are_listed_by_path_and_by_session_in_slices() {
     const WATCHES: usize = 5000;
     for home in homes("4lw.commands.whitelist=*") {

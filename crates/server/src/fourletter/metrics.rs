@@ -215,6 +215,8 @@ pub struct Metrics {
     basic: BTreeMap<&'static str, Summary>,
     advanced: BTreeMap<&'static str, Percentiles>,
     /// Those that Java has for each key: a namespace or a server.
+    counters_by_key: Vec<(String, u64)>,
+    /// The same of summaries without percentiles.
     basic_by_key: Vec<(String, Summary)>,
     /// The same with percentiles.
     advanced_by_key: Vec<(String, Percentiles)>,
@@ -260,6 +262,12 @@ impl Metrics {
         self.advanced_by_key.push((format!("{learner}_learner_handler_qp_time_ms"), time_ms));
     }
 
+    /// Adds how many writes of one namespace a quota's hard limit refused.
+    pub fn quota_refusals(&mut self, namespace: &str, count: u64) {
+        self.counters_by_key
+            .push((format!("{namespace}_quota_exceeded_error_per_namespace"), count));
+    }
+
     /// Adds the bytes of reads of one namespace (the first name of a path).
     pub fn namespace_read(&mut self, namespace: &str, summary: Summary) {
         self.basic_by_key.push((format!("{namespace}_read_per_namespace"), summary));
@@ -274,6 +282,9 @@ impl Metrics {
     pub(super) fn write(&self, out: &mut String) -> std::fmt::Result {
         for name in COUNTERS {
             let value = self.counters.get(name).copied().unwrap_or(0);
+            writeln!(out, "zk_{name}\t{value}")?;
+        }
+        for (name, value) in &self.counters_by_key {
             writeln!(out, "zk_{name}\t{value}")?;
         }
         for name in BASIC_SUMMARIES {
