@@ -461,8 +461,8 @@ fn myid_is_read_and_has_a_range() {
     for (text, message) in [
         ("one", "serverid one is not a number"),
         ("", "serverid  is not a number"),
-        ("256", "serverid 256 is out of range, 0 to 255 is possible"),
-        ("-1", "serverid -1 is out of range, 0 to 255 is possible"),
+        ("9223372036854775808", "serverid 9223372036854775808 is not a number"),
+        ("-1", "serverid -1 is negative"),
     ] {
         home.write("data/myid", text);
         assert_eq!(home.load(&[]).unwrap_err(), format!("data/myid: {message}"));
@@ -471,6 +471,23 @@ fn myid_is_read_and_has_a_range() {
     assert_eq!(home.load(&[]).unwrap().my_id, Some(ServerId(255)));
     let error = home.load(&["-Dzookeeper.extendedTypesEnabled=true"]).unwrap_err();
     assert!(error.contains("Server ID is too large. Cannot be larger than 254"), "{error}");
+}
+
+/// As in Java, where ids are longs and sessions' ids hold their last byte.
+#[test]
+fn ids_above_a_byte_are_ids_and_those_that_end_alike_are_told() {
+    let with_ids = |ids: [u32; 3]| {
+        let [a, b, c] = ids;
+        let lines = format!("server.{a}=a:1:2\nserver.{b}=b:1:2\nserver.{c}=c:1:2\n");
+        let home = with_base(&format!("initLimit=5\nsyncLimit=2\n{lines}"));
+        home.write("data/myid", &b.to_string());
+        home
+    };
+    let home = with_ids([1001, 1002, 70_000]);
+    assert_eq!(home.load(&[]).unwrap().session_server_id, ServerId(1002));
+    assert_eq!(home.notices(NoticeLevel::Warn), [] as [&str; 0]);
+    let warnings = with_ids([1, 2, 258]).notices(NoticeLevel::Warn);
+    assert!(warnings[0].starts_with("server.2 and server.258 have ids that end"), "{warnings:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a member of an ensemble is told besides what every server is (Java:
 //! `QuorumPeerConfig.setupQuorumPeerConfig` and `checkValidity`, `QuorumPeerMain`).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -138,6 +139,7 @@ pub fn read(
         .role;
     warn_of_peer_type(settings, role);
     warn_of_number(settings, servers.membership.voters().count());
+    warn_of_ids(settings, &servers.membership);
     let connect_limit = match limit(settings, "connectToLearnerMasterLimit")? {
         0 => init_limit,
         limit => limit,
@@ -247,6 +249,20 @@ fn warn_of_number(settings: &mut Settings, voters: usize) {
         settings.warn("No server failure will be tolerated. You need at least 3 servers.".into());
     } else if voters.is_multiple_of(2) {
         settings.warn("Non-optimal configuration, consider an odd number of servers.".into());
+    }
+}
+
+/// A session's id holds the last byte of its server's: two servers that share one may give out the
+/// same ids (Java does not say so).
+fn warn_of_ids(settings: &mut Settings, membership: &Membership) {
+    let mut seen = BTreeMap::new();
+    for (id, _) in membership.members() {
+        if let Some(other) = seen.insert(id.0 as u8, id) {
+            settings.warn(format!(
+                "server.{other} and server.{id} have ids that end with the same byte: the ids of \
+                 their sessions may collide"
+            ));
+        }
     }
 }
 

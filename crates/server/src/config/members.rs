@@ -11,8 +11,6 @@ use super::error::{ConfigError, missing};
 use super::outside::{Outside, bounded, existing};
 use super::settings::{Setting, Settings};
 
-/// Largest server id: it is one byte of a session id.
-const SERVER_ID_MAX: i64 = 255;
 /// Largest server id with `extendedTypesEnabled` (Java: `EphemeralType.MAX_EXTENDED_SERVER_ID`).
 const SERVER_ID_MAX_EXTENDED: i64 = 254;
 
@@ -219,10 +217,9 @@ pub fn my_id(
              {SERVER_ID_MAX_EXTENDED}"
         )));
     }
-    if !(0..=SERVER_ID_MAX).contains(&id) {
-        return Err(refuse(format!(
-            "serverid {id} is out of range, 0 to {SERVER_ID_MAX} is possible"
-        )));
+    // Java takes them, and its other members for observers that want an id.
+    if id < 0 {
+        return Err(refuse(format!("serverid {id} is negative")));
     }
     Ok(Some(ServerId(id)))
 }
