@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rookeeper_server::config::Outside;
 use rookeeper_server::process::{Process, ProcessorTime};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 
 /// Files and names as this machine has them.
 pub struct System;
@@ -45,7 +45,7 @@ impl Process for ThisProcess {
     /// and what the process holds of it.
     fn environment(&self) -> Vec<(&'static str, String)> {
         let missing = || "<NA>".to_string();
-        let variable = |name: &str| std::env::var(name).ok();
+        let user = User::of_process();
         let directory = std::env::current_dir().ok().map(|path| path.display().to_string());
         let program = std::env::current_exe().ok().map(|path| path.display().to_string());
         let system = match std::env::consts::OS {
@@ -70,8 +70,8 @@ impl Process for ThisProcess {
             ("os.name", system.to_string()),
             ("os.arch", architecture.to_string()),
             ("os.version", line("/proc/sys/kernel/osrelease").unwrap_or_else(missing)),
-            ("user.name", variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(missing)),
-            ("user.home", variable("HOME").unwrap_or_else(missing)),
+            ("user.name", user.name.unwrap_or_else(missing)),
+            ("user.home", user.home.unwrap_or_else(missing)),
             ("user.dir", directory.unwrap_or_else(missing)),
             ("os.memory.free", megabytes(number("/proc/meminfo", "MemAvailable:"))),
             ("os.memory.max", megabytes(number("/proc/meminfo", "MemTotal:"))),
@@ -116,6 +116,36 @@ fn processor_time(text: &str) -> Option<ProcessorTime> {
     let mut parts = [(); 8].map(|()| parts.next().flatten().unwrap_or(0));
     let idle = std::mem::take(&mut parts[3]) + std::mem::take(&mut parts[4]);
     Some(ProcessorTime { busy: parts.iter().sum(), idle })
+}
+
+/// Who runs the process.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct User {
+    name: Option<String>,
+    home: Option<String>,
+}
+
+impl User {
+    /// The user of the system's list, as in a JVM: services are started without `USER`. The
+    /// environment speaks where that list does not, as in containers under a number of their own.
+    fn of_process() -> User {
+        let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let listed = User::listed(&list, getuid().as_raw());
+        let variable = |name: &str| std::env::var(name).ok();
+        User {
+            name: listed.name.or_else(|| variable("USER")).or_else(|| variable("LOGNAME")),
+            home: listed.home.or_else(|| variable("HOME")),
+        }
+    }
+
+    /// The user of an id in the text of `/etc/passwd`.
+    fn listed(list: &str, id: u32) -> User {
+        let id = id.to_string();
+        let lines = list.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let field = |field: &str| Some(field.to_string()).filter(|field| !field.is_empty());
+        let found = lines.into_iter().find(|fields| fields.len() >= 6 && fields[2] == id);
+        found.map_or_else(User::default, |f| User { name: field(f[0]), home: field(f[5]) })
+    }
 }
 
 fn line(path: &str) -> Option<String> {
@@ -165,6 +195,19 @@ mod tests {
         assert!(process.open_file_descriptors() > open.min(2), "{open}");
         drop(file);
         assert!(process.max_file_descriptors() >= open);
+    }
+
+    #[test]
+    fn users_are_found_by_their_number() {
+        let list =
+            "root:x:0:0:root:/root:/bin/sh\nbroken:x:7\n\nzk:x:7:8::/var/lib/zk:/bin/false\n";
+        let user =
+            |name: &str, home: &str| User { name: Some(name.into()), home: Some(home.into()) };
+        assert_eq!(User::listed(list, 0), user("root", "/root"));
+        assert_eq!(User::listed(list, 7), user("zk", "/var/lib/zk"));
+        assert_eq!(User::listed(list, 8), User::default());
+        assert_eq!(User::listed("", 0), User::default());
+        assert_eq!(User::listed("x:x:1:1:::", 1), User { name: Some("x".into()), home: None });
     }
 
     #[test]
