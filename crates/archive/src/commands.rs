@@ -184,9 +184,11 @@ impl Storage {
                 }
                 host.report(StorageReport::Settled);
             }
-            StorageCommand::AbortInstall => {
-                drop(self.writer.take());
-                drop(self.install.take());
+            StorageCommand::Reload => {
+                match self.install.take() {
+                    Some(_) => drop(self.writer.take()),
+                    None => self.close_log(host)?,
+                }
                 self.reload(host)?;
             }
         }
@@ -225,7 +227,7 @@ impl Storage {
     }
 
     /// Loads the staged snapshot; its log follows. What is no snapshot is refused, and given up by
-    /// the `AbortInstall` that follows.
+    /// the `Reload` that follows.
     fn end_install(&mut self, host: &mut impl Host) -> Result<(), StoreError> {
         let mut recovery = TreeRecovery::new(self.tree, host.witness()).with_earlier();
         let install = self.install();

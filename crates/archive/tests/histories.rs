@@ -157,6 +157,20 @@ fn a_cut_history_is_read_anew_and_one_that_cannot_be_cut_goes_on() {
     assert_eq!(open(&disk.after_kill()).1.last_processed_zxid(), z(1, 4));
 }
 
+/// As where an observer that kept its latest history in memory goes back to it.
+#[test]
+fn a_history_that_is_read_anew_goes_on_where_its_log_ended() {
+    let disk = SimulatedDisk::new();
+    let (mut storage, mut script) = five(&disk);
+    storage.carry_out(StorageCommand::Reload, &mut script).unwrap();
+    assert_eq!(script.said.pop(), Some(format!("reloaded {}", z(1, 5))));
+    storage.carry_out(segment([z(1, 6)]), &mut script).unwrap();
+    storage.flush(&mut script).unwrap();
+    assert_eq!(script.said.pop(), Some(format!("durable {}", z(1, 6))));
+    storage.close().unwrap();
+    assert_eq!(open(&disk.after_kill()).1.last_processed_zxid(), z(1, 6));
+}
+
 #[test]
 fn a_leader_s_history_takes_the_place_of_the_old_one_only_when_it_is_settled() {
     let leader = SimulatedDisk::new();
@@ -182,7 +196,7 @@ fn a_leader_s_history_takes_the_place_of_the_old_one_only_when_it_is_settled() {
         for command in install {
             storage.carry_out(command, &mut script).unwrap();
         }
-        let end = if is_settled { StorageCommand::Settle } else { StorageCommand::AbortInstall };
+        let end = if is_settled { StorageCommand::Settle } else { StorageCommand::Reload };
         storage.carry_out(end, &mut script).unwrap();
         let expected = if is_settled { z(1, 6) } else { Zxid::ZERO };
         let said = script.said.pop();
@@ -203,7 +217,7 @@ fn a_directory_that_has_lost_its_database_stays_without_one_where_a_snapshot_is_
         for command in [
             StorageCommand::BeginInstall(z(1, 5)),
             StorageCommand::InstallBytes(b"ZKSN".to_vec()),
-            StorageCommand::AbortInstall,
+            StorageCommand::Reload,
         ] {
             storage.carry_out(command, &mut script).unwrap();
         }

@@ -94,9 +94,9 @@ pub enum StorageCommand {
     /// Make all durable that was given; where an install is staged, switch to it atomically and
     /// put the old files aside; report `Settled`.
     Settle,
-    /// Forget what is staged; load the tree from the old files again and put it into
-    /// [`crate::Shared`]; report `Reloaded`.
-    AbortInstall,
+    /// Forget what is staged, if anything is; load the tree from the old files again and put it
+    /// into [`crate::Shared`]; report `Reloaded`.
+    Reload,
 }
 
 /// What a member is.

@@ -109,7 +109,7 @@ impl Replica {
 
     fn forget_staged(&mut self, context: &mut Context<'_>) {
         if std::mem::take(&mut self.staged) {
-            self.store(StorageCommand::AbortInstall, context);
+            self.store(StorageCommand::Reload, context);
         }
     }
 
@@ -122,13 +122,14 @@ impl Replica {
         if self.stop_by_ms.is_some() {
             return self.end(EndReason::Stopped, context);
         }
+        if self.unlogged && self.has_to_log() {
+            return self.go_back_to_disk(context);
+        }
         if self.withdrawn || self.disk_full {
             self.step_election(ElectionInput::Withdraw, context);
             self.part = Part::Apart;
             return self.announce(ServerState::Apart, context);
         }
-        let votes = self.ensemble.is_voter(self.config.member.me);
-        self.bar_the_unlogged(votes);
         match next {
             Next::Look => self.look(context),
             Next::Pause => {

@@ -75,7 +75,7 @@ pub enum StorageReport {
     EpochWritten(EpochKind),
     /// A `WriteMembership` is durable.
     MembershipWritten,
-    /// The tree of [`crate::Shared`] was replaced: after `Truncate`, `EndInstall`, `AbortInstall`.
+    /// The tree of [`crate::Shared`] was replaced: after `Truncate`, `EndInstall`, `Reload`.
     Reloaded {
         /// The tree's last zxid.
         last_zxid: Zxid,

@@ -44,7 +44,6 @@ const WAVERING_PERCENT: u64 = 30;
 impl Replica {
     /// Learns from a leader.
     pub(super) fn learn(&mut self, leader: ServerId, role: Role, context: &mut Context<'_>) {
-        self.bar_the_unlogged(role != Role::Observer);
         let member = &self.config.member;
         let barred = self.barred.is_some();
         let config = LearnerConfig {
@@ -288,6 +287,7 @@ impl Replica {
 
     /// This server is up to date.
     fn serve(&mut self, epoch: i64, context: &mut Context<'_>) {
+        self.logs_anyway &= self.has_to_log();
         let Part::Learning(learning) = &mut self.part else { return };
         learning.serving = true;
         self.gaps = 0;
@@ -317,9 +317,9 @@ impl Replica {
 
     /// A leader counts by its id who votes in the change that is pending, also for having the
     /// history of NEWLEADER (Java: `Leader.waitForNewLeaderAck`): who has it in memory only does
-    /// not acknowledge it, and comes again for a snapshot.
+    /// not acknowledge it, and comes again with what is on its disk.
     fn doubt_the_unlogged(&mut self, context: &mut Context<'_>) {
-        if self.unlogged && self.ensemble.is_voter(self.config.member.me) {
+        if self.unlogged && self.has_to_log() {
             self.abandon("a pending vote asks for a history on disk", context);
         }
     }

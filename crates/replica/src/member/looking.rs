@@ -8,6 +8,7 @@ use rookeeper_zab::links::{LinksEffect, LinksInput};
 use rookeeper_zab::membership::Role;
 
 use super::effect::{MemberEvent, ReplicaEffect, ServerState, StorageCommand};
+use super::ending::Next;
 use super::replica::{Context, Part, Replica, UNKNOWN};
 use super::storage::Awaited;
 
@@ -87,6 +88,10 @@ impl Replica {
         let leader = outcome.vote.leader;
         let took_ms = context.now_ms().saturating_sub(since_ms);
         context.tell(MemberEvent::Elected { leader, round: outcome.round, took_ms });
+        // It is no observer by a configuration that it was told of by peers.
+        if self.unlogged && self.has_to_log() {
+            return self.end_part(Next::Look, context);
+        }
         match outcome.state {
             PeerState::Leading => self.lead(outcome, context),
             PeerState::Following => self.learn(leader, Role::Participant, context),

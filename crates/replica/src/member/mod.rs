@@ -16,7 +16,7 @@
 //! 2. **Disk.** One thread carries out [`StorageCommand`]s strictly in order and reports each
 //!    ([`StorageReport`]) in the same order. Everything queued at a moment may be made durable
 //!    together. Whatever happens, every command is answered, or `Failed` is reported.
-//! 3. **Replacing the tree.** Between `Truncate`, `EndInstall` or `AbortInstall` and their
+//! 3. **Replacing the tree.** Between `Truncate`, `EndInstall` or `Reload` and their
 //!    `Reloaded`, the driver puts a tree into `Shared` (`Shared::replace_tree`). No client is
 //!    connected then. A snapshot that is being written is given up first, and reported as ended.
 //! 4. **Election port.** [`ReplicaEffect::Link`] as [`rookeeper_zab::links`] says. A `Dial` is

@@ -64,8 +64,11 @@ pub struct Replica {
     /// Why this server does not vote.
     pub(super) barred: Option<Barred>,
     /// The tree is ahead of the log, which ends where this server was up to date with a leader
-    /// (`syncEnabled=false`): only a leader's snapshot makes a log of it again.
+    /// (`syncEnabled=false`): only a leader's snapshot makes a log of it again, or the way back to
+    /// what is on disk.
     pub(super) unlogged: bool,
+    /// An observer that keeps no log was told that it is about to be more: it keeps one.
+    pub(super) logs_anyway: bool,
     /// Whether the log cannot be cut where a leader wanted it to be.
     pub(super) snapshot_wanted: bool,
     /// How many leaders' histories in a row have left something out.
@@ -238,6 +241,7 @@ impl Replica {
             connections: BTreeSet::new(),
             barred: (recovered.last_zxid < Zxid::ZERO).then_some(Barred::Unproven),
             unlogged: false,
+            logs_anyway: false,
             snapshot_wanted: false,
             gaps: 0,
             epoch_elsewhere: -1,

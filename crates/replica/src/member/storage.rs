@@ -7,11 +7,12 @@ use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::{LearnerInput, SyncStart};
 use rookeeper_zab::links::ConnectionId;
+use rookeeper_zab::membership::Role;
 use rookeeper_zab::observer_master::ObserverMasterInput;
 use rookeeper_zab::{EpochKind, Segment};
 
 use super::effect::{EndReason, MemberEvent, ReplicaEffect, StorageCommand};
-use super::ending::{Barred, Next};
+use super::ending::Next;
 use super::input::StorageReport;
 use super::replica::{Context, Part, Replica};
 use crate::core::{CoreInput, CoreRole};
@@ -42,9 +43,9 @@ impl Replica {
                 Some(Awaited::Epoch { kind: *kind, epoch: *epoch })
             }
             StorageCommand::WriteMembership { .. } => Some(Awaited::Membership),
-            StorageCommand::Truncate(_)
-            | StorageCommand::EndInstall
-            | StorageCommand::AbortInstall => Some(Awaited::Reloaded),
+            StorageCommand::Truncate(_) | StorageCommand::EndInstall | StorageCommand::Reload => {
+                Some(Awaited::Reloaded)
+            }
             StorageCommand::Settle => Some(Awaited::Settled),
         };
         self.awaited.extend(awaited);
@@ -56,7 +57,8 @@ impl Replica {
     /// that is being installed becomes part of it.
     pub(super) fn append(&mut self, segment: Arc<Segment>, context: &mut Context<'_>) {
         let observes = self.core_role == (CoreRole::Learning { observer: true });
-        if observes && !self.config.member.sync_enabled && !self.staged {
+        let keeps_none = !self.config.member.sync_enabled && !self.logs_anyway;
+        if observes && keeps_none && !self.staged {
             self.unlogged = true;
             self.durable_through(segment.last_zxid(), context);
             return self.join(context);
@@ -77,11 +79,18 @@ impl Replica {
             && matches!(learning.sync, Some(SyncStart::Trunc(_)))
     }
 
-    /// Who votes, or is about to, has on its disk what it says that it has.
-    pub(super) fn bar_the_unlogged(&mut self, votes: bool) {
-        if self.unlogged && votes {
-            self.barred.get_or_insert(Barred::Unproven);
-        }
+    /// Whether this server is more than an observer, or about to be. Who is not in the ensemble
+    /// follows without a vote.
+    pub(super) fn has_to_log(&self) -> bool {
+        let me = self.config.member.me;
+        self.ensemble.is_voter(me) || self.ensemble.role(me) != Role::Observer
+    }
+
+    /// Who votes, or is about to, has on its disk what it says that it has, and keeps a log. What
+    /// was in memory alone was never acknowledged by a voter: leaders have it.
+    pub(super) fn go_back_to_disk(&mut self, context: &mut Context<'_>) {
+        self.logs_anyway = true;
+        self.store(StorageCommand::Reload, context);
     }
 
     fn durable_through(&mut self, zxid: Zxid, context: &mut Context<'_>) {

@@ -654,7 +654,7 @@ impl World {
                 None => return Some(StorageReport::Refused),
             },
             StorageCommand::EndInstall => disk.end_install(),
-            StorageCommand::AbortInstall => disk.abort_install(),
+            StorageCommand::Reload => disk.abort_install(),
         };
         let (tree, history) = reloaded;
         let last_zxid = tree.last_processed_zxid();

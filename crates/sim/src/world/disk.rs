@@ -29,9 +29,13 @@ impl World {
                 }
             }
             StorageReport::Reloaded { last_zxid, .. } => {
-                process.before_truncate = None;
+                let is_cut = process.before_truncate.take().is_some();
                 if process.before_install.is_none() {
                     process.durable = *last_zxid;
+                    // A snapshot may hold more than the log of an observer that keeps none.
+                    if !is_cut {
+                        process.last_appended = *last_zxid;
+                    }
                 }
             }
             // A truncation that is refused changes nothing.
@@ -100,8 +104,8 @@ impl World {
                 self.report.synchronisations += 1;
             }
             // A switch that was asked for before is carried out before: nothing is left to abort.
-            StorageCommand::AbortInstall if !process.settles.is_empty() => {}
-            StorageCommand::AbortInstall => {
+            StorageCommand::Reload if !process.settles.is_empty() => {}
+            StorageCommand::Reload => {
                 let before = process.before_install.take();
                 process.last_appended = before.unwrap_or(process.last_appended);
             }
