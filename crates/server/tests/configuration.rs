@@ -170,6 +170,12 @@ fn wrong_values_are_refused_with_file_line_and_key() {
             "minSessionTimeout: minSessionTimeout must not be larger than maxSessionTimeout",
         ),
         ("initLimit=x", "initLimit: not a number: \"x\""),
+        ("quorum.cnxn.threads.size=x", "quorum.cnxn.threads.size: not a number: \"x\""),
+        ("jvm.pause.sleep.time.ms=1s", "jvm.pause.sleep.time.ms: not a number: \"1s\""),
+        (
+            "jvm.pause.monitor=on",
+            "jvm.pause.monitor: Invalid option on for jvm.pause.monitor. Choose 'true' or 'false.'",
+        ),
         ("electionAlg=1", "electionAlg: Invalid electionAlg value. Only 3 is supported."),
         ("peerType=king", "peerType: Unrecognised peertype: king"),
         (

@@ -190,13 +190,26 @@ fn sync_enabled(settings: &mut Settings) -> Result<bool, ConfigError> {
     settings.flag("observer.syncEnabled", by_file)
 }
 
-/// Checks what a server outside of an ensemble does not use, as Java's parser does.
+/// Checks what a server outside of an ensemble, or outside of a JVM, does not use, as Java's parser
+/// does.
 ///
 /// # Errors
 /// Values that are not of their key's kind.
 pub fn check_values(settings: &mut Settings) -> Result<(), ConfigError> {
-    for key in ["initLimit", "syncLimit", "connectToLearnerMasterLimit", "observerMasterPort"] {
+    for key in [
+        "initLimit",
+        "syncLimit",
+        "connectToLearnerMasterLimit",
+        "observerMasterPort",
+        "multiAddress.reachabilityCheckTimeoutMs",
+        "quorum.cnxn.threads.size",
+    ] {
         settings.file(key).map(|setting| setting.integer(-INT_MAX..=INT_MAX)).transpose()?;
+    }
+    for key in
+        ["jvm.pause.info-threshold.ms", "jvm.pause.warn-threshold.ms", "jvm.pause.sleep.time.ms"]
+    {
+        settings.file(key).map(|setting| setting.integer(i64::MIN..=i64::MAX)).transpose()?;
     }
     for key in [
         "quorumListenOnAllIPs",
@@ -206,6 +219,9 @@ pub fn check_values(settings: &mut Settings) -> Result<(), ConfigError> {
         "reconfigEnabled",
         "standaloneEnabled",
         "multiAddress.enabled",
+        "multiAddress.reachabilityCheckEnabled",
+        "sslQuorumReloadCertFiles",
+        "jvm.pause.monitor",
     ] {
         settings.file(key).map(Setting::strict_boolean).transpose()?;
     }
