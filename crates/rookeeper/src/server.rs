@@ -75,6 +75,10 @@ fn not_started(error: &StartError) -> ExitCode {
             logging::say("Unable to access datadir, exiting abnormally");
             ExitCode::from(UNABLE_TO_ACCESS_DATADIR)
         }
+        StartError::MembershipFiles { .. } => {
+            logging::say("Invalid config, exiting abnormally");
+            ExitCode::from(INVALID_INVOCATION)
+        }
         _ => ExitCode::from(UNEXPECTED_ERROR),
     }
 }

@@ -220,7 +220,8 @@ impl Answers {
             sync_limit: config.sync_limit,
             election_ports: me.addresses.iter().map(|address| address.election.port()).collect(),
             quorum_ports: me.addresses.iter().map(|address| address.quorum.port()).collect(),
-            observer: me.role == Role::Observer,
+            // Who is no member any more follows without a vote.
+            observer: committed.member(config.me).is_some_and(|it| it.role == Role::Observer),
             membership: committed.to_string(),
             peer_state: peer_state(report),
             voters: committed.voters().count(),

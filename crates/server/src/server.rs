@@ -47,6 +47,14 @@ pub enum StartError {
     /// What a member of an ensemble has on disk contradicts itself.
     #[error(transparent)]
     Member(ReplicaStartError),
+    /// Reconfigurations could not be kept.
+    #[error("cannot write beside {}, where reconfigurations are kept: {source}", path.display())]
+    MembershipFiles {
+        /// The configuration file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The client port cannot be listened on.
     #[error("cannot listen for clients on {address}: {source}")]
     Listen {
@@ -192,6 +200,9 @@ impl From<MemberError> for StartError {
     fn from(error: MemberError) -> Self {
         match error {
             MemberError::Replica(error) => StartError::Member(error),
+            MemberError::MembershipFiles { path, source } => {
+                StartError::MembershipFiles { path, source }
+            }
             MemberError::Io(error) => StartError::Threads(error),
         }
     }

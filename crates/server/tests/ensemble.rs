@@ -624,6 +624,33 @@ fn a_server_leaves_the_ensemble_and_the_others_go_on() {
 }
 
 #[test]
+fn an_observer_that_leaves_follows_without_a_vote() {
+    let mut ensemble = Ensemble::new(4, "reconfigEnabled=true\nskipACL=yes");
+    ensemble.keeps_config = true;
+    ensemble.observers.insert(4);
+    for id in 1..=4 {
+        ensemble.start(id);
+    }
+    let leader = ensemble.wait_for_leader();
+    let word = |id, word| four_letter_word(ensemble.address(id), word);
+    assert!(word(4, "conf").contains("\npeerType=1\n"));
+    let mut client = Client::connect(ensemble.address(1));
+    let request = ReconfigRequest {
+        joining_servers: None,
+        leaving_servers: Some("4".into()),
+        new_members: None,
+        cur_config_id: -1,
+    };
+    assert_eq!(client.call(OpCode::Reconfig, &request).header.err, 0);
+    wait_until("the other role", || word(4, "srvr").contains("\nMode: follower\n"));
+    let conf = word(4, "conf");
+    assert!(conf.contains("\npeerType=0\n") && !conf.contains("\nserver.4="), "{conf}");
+    let at_leader = || word(leader, "mntr").contains("zk_synced_non_voting_followers\t1\n");
+    wait_until("the leader to count it", at_leader);
+    assert_eq!(Client::connect(ensemble.address(4)).create("/by-four", b"", 0).header.err, 0);
+}
+
+#[test]
 fn two_of_three_stop_and_the_third_serves_nobody() {
     let mut ensemble = Ensemble::started(3, "");
     let leader = ensemble.wait_for_leader();

@@ -188,6 +188,21 @@ fn a_port_or_directory_in_use_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_directory_where_no_reconfiguration_can_be_kept_is_an_error_that_names_the_file() {
+    let lines = "initLimit=5\nsyncLimit=5\nreconfigEnabled=true\nstandaloneEnabled=false\n\
+                 server.1=127.0.0.1:1:2\n";
+    let home = Home::new(lines);
+    std::fs::create_dir(home.path("data")).unwrap();
+    std::fs::write(home.path("data/myid"), "1").unwrap();
+    std::fs::create_dir(home.path("conf/zoo.cfg.bak.tmp")).unwrap();
+    let config = home.config().display().to_string();
+    let refused = home.binary(&["server", &config]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains(&format!("cannot write beside {config}")), "{refused:?}");
+    assert!(refused.stderr.ends_with("Invalid config, exiting abnormally\n"), "{refused:?}");
+}
+
+#[test]
 fn the_environment_of_the_process_is_told() {
     let home = Home::new("4lw.commands.whitelist=*");
     let config = home.config();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::assemble;
 use crate::clock::Clock;
 use crate::config::{EnsembleConfig, ServerConfig};
 use crate::core_driver::CoreMessage;
-use crate::disk::{self, DiskParts, DiskSender};
+use crate::disk::{self, DiskParts, DiskSender, Said};
 use crate::fate::Fate;
 use crate::io::ShardPort;
 use crate::mailbox::Mailbox;
@@ -124,6 +125,14 @@ pub(crate) enum MemberError {
     /// What is on disk contradicts itself.
     #[error(transparent)]
     Replica(#[from] ReplicaStartError),
+    /// The files that reconfigurations are kept in cannot be written.
+    #[error("cannot write beside {}: {source}", path.display())]
+    MembershipFiles {
+        /// The configuration file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system's.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -195,7 +204,14 @@ impl MemberParts {
         Ok(MemberThreads { disk: storage, disk_thread, core_thread })
     }
 
-    fn start_disk(&self, ensemble: &EnsembleConfig) -> io::Result<(DiskSender, JoinHandle<()>)> {
+    fn start_disk(
+        &self,
+        ensemble: &EnsembleConfig,
+    ) -> Result<(DiskSender, JoinHandle<()>), MemberError> {
+        let files = MembershipFiles::new(Arc::clone(&self.disk), ensemble).map_err(|source| {
+            let path = ensemble.config_file.clone().unwrap_or_default();
+            MemberError::MembershipFiles { path, source }
+        })?;
         // A directory that is no database has no log before it has a leader's snapshot.
         let writer = (self.start.last_zxid >= Zxid::ZERO).then(|| self.store.log_writer());
         let parts = DiskParts {
@@ -203,14 +219,15 @@ impl MemberParts {
             writer,
             shared: Arc::clone(&self.shared),
             tree: assemble::tree_config(&self.config),
-            files: Some(MembershipFiles::new(Arc::clone(&self.disk), ensemble)?),
+            files: Some(files),
             snapshots: self.snapshots.clone(),
             policy: assemble::flush_policy(&self.config),
             measures: Arc::clone(&self.measures),
             process: Arc::clone(&self.config.process),
         };
         let (mailbox, fate) = (Arc::clone(&self.mailbox), Arc::clone(&self.fate));
-        disk::start(parts, move |said| mailbox.send(CoreMessage::Storage(said.report(&fate))))
+        let report = move |said: Said| mailbox.send(CoreMessage::Storage(said.report(&fate)));
+        Ok(disk::start(parts, report)?)
     }
 }
 
