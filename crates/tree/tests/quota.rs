@@ -130,12 +130,15 @@ fn what_would_end_a_java_server_is_refused() {
     assert_eq!(stats(&server), "count=2,bytes=0");
     assert_eq!(server.set(statistics, b"", -1), Ok);
     assert_eq!(server.set(statistics, b"count=5,bytes=7", -1), Ok);
-    // Limits of everything, and of a name that Java takes for none.
+    // Limits of everything, of a name that Java takes for none, and beside the quotas.
     let limits = "/zookeeper/quota/zookeeper_limits";
     assert_eq!(server.create(limits), BadArguments);
     assert_eq!(server.create_with(limits, b"", CreateMode::PersistentSequential), Ok);
+    let below = format!("{limits}0000000001/zookeeper_limits");
+    assert_eq!(server.create(&below), BadArguments);
     assert_eq!(server.create("/zookeeper/quota/ "), Ok);
     assert_eq!(server.create("/zookeeper/quota/ /zookeeper_limits"), BadArguments);
+    assert_eq!(server.create("/zookeeper/zookeeper_limits"), BadArguments);
     assert_eq!(server.create("/zookeeper/quota/ /zookeeper_stats"), Ok);
 }
 

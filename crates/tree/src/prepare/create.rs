@@ -155,7 +155,7 @@ fn numbered(path: &str, mode: CreateMode, number: i32) -> Result<Cow<'_, str>, E
         true => Cow::Owned(format!("{path}{number:010}")),
         false => Cow::Borrowed(path),
     };
-    let allowed = paths::is_valid(&path) && !quota::are_limits_of_nothing(&path);
+    let allowed = paths::is_valid(&path) && !quota::are_limits_that_end_java(&path);
     if allowed { Ok(path) } else { Err(ErrorCode::BadArguments) }
 }
 

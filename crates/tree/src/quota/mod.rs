@@ -22,6 +22,8 @@ pub use stats_track::StatsTrack;
 
 use crate::paths;
 
+/// What Java compares the parents of limits with, without a slash behind it.
+const PARENT_OF_QUOTA: &str = "/zookeeper";
 /// Name of the znode that holds a quota's limits.
 pub const LIMITS: &str = "zookeeper_limits";
 /// Name of the znode that holds what the subtree has now.
@@ -44,13 +46,23 @@ pub fn root_of(parent: &str) -> Option<&str> {
     if root.starts_with('/') { Some(root) } else { None }
 }
 
-/// Whether a Java server that applies the create of this znode, or later its deletion, ends for
-/// good, and with it every one that reads the log: its trie takes no limits of a root whose names
-/// are all blank, and `/` is such a root (Java: `PathTrie.addPath`, `deletePath`).
-pub fn are_limits_of_nothing(path: &str) -> bool {
+/// Whether a Java server ends for good, and with it every one that reads the log or the snapshot,
+/// when it applies the create of this znode, or later its deletion, or finds it when it starts:
+///
+/// - whoever deletes limits anywhere below a path that begins with `/zookeeper` has as many
+///   characters cut off their parent's path as `/zookeeper/quota` has (Java:
+///   `DataTree.deleteNode`), and what is left has to have a name that is not blank (`PathTrie`);
+/// - whoever starts looks for the first `/zookeeper_limits` in the path, and what stands before it
+///   may not be nothing (`DataTree.traverseNode`).
+pub fn are_limits_that_end_java(path: &str) -> bool {
     let Some((parent, LIMITS)) = paths::split(path) else { return false };
-    let root = parent.strip_prefix(paths::QUOTA);
-    root.is_some_and(|root| root.split('/').all(|name| name.trim_matches(' ').is_empty()))
+    if !parent.starts_with(PARENT_OF_QUOTA) {
+        return false;
+    }
+    let root = parent.char_indices().nth(paths::QUOTA.len()).map_or("", |(at, _)| &parent[at..]);
+    let is_blank = root.split('/').all(|name| name.trim_matches(' ').is_empty());
+    let below_quota = parent.strip_prefix(paths::QUOTA).and_then(|root| root.strip_prefix('/'));
+    is_blank || below_quota.is_some_and(|root| root.starts_with(LIMITS))
 }
 
 /// Whether a Java server that applies the next change below a quota ends for good, because these
@@ -65,25 +77,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_of_a_blank_root_are_told_from_others() {
+    fn limits_that_end_java_are_told_from_others() {
         for path in [
             "/zookeeper/quota/zookeeper_limits",
             "/zookeeper/quota/ /zookeeper_limits",
             "/zookeeper/quota/ /  /zookeeper_limits",
             "/zookeeper/quota /zookeeper_limits",
+            "/zookeeper/zookeeper_limits",
+            "/zookeeper2/zookeeper_limits",
+            "/zookeeper/\u{e4}bcd/zookeeper_limits",
+            "/zookeeper/abcde/zookeeper_limits",
+            "/zookeeper/abcde /zookeeper_limits",
+            "/zookeeper/quota/zookeeper_limits/zookeeper_limits",
+            "/zookeeper/quota/zookeeper_limits0000000001/a/zookeeper_limits",
         ] {
-            assert!(are_limits_of_nothing(path), "{path}");
+            assert!(are_limits_that_end_java(path), "{path}");
         }
         for path in [
             "/zookeeper/quota/a/zookeeper_limits",
             "/zookeeper/quota/ /a/zookeeper_limits",
+            "/zookeeper/quota/a/zookeeper_limits/zookeeper_limits",
             "/zookeeper/quota/zookeeper_stats",
             "/zookeeper/quota/zookeeper_limits0000000001",
             "/zookeeper/quotas/zookeeper_limits",
+            "/zookeeper/config/zookeeper_limits",
+            "/zookeeper-a/b/cdef/zookeeper_limits",
             "/zookeeper_limits",
             "/a/zookeeper_limits",
         ] {
-            assert!(!are_limits_of_nothing(path), "{path}");
+            assert!(!are_limits_that_end_java(path), "{path}");
         }
     }
 
