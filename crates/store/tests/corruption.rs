@@ -79,6 +79,29 @@ fn a_single_damaged_snapshot_is_refused() {
     assert!(text.contains("snapshot.0, offset") && text.contains("restore"), "{text}");
 }
 
+/// Java writes its first snapshot in place: killed at its first start, it leaves a part of it.
+#[test]
+fn a_part_of_the_first_snapshot_without_a_log_is_an_empty_database() {
+    let first = vector_files("t-snapcrc")["snapshot.0"].clone();
+    for len in [0, 3, 40, first.len() - 1, first.len()] {
+        let disk = SimulatedDisk::new();
+        disk.put(&in_version_2("snapshot.0"), &first[..len]);
+        let (store, recovered, recording) = start(&disk, config()).unwrap();
+        assert_eq!((recovered.last_zxid, recovered.snapshot), (Zxid::ZERO, None), "{len} bytes");
+        assert!(recovered.write_initial_snapshot);
+        assert_eq!((recording.begun.last(), recording.txns.len()), (Some(&None), 0));
+        let [Repair::SnapshotSkipped { damage }] = &recovered.repairs[..] else {
+            panic!("{:?}", recovered.repairs)
+        };
+        assert!(damage.contains("snapshot.0, offset"), "{damage}");
+        drop(store);
+    }
+    // Of a later one nobody knows what it held.
+    let disk = SimulatedDisk::new();
+    disk.put(&in_version_2("snapshot.1"), &first[..40]);
+    assert!(matches!(refusal(&disk), StoreError::NoUsableSnapshot { .. }));
+}
+
 #[test]
 fn logs_without_a_snapshot_are_refused_unless_that_is_trusted() {
     let disk = vector("t-nosnap");

@@ -191,7 +191,10 @@ fn load_newest(
             Err(error) => return Err(error),
         }
     }
-    if damaged.is_empty() {
+    // Java writes its first snapshot in place, so that one killed at its first start leaves a part
+    // of `snapshot.0` and no log: nothing was ever written, and Java starts with nothing too.
+    let first_alone = damaged.iter().all(|(zxid, _)| *zxid == Zxid::ZERO);
+    if damaged.is_empty() || first_alone && logs(&shared.list(&shared.log_dir)?).is_empty() {
         sink.begin(None);
         return Ok((None, damaged));
     }
