@@ -328,6 +328,36 @@ fn an_epoch_whose_end_was_purged_is_not_taken_for_whole() {
     }
 }
 
+/// A leader's snapshot may be the tree at the beginning of an epoch. What the epoch has is missing
+/// where the log that holds it has rotted before.
+#[test]
+fn rot_before_the_beginning_of_an_epoch_hides_nothing_of_the_epoch() {
+    let disk = SimulatedDisk::new();
+    let (store, mut model) = filled(&disk, 4);
+    let mut log = store.log_writer();
+    for zxid in [Zxid::new(1, 5), Zxid::new(1, 6), Zxid::new(2, 1)] {
+        append(&mut log, &mut model, zxid, 30);
+    }
+    log.roll().unwrap();
+    append(&mut log, &mut model, Zxid::new(4, 1), 30);
+    log.flush().unwrap();
+    let whole = [Zxid::new(2, 1), Zxid::new(4, 1)];
+    assert_eq!(read(&store, Zxid::new(2, 0), whole[1]).unwrap(), whole);
+    assert_eq!(read(&store, Zxid::new(3, 0), whole[1]).unwrap(), whole[1..]);
+    let name = in_version_2("log.100000005");
+    let bytes = disk.contents(&name).unwrap();
+    let parsed = rookeeper_store::log::parse(&bytes);
+    for (offset, _) in &parsed.txns {
+        // In the record's length, checksum and bytes.
+        for place in [*offset as usize, *offset as usize + 11, *offset as usize + 20] {
+            disk.flip(&name, place, 1);
+            let refused = read(&store, Zxid::new(2, 0), whole[1]);
+            assert!(matches!(refused, Err(StoreError::LogGap { .. })), "{place}: {refused:?}");
+            disk.put(&name, &bytes);
+        }
+    }
+}
+
 /// The logs that begin before a zxid.
 fn logs_before(disk: &SimulatedDisk, zxid: Zxid) -> Vec<PathBuf> {
     let first = |path: &PathBuf| {

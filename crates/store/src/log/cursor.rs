@@ -41,8 +41,8 @@ pub struct LogCursor {
     bad: Option<(PathBuf, u64)>,
     from: Zxid,
     last: Option<Zxid>,
-    /// Whether the logs have something before `from`.
-    has_before: bool,
+    /// The last that the logs have before `from`.
+    before: Option<Zxid>,
     /// Where the transaction that it stands on begins.
     offset: u64,
 }
@@ -59,7 +59,7 @@ impl LogCursor {
             bad: None,
             from,
             last: None,
-            has_before: false,
+            before: None,
             offset: 0,
         })
     }
@@ -92,7 +92,7 @@ impl LogCursor {
             };
             self.is_first = std::mem::replace(&mut self.at_start, false);
             if header.zxid < self.from {
-                self.has_before = true;
+                self.before = Some(header.zxid);
                 continue;
             }
             if self.last.is_some_and(|last| header.zxid <= last) {
@@ -146,11 +146,14 @@ impl LogCursor {
     /// The operating system's.
     pub(crate) fn first_follows(&self, previous: Zxid) -> Result<bool, StoreError> {
         let Some(next) = self.last else { return Ok(false) };
-        match self.has_before {
-            // The beginning of an epoch is no transaction that a log could name.
-            true if previous.counter() == 0 => Ok(true),
-            true => self.epoch_is_whole(previous, next),
-            false => Ok(self.said()? == link(previous)),
+        match self.before {
+            // The beginning of an epoch is no transaction that a log could name. Where a log before
+            // it does not end in order, it has to name the last one that can be read.
+            Some(before) if previous.counter() == 0 => {
+                Ok(self.bad.is_none() || self.epoch_is_whole(before, next)?)
+            }
+            Some(_) => self.epoch_is_whole(previous, next),
+            None => Ok(self.said()? == link(previous)),
         }
     }
 
