@@ -184,15 +184,19 @@ impl Replica {
 
     /// Its followers have all that it proposed. Whoever waits here for an answer gets it first:
     /// at the end of an epoch this server's own disk may be the last one. What its followers could
-    /// not be brought to have is not waited for: it may never be committed.
+    /// not be brought to have is not waited for: it may never be committed. Nor is what stands
+    /// behind a sync, which nobody confirms any more.
     fn leader_stopped(&mut self, context: &mut Context<'_>) {
         let last_zxid = self.core.last_logged();
         if let Part::Leading(leading) = &mut self.part
             && self.stop_by_ms.is_none()
-            && leading.machine.report().committed >= last_zxid
+            && let report = leading.machine.report()
+            && report.committed >= last_zxid
+            && report.pending_syncs == 0
             && context.shared.tree.last_processed_zxid() < last_zxid
         {
-            leading.leave = Some((last_zxid, Next::Look));
+            let next = leading.leave.map_or(Next::Look, |(_, next)| next);
+            leading.leave = Some((last_zxid, next));
         } else {
             self.abandon("the leader was told to stop", context);
         }
