@@ -59,8 +59,8 @@ fn plan(binary: &Path, members: usize) -> Plan {
 
 /// Cuts the power of members' disks under load, again and again.
 ///
-/// Nobody may make a namespace of mounts meanwhile, as `ip netns exec` does: it keeps the old mount,
-/// and a file system that was shut down stays so (EIO) until it is gone.
+/// Nobody may make a namespace of mounts meanwhile, as `ip netns exec` does: it keeps the old
+/// mount, and a file system that was shut down stays so (EIO) until it is gone.
 ///
 /// # Errors
 /// Where file systems cannot be made or mounted.
