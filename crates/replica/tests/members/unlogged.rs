@@ -20,6 +20,17 @@ fn doubted(world: &mut World) -> bool {
     )
 }
 
+/// Three voters and the observer, whose clients may change them, and what they have written.
+fn open_to_changes(seed: u64) -> (World, Vec<String>) {
+    let mut world = serving_as(3, 1, seed, |config| {
+        lets_everybody(config);
+        config.member.sync_enabled = false;
+    });
+    let written = write(&mut world, OBSERVER, "a", 10);
+    world.pass(500);
+    (world, written)
+}
+
 fn on_disk(world: &World) -> Zxid {
     world.machines[OBSERVER].disk.last()
 }
@@ -105,12 +116,7 @@ fn an_observer_without_a_log_takes_a_snapshot_while_others_write() {
 #[test]
 fn an_observer_without_a_log_keeps_one_before_it_votes() {
     for seed in 0..10 {
-        let mut world = serving_as(3, 1, seed, |config| {
-            lets_everybody(config);
-            config.member.sync_enabled = false;
-        });
-        let mut written = write(&mut world, OBSERVER, "a", 10);
-        world.pass(500);
+        let (mut world, mut written) = open_to_changes(seed);
         assert_eq!(on_disk(&world), Zxid::ZERO);
         let client = world.connect(0);
         let reply = reconfigure(&mut world, client, &line(4, "participant"), "");
@@ -133,12 +139,7 @@ fn an_observer_without_a_log_keeps_one_before_it_votes() {
 #[test]
 fn an_observer_without_a_log_is_counted_for_no_history_that_it_has_in_memory() {
     for seed in 0..10 {
-        let mut world = serving_as(3, 1, seed, |config| {
-            lets_everybody(config);
-            config.member.sync_enabled = false;
-        });
-        let mut written = write(&mut world, OBSERVER, "a", 10);
-        world.pass(500);
+        let (mut world, mut written) = open_to_changes(seed);
         let leader = world.leader().expect("serving");
         let [one, two] = [(leader + 1) % 3, (leader + 2) % 3];
         let client = world.connect(leader);
