@@ -7,7 +7,6 @@ use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_zab::leader::LeaderInput;
 use rookeeper_zab::learner::{LearnerInput, SyncStart};
 use rookeeper_zab::links::ConnectionId;
-use rookeeper_zab::membership::Role;
 use rookeeper_zab::observer_master::ObserverMasterInput;
 use rookeeper_zab::{EpochKind, Segment};
 
@@ -82,8 +81,7 @@ impl Replica {
     /// Whether this server is more than an observer, or about to be. Who is not in the ensemble
     /// follows without a vote.
     pub(super) fn has_to_log(&self) -> bool {
-        let me = self.config.member.me;
-        self.ensemble.is_voter(me) || self.ensemble.role(me) != Role::Observer
+        !self.ensemble.only_observes(self.config.member.me)
     }
 
     /// Who votes, or is about to, has on its disk what it says that it has, and keeps a log. What

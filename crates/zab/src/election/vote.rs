@@ -26,14 +26,15 @@ pub struct Vote {
 
 impl Vote {
     /// What a server votes for at the start of a round: itself. Who does not vote in the
-    /// committed configuration proposes nobody, an observer has no history to offer either.
+    /// committed configuration proposes nobody, and an observer has no history to offer either.
+    /// (Java's has none where a change that is pending makes it a voter, so that its vote helps to
+    /// elect who has less than it has.)
     pub fn initial(ensemble: &Ensemble, me: ServerId, zxid: Zxid, epoch: i64) -> Vote {
-        use crate::membership::Role;
         let leader = if ensemble.committed().is_voter(me) { me } else { ServerId(NOTHING) };
-        match ensemble.role(me) {
-            Role::Participant => Vote { leader, zxid, peer_epoch: epoch },
-            Role::Observer => Vote { leader, zxid: Zxid(NOTHING), peer_epoch: NOTHING },
+        if ensemble.only_observes(me) {
+            return Vote { leader, zxid: Zxid(NOTHING), peer_epoch: NOTHING };
         }
+        Vote { leader, zxid, peer_epoch: epoch }
     }
 
     /// The same history, and nobody proposed.

@@ -164,7 +164,7 @@ impl Leader {
     ) -> Result<(), LinkEnd> {
         let Some(link) = self.links.get_mut(&connection) else { return Ok(()) };
         (link.phase, link.silent_at_ms) = (LinkPhase::History(last_zxid), None);
-        let (server, observer) = (link.server, link.observer);
+        let server = link.server;
         if self.phase != Phase::EpochAcks {
             return self.synchronise(now_ms, connection, effects);
         }
@@ -172,7 +172,7 @@ impl Leader {
             let own = (self.config.current_epoch, self.config.last_zxid);
             let has_more = (i64::from(current_epoch), last_zxid) > own;
             if has_more && !mutation::is_on(Mutation::AheadIgnored) {
-                return self.has_more(server, observer, effects);
+                return self.has_more(server, effects);
             }
             if last_zxid != Zxid::NONE {
                 self.epoch_acks.add(server);
@@ -194,10 +194,9 @@ impl Leader {
     fn has_more(
         &mut self,
         server: ServerId,
-        observer: bool,
         effects: &mut Vec<LeaderEffect>,
     ) -> Result<(), LinkEnd> {
-        if observer || !self.ensemble.is_voter(server) {
+        if !self.ensemble.is_voter(server) {
             return Err(LinkEnd::Ahead);
         }
         self.epoch_spent.insert(server);

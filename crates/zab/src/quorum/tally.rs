@@ -76,6 +76,11 @@ impl Ensemble {
         self.committed.member(id).map_or(Role::Participant, |member| member.role)
     }
 
+    /// Whether a server observes, and no change that is pending makes it a voter.
+    pub fn only_observes(&self, id: ServerId) -> bool {
+        self.role(id) == Role::Observer && !self.is_voter(id)
+    }
+
     /// Takes over a configuration that others have committed.
     pub fn adopt(&mut self, membership: Arc<Membership>) {
         if membership.version() > self.last_seen.version() {

@@ -15,30 +15,33 @@ use super::network::Network;
 /// quorum is there.
 const NOTICE_MS: u64 = 1000;
 
-fn membership(voters: &[i64], version: i64) -> Arc<Membership> {
-    let servers = voters.iter().map(|id| format!("server.{id}=n{id}:2888:3888:participant\n"));
-    let text = servers.collect::<String>() + &format!("version={version:x}");
+fn membership(voters: &[i64], observers: &[i64], version: i64) -> Arc<Membership> {
+    let line = |id: &i64, role| format!("server.{id}=n{id}:2888:3888:{role}\n");
+    let voters = voters.iter().map(|id| line(id, "participant"));
+    let observers = observers.iter().map(|id| line(id, "observer"));
+    let text = voters.chain(observers).collect::<String>() + &format!("version={version:x}");
     Arc::new(Membership::parse(&text, &MembershipRules::default()).expect("a good text"))
 }
 
 /// Servers 2, 3 and 4 vote in force, and 1, 2, 4 and 5 in the change. Of each: the counter of the
 /// last zxid of epoch 8, and whether it has seen the change.
 fn ensemble(seed: u64, servers: &[(i64, i64, bool)]) -> Network {
-    let mut network = changing(seed, &[2, 3, 4], &[1, 2, 4, 5], servers);
+    let mut network = changing(seed, (&[2, 3, 4], &[]), &[1, 2, 4, 5], servers);
     for (id, ..) in servers {
         network.start(ServerId(*id));
     }
     network
 }
 
+/// In force are voters and observers.
 fn changing(
     seed: u64,
-    in_force: &[i64],
+    in_force: (&[i64], &[i64]),
     proposed: &[i64],
     servers: &[(i64, i64, bool)],
 ) -> Network {
-    let committed = membership(in_force, 0x13d);
-    let proposed = membership(proposed, 0x140);
+    let committed = membership(in_force.0, in_force.1, 0x13d);
+    let proposed = membership(proposed, &[], 0x140);
     let known = |&(id, _, knows): &(i64, i64, bool)| {
         let last_seen = if knows { &proposed } else { &committed };
         (ServerId(id), Ensemble::with_last_seen(committed.clone(), last_seen.clone()))
@@ -161,7 +164,7 @@ fn nobody_stands_where_the_voters_in_force_have_as_much() {
 fn who_stands_gives_up_when_somebody_in_force_comes_that_has_as_much() {
     let servers = [(1, 0x165, true), (2, 0x159, false), (4, 0x157, false), (5, 0x165, true)];
     for seed in 1..=50 {
-        let mut network = changing(seed, &[1, 2], &[1, 4, 5], &servers);
+        let mut network = changing(seed, (&[1, 2], &[]), &[1, 4, 5], &servers);
         for id in [2, 4, 5] {
             network.start(ServerId(id));
         }
@@ -178,7 +181,7 @@ fn who_stands_in_vain_lets_others_try() {
     // The first votes for who stands, and the second cannot: both are needed.
     let servers = [(1, 0x165, true), (2, 0x159, false), (4, 0x157, true), (5, 0x166, true)];
     for seed in 1..=20 {
-        let mut network = changing(seed, &[1, 2], &[1, 4, 5], &servers);
+        let mut network = changing(seed, (&[1, 2], &[]), &[1, 4, 5], &servers);
         for id in [1, 4, 5] {
             network.start(ServerId(id));
         }
@@ -190,5 +193,20 @@ fn who_stands_in_vain_lets_others_try() {
             network.run(network.now_ms + 10);
         }
         assert!(leads(&network), "seed {seed}\n{}", network.states());
+    }
+}
+
+#[test]
+fn an_observer_that_is_to_vote_elects_nobody_that_has_less() {
+    // Servers 1, 2 and 6 have a quorum in force, and with the observer's vote one of the change.
+    let servers =
+        [(1, 0x159, true), (2, 0x159, true), (3, 0x165, true), (4, 0, true), (6, 0x159, true)];
+    let ids = [1, 2, 3, 6].map(ServerId);
+    for seed in 1..=50 {
+        let mut network = changing(seed, (&[1, 2, 6], &[3]), &[3, 4, 6], &servers);
+        for id in ids {
+            network.start(id);
+        }
+        assert_eq!(settle(&mut network, &ids), ServerId(3), "seed {seed}");
     }
 }
