@@ -5,6 +5,7 @@
 //! [`DiskFile::sync_all`], and a name that was created, renamed or removed needs
 //! [`Disk::sync_dir`] of its directory.
 
+mod blocks;
 mod chooser;
 mod real;
 mod simulated;
@@ -40,6 +41,12 @@ pub trait Disk: Send + Sync {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Creates a file, empty, for reading and writing; an existing one is emptied.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// As `create`, for a file that is written from its beginning to its end and synced after each
+    /// write: that may go past the system's cache. Until its length is set such a file may end
+    /// later than what was written, with zeros.
+    fn create_log(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.create(path)
+    }
     /// Opens an existing file for reading.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.

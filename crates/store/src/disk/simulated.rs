@@ -1,7 +1,8 @@
 //! A deterministic disk in memory that forgets what was not synced.
 //!
 //! Writes go to a cache in sectors of 512 bytes; a power loss keeps any subset of the unsynced
-//! sectors, of the unsynced lengths and of the unsynced names, as a [`Chooser`] decides. Every
+//! sectors, of the unsynced lengths and of the unsynced names, as a [`Chooser`] decides. Logs are
+//! written in whole blocks, as the real disk writes them past the system's cache. Every
 //! operation that changes something is counted, so that a test can cut the power at each of them.
 //! A failed sync behaves as on Linux: the pages stay readable, are taken for clean, and never
 //! reach the disk.
@@ -11,8 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::blocks::{BlockFile, Blocks};
 use super::chooser::Chooser;
-use super::{Disk, DiskFile, DiskLock, FileInfo};
+use super::{Bytes, Disk, DiskFile, DiskLock, FileInfo};
 
 const SECTOR_LEN: usize = 512;
 
@@ -94,6 +96,8 @@ pub struct SimulatedDisk {
 struct SimulatedFile {
     disk: SimulatedDisk,
     file: usize,
+    /// Of a log, until its length is set.
+    blocks: Mutex<Option<Blocks>>,
 }
 
 struct SimulatedLock {
@@ -405,7 +409,38 @@ impl SimulatedDisk {
             return Err(power_lost());
         }
         let file = state.lookup(path)?;
-        Ok(Box::new(SimulatedFile { disk: self.clone(), file }))
+        Ok(Box::new(self.file(file, None)))
+    }
+
+    fn file(&self, file: usize, blocks: Option<Blocks>) -> SimulatedFile {
+        SimulatedFile { disk: self.clone(), file, blocks: Mutex::new(blocks) }
+    }
+
+    fn create_file(&self, path: &Path) -> io::Result<usize> {
+        let mut state = self.state();
+        state.need_dir(&dir_of(path))?;
+        if let Some(error) = state.fault(FaultKind::Create, path) {
+            return Err(error);
+        }
+        state.step()?;
+        let file = match state.names.get(path).copied() {
+            Some(file) => {
+                state.files[file].data.clear();
+                state.files[file].lens.push(0);
+                file
+            }
+            None => {
+                let file = state.files.len();
+                let modified_ms = state.now_ms;
+                state.files.push(FileState { modified_ms, ..FileState::default() });
+                state.names.insert(path.to_path_buf(), file);
+                let change = NameChange::Set { path: path.to_path_buf(), file };
+                state.change_name(dir_of(path), change);
+                file
+            }
+        };
+        state.after_step()?;
+        Ok(file)
     }
 }
 
@@ -456,31 +491,11 @@ impl Disk for SimulatedDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let mut state = self.state();
-        state.need_dir(&dir_of(path))?;
-        if let Some(error) = state.fault(FaultKind::Create, path) {
-            return Err(error);
-        }
-        state.step()?;
-        let file = match state.names.get(path).copied() {
-            Some(file) => {
-                state.files[file].data.clear();
-                state.files[file].lens.push(0);
-                file
-            }
-            None => {
-                let file = state.files.len();
-                let modified_ms = state.now_ms;
-                state.files.push(FileState { modified_ms, ..FileState::default() });
-                state.names.insert(path.to_path_buf(), file);
-                let change = NameChange::Set { path: path.to_path_buf(), file };
-                state.change_name(dir_of(path), change);
-                file
-            }
-        };
-        state.after_step()?;
-        drop(state);
-        Ok(Box::new(SimulatedFile { disk: self.clone(), file }))
+        Ok(Box::new(self.file(self.create_file(path)?, None)))
+    }
+
+    fn create_log(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(self.file(self.create_file(path)?, Some(Blocks::default()))))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -562,19 +577,27 @@ impl Disk for SimulatedDisk {
     }
 }
 
-impl DiskFile for SimulatedFile {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut state = self.disk.state();
-        if state.power_lost {
-            return Err(power_lost());
-        }
-        if let Some(error) = state.file_fault(FaultKind::Read, self.file) {
-            return Err(error);
-        }
-        super::Bytes(&state.files[self.file].data).read_at(offset, buffer)
+impl SimulatedFile {
+    fn blocks(&self) -> MutexGuard<'_, Option<Blocks>> {
+        self.blocks.lock().expect("no code panics while it writes a log")
+    }
+}
+
+/// A file's bytes, written as they are.
+struct Plain<'a> {
+    disk: &'a SimulatedDisk,
+    file: usize,
+}
+
+impl BlockFile for Plain<'_> {
+    fn read_block(&mut self, offset: u64, block: &mut [u8]) -> io::Result<()> {
+        let state = self.disk.state();
+        let len = Bytes(&state.files[self.file].data).read_at(offset, block)?;
+        block[len..].fill(0);
+        Ok(())
     }
 
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write_blocks(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         let fault = state.file_fault(FaultKind::Write, self.file);
@@ -593,12 +616,34 @@ impl DiskFile for SimulatedFile {
         state.write(self.file, offset, bytes);
         state.after_step()
     }
+}
+
+impl DiskFile for SimulatedFile {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.disk.state();
+        if state.power_lost {
+            return Err(power_lost());
+        }
+        if let Some(error) = state.file_fault(FaultKind::Read, self.file) {
+            return Err(error);
+        }
+        Bytes(&state.files[self.file].data).read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut plain = Plain { disk: &self.disk, file: self.file };
+        match &mut *self.blocks() {
+            Some(blocks) => blocks.write(offset, bytes, &mut plain),
+            None => plain.write_blocks(offset, bytes),
+        }
+    }
 
     fn file_len(&self) -> io::Result<u64> {
         Ok(self.disk.state().files[self.file].data.len() as u64)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        *self.blocks() = None;
         let mut state = self.disk.state();
         let len = usize::try_from(len).map_err(io::Error::other)?;
         state.step()?;

@@ -41,7 +41,7 @@ pub const TORN_LEN_MAX: u64 = 2 * FLUSH_LEN_MAX as u64;
 const SEARCH_LEN_MAX: u64 = 1 << 30;
 
 /// What a disk writes at once, in bytes.
-pub(super) const SECTOR_LEN: u64 = 512;
+const SECTOR_LEN: u64 = 512;
 
 /// What stands after the last valid record of the last log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,6 @@ use rookeeper_jute::persistence::{FILE_HEADER_LEN, FileHeader, LOG_MAGIC, VERSIO
 use rookeeper_jute::{Encode, Zxid};
 
 use super::mark::{MARK_LEN, Mark, closed_dbid, dbid, dbid_of, link};
-use super::repair::SECTOR_LEN;
 use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record, follows};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -24,6 +23,9 @@ use crate::store::Shared;
 /// Longer flushes are appended without zeroing ahead: measured, zeros cost more than they save
 /// from about here on.
 const ZERO_AHEAD_FLUSH_MAX: usize = 256 << 10;
+
+/// A log that nobody closed ends with a block, in bytes.
+const BLOCK_LEN: u64 = 4096;
 
 /// A file that is ready to become a log.
 pub(crate) struct Prepared {
@@ -63,8 +65,10 @@ impl Preparer {
 
     fn make(&self) -> Result<Prepared, StoreError> {
         let path = self.path();
-        let file = self.shared.disk.create(&path).map_err(StoreError::io("create", &path))?;
         let synced = self.shared.config.force_sync;
+        let disk = &self.shared.disk;
+        let file = if synced { disk.create_log(&path) } else { disk.create(&path) };
+        let file = file.map_err(StoreError::io("create", &path))?;
         let head = header(synced, 0);
         file.write_at(0, &head).map_err(StoreError::io("write", &path))?;
         let zeroed = zero_ahead(&*file, head.len() as u64, self.shared.zero_ahead_len())
@@ -108,17 +112,23 @@ fn header(synced: bool, link: u32) -> Vec<u8> {
     FileHeader { magic: LOG_MAGIC, version: VERSION, dbid: dbid(synced, link) }.to_bytes()
 }
 
-/// Writes at least `len` zeros at `offset`, up to the end of a sector, so that a record which ends
+/// Zeros, in memory that begins as a file's blocks do.
+#[repr(align(4096))]
+struct Zeros([u8; 256 << 10]);
+
+static ZEROS: Zeros = Zeros([0; _]);
+
+/// Writes at least `len` zeros at `offset`, up to the end of a block, so that a record which ends
 /// where they do is not taken for the last one of a closed log ([`super::repair`]); how far the
 /// file is zeroed then. A full disk ends the zeros early and is no error: whoever needs the room
 /// will see it.
 fn zero_ahead(file: &dyn DiskFile, offset: u64, len: u64) -> std::io::Result<u64> {
-    const ZEROS: &[u8] = &[0; 64 << 10];
-    let end = if len == 0 { offset } else { (offset + len).next_multiple_of(SECTOR_LEN) };
+    let Zeros(zeros) = &ZEROS;
+    let end = if len == 0 { offset } else { (offset + len).next_multiple_of(BLOCK_LEN) };
     let mut position = offset;
     while position < end {
-        let chunk = (end - position).min(ZEROS.len() as u64 - position % SECTOR_LEN);
-        match file.write_at(position, &ZEROS[..chunk as usize]) {
+        let chunk = (end - position).min(zeros.len() as u64 - position % BLOCK_LEN);
+        match file.write_at(position, &zeros[..chunk as usize]) {
             Ok(()) => position += chunk,
             Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
             Err(error) => return Err(error),
