@@ -269,9 +269,13 @@ impl StoreError {
 
     /// Whether there was no room on the disk.
     pub fn is_disk_full(&self) -> bool {
-        let StoreError::Io { source, .. } = self else { return false };
-        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(self, StoreError::Io { source, .. } if is_disk_full(source))
     }
+}
+
+/// Whether there was no room on the disk.
+pub(crate) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What can be done about an error of the operating system.

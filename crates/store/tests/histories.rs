@@ -358,6 +358,44 @@ fn rot_before_the_beginning_of_an_epoch_hides_nothing_of_the_epoch() {
     }
 }
 
+/// Nothing in Java's logs tells a torn end from one that rots under a leader: its learners take a
+/// snapshot.
+#[test]
+fn what_rots_at_the_end_of_a_java_log_is_not_passed_over() {
+    let disk = SimulatedDisk::new();
+    java_log(&disk, &zxids(5, 1..=8));
+    java_snapshot(&disk, &epochs(&[(5, 4)], 20), None);
+    java_log(&disk, &zxids(6, 1..=2));
+    let (store, _) = index(&disk);
+    let after_7 = || -> Result<Vec<Zxid>, StoreError> {
+        let mut history = store.history(Zxid::new(5, 7), Zxid::new(6, 2))?;
+        let mut sent = Vec::new();
+        while let Some((zxid, _)) = history.advance()? {
+            sent.push(zxid);
+        }
+        Ok(sent)
+    };
+    assert_eq!(after_7().unwrap(), [zxids(5, 8..=8), zxids(6, 1..=2)].concat());
+    let name = in_version_2("log.500000001");
+    let bytes = disk.contents(&name).unwrap();
+    let parsed = rookeeper_store::log::parse(&bytes);
+    for rotten in 1..=3 {
+        let gone = &parsed.txns[parsed.txns.len() - rotten..];
+        for (offset, _) in gone {
+            disk.flip(&name, *offset as usize + 20, 1);
+        }
+        for empty in [false, true] {
+            if empty {
+                disk.put(&in_version_2("log.500000009"), b"");
+            }
+            let refused = after_7();
+            assert!(matches!(refused, Err(StoreError::LogGap { .. })), "{rotten}: {refused:?}");
+        }
+        disk.remove(&in_version_2("log.500000009")).unwrap();
+        disk.put(&name, &bytes);
+    }
+}
+
 /// The logs that begin before a zxid.
 fn logs_before(disk: &SimulatedDisk, zxid: Zxid) -> Vec<PathBuf> {
     let first = |path: &PathBuf| {

@@ -216,13 +216,13 @@ impl DiskFile for LogFile {
             return self.file.write_at(offset, bytes);
         };
         let mut ways = Ways { cached: &self.file, direct: file };
-        match blocks.write(offset, bytes, &mut ways) {
+        match blocks.write(offset, bytes, &mut ways).map_err(|error| (error.kind(), error)) {
             // No such writes, or blocks of another length.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err((io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported, _)) => {
                 *slot = None;
                 self.file.write_at(offset, bytes)
             }
-            written => written,
+            written => written.map_err(|(_, error)| error),
         }
     }
 

@@ -9,7 +9,6 @@ use rookeeper_jute::txn::TxnHeader;
 
 use super::follows;
 use super::mark::{Before, Writes, link};
-use super::repair::{Tail, judge_tail};
 use super::segment::{SegmentReader, Step};
 use crate::disk::DiskFile;
 use crate::error::StoreError;
@@ -36,9 +35,8 @@ pub struct LogCursor {
     at_start: bool,
     /// Whether the transaction that it stands on is the first one of its log.
     is_first: bool,
-    /// A log between the last two transactions that does not end in order, and where its records
-    /// end.
-    bad: Option<(PathBuf, u64)>,
+    /// Whether a log between the last two transactions does not end in order.
+    is_torn: bool,
     from: Zxid,
     last: Option<Zxid>,
     /// The last that the logs have before `from`.
@@ -56,7 +54,7 @@ impl LogCursor {
             reader: None,
             at_start: true,
             is_first: false,
-            bad: None,
+            is_torn: false,
             from,
             last: None,
             before: None,
@@ -70,7 +68,7 @@ impl LogCursor {
     /// # Errors
     /// [`StoreError::LogGap`] where transactions are missing; the operating system's.
     pub fn advance(&mut self) -> Result<Option<TxnHeader>, StoreError> {
-        self.bad = None;
+        self.is_torn = false;
         loop {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
@@ -83,9 +81,7 @@ impl LogCursor {
                 Step::Txn { offset, header } => (offset, header),
                 Step::End { .. } | Step::Bad(_) if self.left.is_empty() => return Ok(None),
                 step => {
-                    if let Step::Bad(bad) = step {
-                        self.bad = Some((reader.path().to_path_buf(), bad.offset));
-                    }
+                    self.is_torn |= matches!(step, Step::Bad(_));
                     (self.reader, self.at_start) = (None, true);
                     continue;
                 }
@@ -110,19 +106,17 @@ impl LogCursor {
     }
 
     /// Whether nothing shows that transactions are missing between `last` and `next`, which it
-    /// has come to, where that begins an epoch.
+    /// has come to, where that begins an epoch. Where a log in between does not end in order, its
+    /// last ones may have been committed, and rotted since: then the next log has to name `last`.
     fn epoch_is_whole(&self, last: Zxid, next: Zxid) -> Result<bool, StoreError> {
         if next == last.next() || !self.is_first {
             return Ok(true);
         }
-        match (Before::of(self.said()?, last, next), &self.bad) {
-            (Before::Known, _) | (Before::Unsaid, None) => Ok(true),
-            (Before::Other, _) => Ok(false),
-            (Before::Unsaid, Some((path, offset))) => {
-                let file = self.shared.disk.open(path).map_err(StoreError::io("open", path))?;
-                Ok(matches!(judge_tail(&*file, path, *offset, last)?, Tail::Torn { .. }))
-            }
-        }
+        Ok(match Before::of(self.said()?, last, next) {
+            Before::Known => true,
+            Before::Other => false,
+            Before::Unsaid => !self.is_torn,
+        })
     }
 
     /// What the log that it reads says of what comes before it.
@@ -150,7 +144,7 @@ impl LogCursor {
             // The beginning of an epoch is no transaction that a log could name. Where a log before
             // it does not end in order, it has to name the last one that can be read.
             Some(before) if previous.counter() == 0 => {
-                Ok(self.bad.is_none() || self.epoch_is_whole(before, next)?)
+                Ok(!self.is_torn || self.epoch_is_whole(before, next)?)
             }
             Some(_) => self.epoch_is_whole(previous, next),
             None => Ok(self.said()? == link(previous)),

@@ -16,7 +16,7 @@ use rookeeper_jute::{Encode, Zxid};
 use super::mark::{MARK_LEN, Mark, closed_dbid, dbid, dbid_of, link};
 use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record, follows};
 use crate::disk::DiskFile;
-use crate::error::StoreError;
+use crate::error::{StoreError, is_disk_full};
 use crate::names::{NEXT_LOG_FILE, STAGED_PREFIX, log_name};
 use crate::store::Shared;
 
@@ -130,7 +130,7 @@ fn zero_ahead(file: &dyn DiskFile, offset: u64, len: u64) -> std::io::Result<u64
         let chunk = (end - position).min(zeros.len() as u64 - position % BLOCK_LEN);
         match file.write_at(position, &zeros[..chunk as usize]) {
             Ok(()) => position += chunk,
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+            Err(error) if is_disk_full(&error) => break,
             Err(error) => return Err(error),
         }
     }
