@@ -82,7 +82,8 @@ impl Replica {
             Some(_) => None,
             None => leader_moved(leader, &before, &membership).then_some(Next::Look),
         };
-        let next = next.or((self.ensemble.role(me) != role).then_some(Next::Look));
+        let leads_on = designated == Some(me) && membership.is_voter(me);
+        let next = next.or((self.ensemble.role(me) != role && !leads_on).then_some(Next::Look));
         if let Some(next) = next {
             self.leave_after(zxid, next, context);
         }
@@ -151,15 +152,14 @@ pub(super) struct Unshown {
     pub(super) at_once: bool,
 }
 
-/// Whether a leader has no vote any more, or another place.
+/// Whether a leader has no vote any more, or another place. It may have had none until now: who
+/// is to vote may lead before the change is in force.
 fn leader_moved(leader: Option<ServerId>, before: &Membership, after: &Membership) -> bool {
     let Some(leader) = leader else { return true };
     let place = |membership: &Membership| {
-        let member = membership.member(leader).filter(|_| membership.is_voter(leader))?;
+        let member = membership.member(leader)?;
         Some(member.addresses.iter().map(|address| address.quorum.clone()).collect::<Vec<_>>())
     };
-    match (place(before), place(after)) {
-        (Some(before), Some(after)) => before != after,
-        _ => true,
-    }
+    let stays = place(before).is_none_or(|before| Some(before) == place(after));
+    !(after.is_voter(leader) && stays)
 }

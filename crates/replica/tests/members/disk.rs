@@ -152,6 +152,11 @@ impl Disk {
         (tree, recovered)
     }
 
+    /// Forgets what is after a transaction.
+    pub fn cut(&mut self, last: Zxid) {
+        self.history.log.retain(|(zxid, _)| *zxid <= last);
+    }
+
     /// A change of the ensemble is on disk before its transaction.
     pub fn append(&mut self, segment: &Segment) {
         let texts = [&self.committed, &self.last_seen].into_iter();

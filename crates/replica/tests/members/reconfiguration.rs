@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rookeeper_jute::proto::ReconfigRequest;
-use rookeeper_jute::{ErrorCode, OpCode};
+use rookeeper_jute::{ErrorCode, OpCode, Zxid};
 use rookeeper_replica::{ReplicaConfig, ServerState};
 use rookeeper_tree::AccessControl;
 use rookeeper_zab::membership::{Membership, MembershipRules};
@@ -515,4 +515,47 @@ fn a_change_that_is_not_in_the_log_is_forgotten_at_the_start() {
     assert_eq!(report.last_seen.version(), report.committed.version());
     assert_settled(&mut world);
     assert_nothing_pends(&mut world);
+}
+
+/// Whoever leads before the change is in force that makes it a voter goes on when it is.
+#[test]
+fn a_leader_without_a_vote_in_force_keeps_its_epoch() {
+    for (seed, observes) in (0..12).map(|seed| (seed, seed % 2 == 0)) {
+        let mut world = open(3, u64::from(observes), seed);
+        if !observes {
+            world.add_machine();
+            world.start(3);
+        }
+        world.until("the fourth observes", 20_000, |world| world.serves(3));
+        let before = world.process(0).replica.report().committed.clone();
+        let client = world.connect(0);
+        assert_eq!(reconfigure(&mut world, client, &line(4, "participant"), ""), Some(0));
+        assert_settled(&mut world);
+        let change = Zxid(world.process(3).replica.report().committed.version());
+        let client = world.connect(3);
+        assert!(world.create(client, "/after"));
+        world.until("all have it", 20_000, |world| {
+            let last = |at: usize| world.machines[at].disk.last();
+            (1..4).all(|at| last(at) == last(0))
+        });
+        for at in 0..4 {
+            world.kill(at);
+            world.machines[at].disk.write_membership(&before, false);
+            if at < 3 {
+                world.machines[at].disk.cut(change);
+            }
+        }
+        let epoch = world.machines[3].disk.current.expect("there was a leader");
+        for at in 1..4 {
+            world.start(at);
+        }
+        world.until(&format!("all serve, seed {seed}"), 30_000, |world| {
+            (1..4).all(|at| world.serves(at))
+        });
+        assert_eq!(world.leader(), Some(3), "seed {seed}");
+        world.pass(3000);
+        assert_eq!((world.leader(), world.machines[1].disk.current), (Some(3), Some(epoch + 1)));
+        let client = world.connect(1);
+        assert!(world.create(client, "/later"), "seed {seed}");
+    }
 }
