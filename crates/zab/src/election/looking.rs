@@ -22,6 +22,8 @@ pub(super) struct Looking {
     interval_ms: u64,
     /// When the proposal, agreed on by a quorum, stands.
     final_at_ms: Option<u64>,
+    /// Somebody else looks, in this round or an earlier one.
+    is_heard: bool,
 }
 
 impl Looking {
@@ -29,9 +31,9 @@ impl Looking {
         self.proposal
     }
 
-    /// Whether anybody voted in this round.
+    /// Whether anybody else looks.
     pub(super) fn is_heard(&self) -> bool {
-        !self.votes.is_empty()
+        self.is_heard
     }
 
     /// Who said that it follows this server.
@@ -68,6 +70,7 @@ impl Election {
             next_notification_ms: now_ms.saturating_add(interval_ms),
             interval_ms,
             final_at_ms: None,
+            is_heard: false,
         });
         self.announce(effects);
         self.count(now_ms, effects);
@@ -126,7 +129,13 @@ impl Election {
         effects: &mut Vec<ElectionEffect>,
     ) {
         let unknown = self.initial_vote().zxid == UNKNOWN || ballot.vote.zxid == UNKNOWN;
-        if unknown || ballot.round < self.round {
+        if unknown {
+            return;
+        }
+        if let Some(looking) = self.looking() {
+            looking.is_heard = true;
+        }
+        if ballot.round < self.round {
             return;
         }
         if self.gives_up(now_ms, &ballot) {

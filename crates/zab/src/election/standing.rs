@@ -11,6 +11,10 @@
 //!   nothing of the change would go on to elect that one. If they are a quorum they elect one of
 //!   their own now: then the change was never committed. Who knew of it follows once that one's
 //!   epoch has begun, for it would not begin with somebody there who has more.
+//!
+//! Nobody leads, as in Java, where a quorum in force is there, who knows nothing of the change is
+//! needed for it, and has less than somebody else in it who knows of the change: that one needs
+//! the new voter, whom the other does not hear.
 
 use rookeeper_jute::{ServerId, Zxid};
 
@@ -80,10 +84,11 @@ impl Election {
         (self.current_epoch, self.last_zxid)
     }
 
-    /// Whether a server votes in the change that is pending, and not in force.
+    /// Whether a server's vote counts in the change that is pending, and it has none in force.
     fn is_new_voter(&self, server: ServerId) -> bool {
         let (committed, last_seen) = (self.ensemble.committed(), self.ensemble.last_seen());
-        self.ensemble.is_pending() && last_seen.is_voter(server) && !committed.is_voter(server)
+        let votes = last_seen.is_voter(server) && last_seen.weight(server) > 0;
+        self.ensemble.is_pending() && votes && !committed.is_voter(server)
     }
 
     /// Whether this server proposes itself though it does not vote in force.

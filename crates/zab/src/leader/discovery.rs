@@ -187,10 +187,11 @@ impl Leader {
         Ok(())
     }
 
-    /// A voter in force that has more is who should lead (Java). One that votes only in the change
-    /// that is pending may have nobody to elect it, and would come again and end each leader that
-    /// has a quorum without it. None of what it has more is committed then: some of those that
-    /// committed it would be in the quorum, and have as much. It is cut back when it comes again.
+    /// A voter in force that has more is who should lead (Java), if its vote weighs anything. One
+    /// that votes only in the change that is pending may have nobody to elect it, and would come
+    /// again and end each leader that has a quorum without it. None of what it has more is
+    /// committed then: some of those that committed it would be in the quorum, and have as much.
+    /// It is cut back when it comes again.
     fn has_more(
         &mut self,
         server: ServerId,
@@ -200,8 +201,10 @@ impl Leader {
             return Err(LinkEnd::Ahead);
         }
         self.epoch_spent.insert(server);
-        let in_force = self.ensemble.committed().is_voter(server);
-        if !in_force && self.can_be_acked() {
+        let committed = self.ensemble.committed();
+        let in_force = committed.is_voter(server) && committed.weight(server) > 0;
+        if !in_force && self.can_be_acked_by_those_here() {
+            self.passed_over = true;
             return Err(LinkEnd::Ahead);
         }
         self.abandon(LeaderEnd::FollowerAhead(server), effects);
@@ -210,11 +213,31 @@ impl Leader {
 
     /// Whether a quorum can still acknowledge the epoch. Each voter does so once.
     fn can_be_acked(&self) -> bool {
+        self.would_be_acked_by(|_| true)
+    }
+
+    /// The same of those alone that have come and have not gone.
+    fn can_be_acked_by_those_here(&self) -> bool {
+        self.would_be_acked_by(|server| server == self.config.me || self.is_here(server))
+    }
+
+    fn would_be_acked_by(&self, comes: impl Fn(ServerId) -> bool) -> bool {
         let mut left = self.epoch_acks.clone();
         for server in self.ensemble.voters().difference(&self.epoch_spent) {
-            left.add(*server);
+            if comes(*server) {
+                left.add(*server);
+            }
         }
         left.is_quorum(self.oracle)
+    }
+
+    /// A connection has ended. Where somebody was passed over that has more, nobody else is waited
+    /// for: it may be needed after all.
+    pub(super) fn goes_on_without(&mut self, effects: &mut Vec<LeaderEffect>) {
+        let waits = self.phase == Phase::EpochAcks && self.passed_over;
+        if waits && !self.can_be_acked_by_those_here() {
+            self.abandon(LeaderEnd::EpochSpent, effects);
+        }
     }
 
     /// Begins to hand out the history once a quorum, this server included, has acknowledged the

@@ -133,6 +133,8 @@ pub struct Leader {
     /// Voters that cannot acknowledge the epoch: they had accepted it before they were asked, or
     /// have more than this server.
     epoch_spent: BTreeSet<ServerId>,
+    /// A voter that has more was sent away.
+    passed_over: bool,
     /// Voters that elect anew, and did not come since.
     left: BTreeSet<ServerId>,
     /// Voters that came to this leader, those that have gone since too.
@@ -176,6 +178,7 @@ impl Leader {
             arrived: tally.clone(),
             epoch_acks: tally.clone(),
             epoch_spent: BTreeSet::new(),
+            passed_over: false,
             left: BTreeSet::new(),
             came: BTreeSet::new(),
             new_leader_acks: tally,
@@ -212,6 +215,7 @@ impl Leader {
             LeaderInput::Written(connection) => self.written(now_ms, connection),
             LeaderInput::Closed(connection) => {
                 self.forget(connection, effects);
+                self.goes_on_without(effects);
                 self.conclude(now_ms, effects);
             }
             LeaderInput::Tick => self.tick(now_ms, effects),

@@ -60,18 +60,27 @@ pub fn segment(first: Zxid, count: u32) -> Arc<Segment> {
     builder.freeze()
 }
 
-/// `voters 1 2 observers 3 version 4`, in any order; `at` with a number moves a server's port.
+/// `voters 1 2 observers 3 weights 1=0 version 4`, in any order; `at` with a number moves a
+/// server's port.
 pub fn membership(words: &[&str]) -> Membership {
     let (mut text, mut section) = (String::new(), "");
+    let mut voters = Vec::new();
     for word in words {
         let (id, port) = word.split_once('@').unwrap_or((word, "2888"));
         match (*word, section) {
-            ("voters" | "observers" | "version", _) => section = word,
-            (_, "voters") => text += &format!("server.{id}=n{id}:{port}:3888:participant\n"),
+            ("voters" | "observers" | "weights" | "version", _) => section = word,
+            (_, "voters") => {
+                voters.push(id);
+                text += &format!("server.{id}=n{id}:{port}:3888:participant\n");
+            }
+            (weight, "weights") => text += &format!("weight.{weight}\n"),
             (_, "observers") => text += &format!("server.{id}=n{id}:{port}:3888:observer\n"),
             (version, "version") => text += &format!("version={version}\n"),
             (other, _) => panic!("no part of a configuration: {other}"),
         }
+    }
+    if text.contains("weight.") {
+        text += &format!("group.1={}\n", voters.join(":"));
     }
     let rules = MembershipRules { standalone_enabled: false, multi_address_enabled: true };
     Membership::parse(&text, &rules).expect("a good configuration")
