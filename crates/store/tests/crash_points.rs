@@ -244,7 +244,12 @@ const SNAPSHOTS: &[Step] = &[
     Flush,
 ];
 
-/// An empty disk, and one that a first server wrote to and left without closing.
+/// Empty disks of both kinds: whose logs are written past the system's cache, and through it.
+fn new_disks() -> [SimulatedDisk; 2] {
+    [SimulatedDisk::new(), SimulatedDisk::that_caches_logs()]
+}
+
+/// A disk that a first server wrote to and left without closing.
 fn used() -> SimulatedDisk {
     let disk = SimulatedDisk::new();
     let (outcome, error) = run(&disk, &config(), &[Append(3, 90), Flush, Append(2, 500), Flush]);
@@ -254,8 +259,10 @@ fn used() -> SimulatedDisk {
 
 #[test]
 fn writes_on_a_new_directory() {
-    let points = every_crash_point(&SimulatedDisk::new(), &config(), WRITES);
-    assert!(points > 20, "{points}");
+    for disk in new_disks() {
+        let points = every_crash_point(&disk, &config(), WRITES);
+        assert!(points > 20, "{points}");
+    }
 }
 
 #[test]
@@ -266,7 +273,9 @@ fn writes_on_a_used_directory() {
 
 #[test]
 fn rolls() {
-    every_crash_point(&SimulatedDisk::new(), &config(), ROLLS);
+    for disk in new_disks() {
+        every_crash_point(&disk, &config(), ROLLS);
+    }
 }
 
 #[test]
@@ -279,18 +288,20 @@ fn writes_without_zeroing_ahead_and_with_a_log_limit() {
     let plain = StoreConfig { pre_alloc_size: 0, ..config() };
     every_crash_point(&used(), &plain, WRITES);
     let limited = StoreConfig { log_size_limit: Some(600), ..config() };
-    every_crash_point(&SimulatedDisk::new(), &limited, WRITES);
+    for disk in new_disks() {
+        every_crash_point(&disk, &limited, WRITES);
+    }
 }
 
 /// Where a mark lies across two sectors, either half of it may be what a power loss leaves.
 #[test]
 fn flushes_that_end_anywhere_in_a_sector() {
+    let config = StoreConfig { pre_alloc_size: 8192, ..config() };
     for len in (400..=460).step_by(4) {
-        every_crash_point(
-            &SimulatedDisk::new(),
-            &StoreConfig { pre_alloc_size: 8192, ..config() },
-            &[Append(1, len), Flush, Append(1, 1200), Flush],
-        );
+        for disk in new_disks() {
+            let steps = [Append(1, len), Flush, Append(1, 1200), Flush];
+            every_crash_point(&disk, &config, &steps);
+        }
     }
 }
 
@@ -390,7 +401,8 @@ fn every_life(seed: u64) {
     };
     let pre_alloc_size = [0, 512, 2048, 2000, 65_536][dice(5) as usize];
     let config = StoreConfig { pre_alloc_size, ..config() };
-    let mut disk = SimulatedDisk::new();
+    let [direct, cached] = new_disks();
+    let mut disk = if seed.is_multiple_of(2) { direct } else { cached };
     let mut owed = Run::default();
     for life in 0..8 {
         let steps = any_life(&mut dice, &disk);

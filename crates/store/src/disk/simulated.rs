@@ -84,6 +84,7 @@ struct State {
     power_lost: bool,
     faults: Vec<Fault>,
     capacity: Option<u64>,
+    caches_logs: bool,
     now_ms: i64,
 }
 
@@ -263,6 +264,12 @@ impl SimulatedDisk {
         Self::default()
     }
 
+    /// An empty disk whose file system writes logs through the system's cache, as they come.
+    pub fn that_caches_logs() -> Self {
+        let state = State { caches_logs: true, ..State::default() };
+        SimulatedDisk { state: Arc::new(Mutex::new(state)) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds the simulated disk")
     }
@@ -301,7 +308,8 @@ impl SimulatedDisk {
     /// no locks, faults or limits.
     pub fn after_power_loss(&self, chooser: &mut Chooser) -> SimulatedDisk {
         let old = self.state();
-        let mut new = State { dirs: old.dirs.clone(), now_ms: old.now_ms, ..State::default() };
+        let (dirs, now_ms, caches_logs) = (old.dirs.clone(), old.now_ms, old.caches_logs);
+        let mut new = State { dirs, now_ms, caches_logs, ..State::default() };
         let mut names = old.durable_names.clone();
         for change in old.name_changes.values().flatten() {
             if chooser.choose(2) == 0 {
@@ -495,7 +503,9 @@ impl Disk for SimulatedDisk {
     }
 
     fn create_log(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(self.file(self.create_file(path)?, Some(Blocks::default()))))
+        let file = self.create_file(path)?;
+        let blocks = (!self.state().caches_logs).then(Blocks::default);
+        Ok(Box::new(self.file(file, blocks)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
