@@ -164,7 +164,7 @@ impl Leader {
     ) -> Result<(), LinkEnd> {
         let Some(link) = self.links.get_mut(&connection) else { return Ok(()) };
         (link.phase, link.silent_at_ms) = (LinkPhase::History(last_zxid), None);
-        let server = link.server;
+        let (server, observer) = (link.server, link.observer);
         if self.phase != Phase::EpochAcks {
             return self.synchronise(now_ms, connection, effects);
         }
@@ -172,7 +172,7 @@ impl Leader {
             let own = (self.config.current_epoch, self.config.last_zxid);
             let has_more = (i64::from(current_epoch), last_zxid) > own;
             if has_more && !mutation::is_on(Mutation::AheadIgnored) {
-                return self.has_more(server, effects);
+                return self.has_more(server, observer, effects);
             }
             if last_zxid != Zxid::NONE {
                 self.epoch_acks.add(server);
@@ -187,14 +187,15 @@ impl Leader {
         Ok(())
     }
 
-    /// A voter in force that has more is who should lead (Java), if its vote weighs anything. One
-    /// that votes only in the change that is pending may have nobody to elect it, and would come
-    /// again and end each leader that has a quorum without it. None of what it has more is
-    /// committed then: some of those that committed it would be in the quorum, and have as much.
-    /// It is cut back when it comes again.
+    /// A voter in force that has more is who should lead (Java), if its vote weighs anything, and
+    /// if it knows that it votes. One that votes only in the change that is pending may have nobody
+    /// to elect it, and would come again and end each leader that has a quorum without it. None of
+    /// what it has more is committed then: some of those that committed it would be in the quorum,
+    /// and have as much. It is cut back when it comes again.
     fn has_more(
         &mut self,
         server: ServerId,
+        observer: bool,
         effects: &mut Vec<LeaderEffect>,
     ) -> Result<(), LinkEnd> {
         if !self.ensemble.is_voter(server) {
@@ -202,8 +203,8 @@ impl Leader {
         }
         self.epoch_spent.insert(server);
         let committed = self.ensemble.committed();
-        let in_force = committed.is_voter(server) && committed.weight(server) > 0;
-        if !in_force && self.can_be_acked_by_those_here() {
+        let may_lead = committed.is_voter(server) && committed.weight(server) > 0 && !observer;
+        if !may_lead && self.can_be_acked_by_those_here() {
             self.passed_over = true;
             return Err(LinkEnd::Ahead);
         }
