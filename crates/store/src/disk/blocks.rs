@@ -8,7 +8,7 @@
 use std::io;
 
 /// What is written at once, and where that begins and ends, in bytes: no file system asks for more.
-pub(super) const BLOCK_LEN: usize = 4096;
+pub(crate) const BLOCK_LEN: usize = 4096;
 
 /// The longest write, in bytes: what is copied to where memory is aligned.
 const WRITE_LEN_MAX: usize = 1 << 20;

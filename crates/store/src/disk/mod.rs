@@ -13,6 +13,7 @@ mod simulated;
 use std::io;
 use std::path::Path;
 
+pub(crate) use blocks::BLOCK_LEN;
 pub use chooser::Chooser;
 pub use real::RealDisk;
 pub use simulated::{Fault, FaultKind, SimulatedDisk};

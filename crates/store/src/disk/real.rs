@@ -216,14 +216,16 @@ impl DiskFile for LogFile {
             return self.file.write_at(offset, bytes);
         };
         let mut ways = Ways { cached: &self.file, direct: file };
-        match blocks.write(offset, bytes, &mut ways).map_err(|error| (error.kind(), error)) {
-            // No such writes, or blocks of another length.
-            Err((io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported, _)) => {
-                *slot = None;
-                self.file.write_at(offset, bytes)
-            }
-            written => written.map_err(|(_, error)| error),
+        let written = blocks.write(offset, bytes, &mut ways);
+        // No such writes, or blocks of another length.
+        let is_refused = written.as_ref().is_err_and(|error| {
+            matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+        });
+        if !is_refused {
+            return written;
         }
+        *slot = None;
+        self.file.write_at(offset, bytes)
     }
 
     fn file_len(&self) -> io::Result<u64> {

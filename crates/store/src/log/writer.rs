@@ -15,7 +15,7 @@ use rookeeper_jute::{Encode, Zxid};
 
 use super::mark::{MARK_LEN, Mark, closed_dbid, dbid, dbid_of, link};
 use super::{FLUSH_LEN_MAX, RECORD_OVERHEAD, encode_record, follows};
-use crate::disk::DiskFile;
+use crate::disk::{BLOCK_LEN, DiskFile};
 use crate::error::{StoreError, is_disk_full};
 use crate::names::{NEXT_LOG_FILE, STAGED_PREFIX, log_name};
 use crate::store::Shared;
@@ -23,9 +23,6 @@ use crate::store::Shared;
 /// Longer flushes are appended without zeroing ahead: measured, zeros cost more than they save
 /// from about here on.
 const ZERO_AHEAD_FLUSH_MAX: usize = 256 << 10;
-
-/// A log that nobody closed ends with a block, in bytes.
-const BLOCK_LEN: u64 = 4096;
 
 /// A file that is ready to become a log.
 pub(crate) struct Prepared {
@@ -117,6 +114,7 @@ fn header(synced: bool, link: u32) -> Vec<u8> {
 struct Zeros([u8; 256 << 10]);
 
 static ZEROS: Zeros = Zeros([0; _]);
+const _: () = assert!(align_of::<Zeros>() == BLOCK_LEN);
 
 /// Writes at least `len` zeros at `offset`, up to the end of a block, so that a record which ends
 /// where they do is not taken for the last one of a closed log ([`super::repair`]); how far the
@@ -124,10 +122,11 @@ static ZEROS: Zeros = Zeros([0; _]);
 /// will see it.
 fn zero_ahead(file: &dyn DiskFile, offset: u64, len: u64) -> std::io::Result<u64> {
     let Zeros(zeros) = &ZEROS;
-    let end = if len == 0 { offset } else { (offset + len).next_multiple_of(BLOCK_LEN) };
+    let block_len = BLOCK_LEN as u64;
+    let end = if len == 0 { offset } else { (offset + len).next_multiple_of(block_len) };
     let mut position = offset;
     while position < end {
-        let chunk = (end - position).min(zeros.len() as u64 - position % BLOCK_LEN);
+        let chunk = (end - position).min(zeros.len() as u64 - position % block_len);
         match file.write_at(position, &zeros[..chunk as usize]) {
             Ok(()) => position += chunk,
             Err(error) if is_disk_full(&error) => break,
