@@ -144,6 +144,7 @@ impl Install {
         // has proposed to us before it ends our synchronisation.
         state.whole_at = log.last_zxid();
         state.exact.clear();
+        state.log_ends.clear();
         state.verified.clear();
         state.verified.insert(info.name.clone(), (info.len, info.modified_ms));
         let entry = Entry { whole_at: state.whole_at, body_len, znodes: self.loaded_znodes };

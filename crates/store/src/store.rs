@@ -42,6 +42,9 @@ pub(crate) struct SharedState {
     pub(crate) index: SnapshotIndex,
     /// Snapshots of this history that hold the tree at exactly their zxid.
     pub(crate) exact: BTreeMap<Zxid, String>,
+    /// How far the records of each log went when recovery read it, in bytes: where the end of one
+    /// of Java's turns to zeros meanwhile, nothing in the log tells.
+    pub(crate) log_ends: BTreeMap<PathBuf, u64>,
     /// Snapshots of later trees hold nothing of transactions after their own.
     pub(crate) whole_at: Zxid,
     /// Counts changes of the history: what was begun before one is void after it.

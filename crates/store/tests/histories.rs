@@ -396,6 +396,48 @@ fn what_rots_at_the_end_of_a_java_log_is_not_passed_over() {
     }
 }
 
+/// Zeros read as padding in Java's logs, and so does the end of a file that is shorter: recovery
+/// has seen more there. What is zero at a start looks as if it had never been written.
+#[test]
+fn what_turns_to_zeros_at_the_end_of_a_java_log_is_not_passed_over() {
+    // Where the end of an epoch is lost alone, and where a whole epoch is with it.
+    for after_it in [&[][..], &zxids(6, 1..=2)] {
+        let disk = SimulatedDisk::new();
+        let (name, last) = (in_version_2("log.500000001"), Zxid::new(7, 1));
+        java_log(&disk, &[&zxids(5, 1..=8), after_it].concat());
+        java_snapshot(&disk, &epochs(&[(5, 4)], 20), None);
+        java_log(&disk, &[last]);
+        let (store, _) = index(&disk);
+        let whole = [&zxids(5, 7..=8), after_it, &[last]].concat();
+        let read_all = |after| -> Result<Vec<Zxid>, StoreError> {
+            let mut history = store.history(after, last)?;
+            let mut sent = Vec::new();
+            while let Some((zxid, _)) = history.advance()? {
+                sent.push(zxid);
+            }
+            Ok(sent)
+        };
+        assert_eq!(read_all(Zxid::new(5, 6)).unwrap(), whole);
+        let bytes = disk.contents(&name).unwrap();
+        for (offset, header) in rookeeper_store::log::parse(&bytes).txns.into_iter().skip(6) {
+            let kept = &bytes[..offset as usize];
+            for rest in [&vec![0; bytes.len() - kept.len()][..], &[]] {
+                disk.put(&name, &[kept, rest].concat());
+                for after in [Zxid::new(5, 6), Zxid::new(5, 5)] {
+                    let refused = read_all(after);
+                    let lost = header.zxid;
+                    assert!(
+                        matches!(refused, Err(StoreError::LogGap { .. })),
+                        "{lost}: {refused:?}"
+                    );
+                }
+            }
+        }
+        disk.put(&name, &bytes);
+        assert_eq!(read_all(Zxid::new(5, 6)).unwrap(), whole);
+    }
+}
+
 /// The logs that begin before a zxid.
 fn logs_before(disk: &SimulatedDisk, zxid: Zxid) -> Vec<PathBuf> {
     let first = |path: &PathBuf| {

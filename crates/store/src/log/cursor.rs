@@ -35,7 +35,8 @@ pub struct LogCursor {
     at_start: bool,
     /// Whether the transaction that it stands on is the first one of its log.
     is_first: bool,
-    /// Whether a log between the last two transactions does not end in order.
+    /// Whether a log between the last two transactions does not end in order, or ends before what
+    /// recovery has read of it.
     is_torn: bool,
     from: Zxid,
     last: Option<Zxid>,
@@ -80,9 +81,14 @@ impl LogCursor {
             let (offset, header) = match reader.step()? {
                 Step::Txn { offset, header } => (offset, header),
                 Step::End { .. } | Step::Bad(_) if self.left.is_empty() => return Ok(None),
-                step => {
-                    self.is_torn |= matches!(step, Step::Bad(_));
+                Step::End { offset } => {
+                    let known = self.shared.state().log_ends.get(reader.path()).copied();
+                    self.is_torn |= known.is_some_and(|known| offset < known);
                     (self.reader, self.at_start) = (None, true);
+                    continue;
+                }
+                Step::Bad(_) => {
+                    (self.reader, self.at_start, self.is_torn) = (None, true, true);
                     continue;
                 }
             };

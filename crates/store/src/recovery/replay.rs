@@ -93,6 +93,8 @@ impl<'s> Replay<'s> {
             let segment = self.read_segment(SegmentReader::open(file, &path)?, sink)?;
             self.segments.push(segment);
         }
+        let ends = self.segments.iter().map(|segment| (segment.path.clone(), segment.end));
+        self.shared.state().log_ends = ends.collect();
         self.judge_tails()
     }
 
