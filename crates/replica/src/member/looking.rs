@@ -75,10 +75,17 @@ impl Replica {
         }
     }
 
-    /// An adopted configuration is durable.
+    /// An adopted configuration is durable. Where it makes a voter of who has its history in memory
+    /// only, nothing is said that rests on that: it looks anew with what is on its disk.
     pub(super) fn go_on_electing(&mut self, context: &mut Context<'_>) {
+        let is_doubted = self.unlogged && self.has_to_log();
+        if is_doubted && matches!(self.part, Part::Looking { .. }) {
+            self.end_part(Next::Look, context);
+        }
         for effect in std::mem::take(&mut self.deferred) {
-            self.election_asks(effect, context);
+            if !is_doubted || matches!(effect, ElectionEffect::Adopt(_)) {
+                self.election_asks(effect, context);
+            }
         }
     }
 
@@ -88,10 +95,6 @@ impl Replica {
         let leader = outcome.vote.leader;
         let took_ms = context.now_ms().saturating_sub(since_ms);
         context.tell(MemberEvent::Elected { leader, round: outcome.round, took_ms });
-        // It is no observer by a configuration that it was told of by peers.
-        if self.unlogged && self.has_to_log() {
-            return self.end_part(Next::Look, context);
-        }
         match outcome.state {
             PeerState::Leading => self.lead(outcome, context),
             PeerState::Following => self.learn(leader, Role::Participant, context),

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
-use rookeeper_jute::ServerId;
+use rookeeper_jute::quorum::{Notification, PeerState};
+use rookeeper_jute::{Decode, Reader, ServerId};
 use rookeeper_replica::ReplicaInput;
 use rookeeper_zab::links::{ConnectionId, LinksEffect, LinksInput};
 use rookeeper_zab::membership::Address;
 use rookeeper_zab::{Outgoing, wire};
 
-use super::world::{Event, World};
+use super::world::{Event, Machine, World};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
@@ -144,6 +145,7 @@ impl World {
                 self.dial(server, Port::Election, &addresses, 0);
             }
             LinksEffect::Write { connection, bytes } => {
+                self.judge_vote(server, &bytes);
                 self.send(connection, bytes);
                 let life = self.process(server).life;
                 self.after(20, Event::Written { server, life, connection });
@@ -152,6 +154,24 @@ impl World {
                 self.close(connection);
             }
             other => panic!("not for a driver: {other:?}"),
+        }
+    }
+
+    /// Who proposes itself has on its disk what its vote says.
+    fn judge_vote(&self, server: usize, bytes: &[u8]) {
+        let Some((len, body)) = bytes.split_first_chunk::<4>() else { return };
+        if u32::from_be_bytes(*len) as usize != body.len() {
+            return;
+        }
+        let Ok(said) = Notification::decode(&mut Reader::new(body)) else { return };
+        let Machine { id, disk, .. } = &self.machines[server];
+        if said.state == PeerState::Looking && said.leader == *id {
+            assert!(
+                said.zxid <= disk.last(),
+                "{id} has {}, and votes with {}",
+                disk.last(),
+                said.zxid
+            );
         }
     }
 

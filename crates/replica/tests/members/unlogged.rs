@@ -134,6 +134,30 @@ fn an_observer_without_a_log_keeps_one_before_it_votes() {
     }
 }
 
+/// It hears of its vote from peers while it looks for a leader. The first that it says as a voter
+/// is judged with the network.
+#[test]
+fn an_observer_without_a_log_goes_back_to_its_disk_before_it_says_how_it_votes() {
+    for seed in 0..10 {
+        let (mut world, mut written) = open_to_changes(seed);
+        world.partition(&[OBSERVER]);
+        world.until("it looks", 20_000, |world| {
+            world.process(OBSERVER).state == ServerState::Looking
+        });
+        let client = world.connect(0);
+        let reply = reconfigure(&mut world, client, &line(OBSERVER + 1, "participant"), "");
+        assert_eq!((reply, on_disk(&world)), (Some(0), Zxid::ZERO), "seed {seed}");
+        world.heal();
+        world.until("it follows", 20_000, |world| {
+            world.serves(OBSERVER) && world.process(OBSERVER).state == ServerState::Following
+        });
+        assert_settled(&mut world);
+        written.extend(write(&mut world, OBSERVER, "b", 10));
+        world.pass(500);
+        assert_all_there(&mut world, &written);
+    }
+}
+
 /// A change that its leader alone saw has made a voter of the observer, which has not heard of it:
 /// the next leader counts it by its id for having the history.
 #[test]
