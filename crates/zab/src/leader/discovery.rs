@@ -60,6 +60,9 @@ impl Leader {
             self.arrived.add(server);
             self.try_epoch(effects);
         } else if accepted_epoch > self.epoch && !observer && self.ensemble.is_voter(server) {
+            // Java's ends for nobody. Whoever else comes gives up when it hears of the epoch, also
+            // one that votes in the pending change and does not know it: where that is needed
+            // there is no quorum for long, and the next leader's epoch is later.
             self.abandon(LeaderEnd::EpochPassed { server, accepted_epoch }, effects);
         } else if self.phase != Phase::Accepting {
             self.tell_epoch(now_ms, connection, effects);
