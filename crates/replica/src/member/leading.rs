@@ -41,7 +41,9 @@ impl Replica {
             ack_logging_frequency: member.ack_logging_frequency,
         };
         let machine = Leader::new(config, self.history.clone(), context.now_ms());
-        self.part = Part::Leading(Box::new(Leading { machine, established: false, leave: None }));
+        let (established, leave, leave_by_ms) = (false, None, None);
+        let leading = Leading { machine, established, leave, leave_by_ms };
+        self.part = Part::Leading(Box::new(leading));
         self.announce(ServerState::Leading, context);
         self.step_leader(LeaderInput::Start, context);
     }
@@ -183,9 +185,10 @@ impl Replica {
     }
 
     /// Its followers have all that it proposed. Whoever waits here for an answer gets it first:
-    /// at the end of an epoch this server's own disk may be the last one. What its followers could
-    /// not be brought to have is not waited for: it may never be committed. Nor is what stands
-    /// behind a sync, which nobody confirms any more.
+    /// at the end of an epoch this server's own disk may be the last one. That has a tick of time,
+    /// as the followers have that are to leave for the next leader. What they could not be brought
+    /// to have is not waited for: it may never be committed. Nor is what stands behind a sync,
+    /// which nobody confirms any more.
     fn leader_stopped(&mut self, context: &mut Context<'_>) {
         let last_zxid = self.core.last_logged();
         if let Part::Leading(leading) = &mut self.part
@@ -197,6 +200,8 @@ impl Replica {
         {
             let next = leading.leave.map_or(Next::Look, |(_, next)| next);
             leading.leave = Some((last_zxid, next));
+            let tick_ms = self.config.member.tick_time_ms;
+            leading.leave_by_ms = Some(context.now_ms().saturating_add(tick_ms));
         } else {
             self.abandon("the leader was told to stop", context);
         }

@@ -123,6 +123,14 @@ pub(super) struct Leading {
     pub(super) established: bool,
     /// Leave once this is applied, for what follows.
     pub(super) leave: Option<(Zxid, Next)>,
+    /// Leave then at the latest: its machine is done.
+    pub(super) leave_by_ms: Option<u64>,
+}
+
+impl Leading {
+    fn deadline_ms(&self) -> Option<u64> {
+        self.leave_by_ms.or(self.machine.deadline_ms())
+    }
 }
 
 /// A learner's state.
@@ -364,7 +372,7 @@ impl Replica {
         let part_ms = match &self.part {
             Part::Looking { .. } => self.read_only_at_ms(),
             Part::Ending(_) | Part::Apart => None,
-            Part::Leading(leading) => leading.machine.deadline_ms(),
+            Part::Leading(leading) => leading.deadline_ms(),
             Part::Learning(learning) => learning.deadline_ms(),
             Part::Pausing { until_ms } => Some(*until_ms),
         };
@@ -391,6 +399,9 @@ impl Replica {
             self.step_election(ElectionInput::Tick, context);
         }
         match &self.part {
+            Part::Leading(leading) if leading.leave_by_ms.is_some_and(|due| due <= now_ms) => {
+                self.abandon("the disk does not take the end of the epoch", context);
+            }
             Part::Leading(leading)
                 if leading.machine.deadline_ms().is_some_and(|due_ms| due_ms <= now_ms) =>
             {

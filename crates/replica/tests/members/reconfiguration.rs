@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rookeeper_jute::proto::ReconfigRequest;
-use rookeeper_jute::{ErrorCode, OpCode, Zxid};
-use rookeeper_replica::{ReplicaConfig, ServerState};
+use rookeeper_jute::{ErrorCode, OpCode, ServerId, Zxid};
+use rookeeper_replica::{MemberEvent, ReplicaConfig, ServerState};
 use rookeeper_tree::AccessControl;
 use rookeeper_zab::membership::{Membership, MembershipRules};
 
@@ -135,6 +135,63 @@ fn a_leader_that_leaves_names_the_next_one() {
         assert!(world.create(client, "/after"));
         assert_settled(&mut world);
     }
+}
+
+/// Its followers have the last transaction of the epoch, which may be its own removal, and its own
+/// disk does not take it: its clients are not kept for that.
+#[test]
+fn a_leader_whose_disk_stalls_at_the_end_of_an_epoch_leaves_all_the_same() {
+    for (seed, is_removed) in (0..10).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut world = serving_as(4, 0, seed, |config| {
+            lets_everybody(config);
+            config.core.epoch_counter_last = 30;
+        });
+        let leader = world.leader().expect("serving");
+        let client = world.connect(leader);
+        let mut written = Vec::new();
+        while world.process(leader).replica.report().history_last.counter() < 29 {
+            written.extend(write_as(&mut world, client, written.len()));
+        }
+        world.pass(500);
+        world.stall_disk(leader, true);
+        let asked_us = world.now_us;
+        if is_removed {
+            let body = ReconfigRequest {
+                joining_servers: None,
+                leaving_servers: Some(format!("{}", leader + 1).into()),
+                new_members: None,
+                cur_config_id: -1,
+            };
+            world.request(client, OpCode::Reconfig, &body);
+        } else {
+            world.ask_create(client, "/last", 0);
+        }
+        world.until("its client may go elsewhere", 10_000, |world| world.is_closed(client));
+        assert!(!world.has_frame(client), "seed {seed}: it cannot know");
+        let took_ms = (world.now_us - asked_us) / 1000;
+        assert!(took_ms < 2000, "seed {seed}: {took_ms} ms");
+        assert!(world.process(leader).events.iter().any(
+            |(_, event)| matches!(event, MemberEvent::RoleEnded(why) if why.contains("the disk"))
+        ));
+        world.until("another leads", 10_000, |world| {
+            world.leader().is_some_and(|next| next != leader)
+        });
+        let next = world.leader().expect("it leads");
+        let committed = world.process(next).replica.report().committed;
+        let is_voter = committed.is_voter(ServerId(leader as i64 + 1));
+        assert_eq!(is_voter, !is_removed, "seed {seed}");
+        world.stall_disk(leader, false);
+        assert_settled(&mut world);
+        let client = world.connect(next);
+        written.extend(write_as(&mut world, client, written.len()));
+        assert_settled(&mut world);
+        assert_all_there(&mut world, &written);
+    }
+}
+
+fn write_as(world: &mut World, client: usize, number: usize) -> Option<String> {
+    let path = format!("/n{number}");
+    world.create(client, &path).then_some(path)
 }
 
 #[test]

@@ -580,6 +580,12 @@ impl World {
         self.wake_disk(server);
     }
 
+    /// The disk takes commands and does none of them, until it goes on.
+    pub fn stall_disk(&mut self, server: usize, stalls: bool) {
+        self.machines[server].disk_full = stalls;
+        self.wake_disk(server);
+    }
+
     fn disk_done(&mut self, server: usize) {
         let process = self.process(server);
         process.disk_busy = false;
