@@ -67,8 +67,8 @@ impl Replica {
             ElectionEffect::VoterLeft(voter) => {
                 self.step_leader(LeaderInput::VoterLeft(voter), context);
             }
-            ElectionEffect::VoterWaits(voter) => {
-                self.step_leader(LeaderInput::VoterWaits(voter), context);
+            ElectionEffect::VoterAway(voter) => {
+                self.step_leader(LeaderInput::VoterAway(voter), context);
             }
             ElectionEffect::LeaderLeft(leader) => self.leader_has_left(leader, context),
             ElectionEffect::LeaderWavers(leader) => self.leader_wavers(leader, context),

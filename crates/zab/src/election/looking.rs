@@ -78,11 +78,8 @@ impl Election {
 
     /// Tells the proposal to every voter; this server's own vote counts at once.
     fn announce(&mut self, effects: &mut Vec<ElectionEffect>) {
-        let message = self.notification();
+        self.tell_voters(&self.notification(), effects);
         let me = self.config.me;
-        for to in self.ensemble.voters().into_iter().filter(|voter| *voter != me) {
-            effects.push(ElectionEffect::Send { to, message: message.clone() });
-        }
         let may_vote = self.ensemble.is_voter(me) && self.initial_vote().zxid != UNKNOWN;
         let own = self.own_ballot().filter(|own| self.ensemble.is_voter(own.vote.leader));
         if let (true, Some(own), Some(looking)) = (may_vote, own, self.looking()) {
@@ -109,7 +106,7 @@ impl Election {
             PeerState::Looking => self.consider_looking(now_ms, from, ballot, effects),
             PeerState::Observing => {}
             PeerState::Following | PeerState::Leading => {
-                self.consider_settled(from, ballot, effects);
+                self.consider_settled(now_ms, from, ballot, effects);
             }
         }
     }
@@ -188,6 +185,7 @@ impl Election {
     /// A voter has a leader: join it where a quorum says so and the leader itself too.
     fn consider_settled(
         &mut self,
+        now_ms: u64,
         from: ServerId,
         ballot: Ballot,
         effects: &mut Vec<ElectionEffect>,
@@ -241,6 +239,7 @@ impl Election {
             self.round = ballot.round;
             let supporters = tally.servers().iter().copied().collect();
             self.settle(ballot.vote, supporters, true, effects);
+            self.begin_to_ask(now_ms);
         }
     }
 
@@ -263,6 +262,7 @@ impl Election {
         if now_ms >= at_ms || self.all_reachable_are_in(&tally) {
             let supporters = tally.servers().iter().copied().collect();
             self.settle(own.vote, supporters, false, effects);
+            self.begin_to_ask(now_ms);
         }
     }
 

@@ -2,7 +2,7 @@
 //! quorum agrees (Java: `FastLeaderElection`; its messages are [`Notification`]s).
 //!
 //! The machine outlives its elections: once settled it goes on to answer those who still look.
-//! Seven things differ from Java, all within the protocol:
+//! Eight things differ from Java, all within the protocol:
 //! - The wait for a better vote, 200 ms, ends once every voter that can be reached agrees: then
 //!   none can come. It also never starts anew, whatever else arrives. A learner may thus be early
 //!   at a leader that still waits, and has to go on trying for `initLimit`.
@@ -12,11 +12,16 @@
 //!   the rounds are equal: they have to follow what it offers now.
 //! - Who settles on another leader tells those who follow this server in vain, and they listen to
 //!   what their leader says of itself: Java's try to connect until they give up.
+//! - Who leads goes on to ask the voters until its epoch has begun, and gives up once too few of
+//!   them are without another leader. For in Java a server that has taken its vote back still
+//!   leads if a follower's word comes before its own new vote, which it hears like others', and the
+//!   better one is elected by that vote: a Java server then leads alone for `initLimit`.
 //! - Who looks again counts no more for the leader that it named before.
 //! - Two servers that take each other for no voter do not answer each other's answers for ever.
 //! - Where nobody in force can win because of a change that is pending, its new voters stand.
 
 mod looking;
+mod settled;
 mod standing;
 mod vote;
 
@@ -30,8 +35,8 @@ use crate::membership::{Membership, MembershipRules, Role};
 use crate::quorum::{Ensemble, Oracle};
 
 use looking::Looking;
+use settled::Settled;
 use standing::Standing;
-use vote::UNKNOWN;
 pub use vote::{Ballot, Vote};
 
 /// Servers without a vote whose last answer is remembered.
@@ -138,9 +143,10 @@ pub enum ElectionEffect {
     /// This server leads, and a voter looks in a later round, or proposes a better leader in the
     /// same one: it follows this server no more, unless a quorum does.
     VoterLeft(ServerId),
-    /// This server leads, and a voter that does not know what it should hold looks: it takes no
-    /// part in elections, and follows whom a quorum of the others does.
-    VoterWaits(ServerId),
+    /// This server leads, and a voter does not come to it as things are: it follows or leads
+    /// elsewhere; or it looks and does not know what it should hold, so that it takes no part in
+    /// elections, and follows whom a quorum of the others does.
+    VoterAway(ServerId),
     /// The leader that was settled on says that it leads no more, or never did: it looks in a
     /// later round, or follows somebody else.
     LeaderLeft(ServerId),
@@ -183,7 +189,7 @@ enum Phase {
     /// Before the first election, or withdrawn.
     Idle,
     Looking(Looking),
-    Settled(Ballot),
+    Settled(Settled),
 }
 
 /// A server's part in elections.
@@ -225,7 +231,7 @@ impl Election {
     /// What this server shows in notifications; looking before the first election.
     pub fn state(&self) -> PeerState {
         match &self.phase {
-            Phase::Settled(ballot) => ballot.state,
+            Phase::Settled(settled) => settled.ballot.state,
             Phase::Idle | Phase::Looking(_) => PeerState::Looking,
         }
     }
@@ -233,7 +239,7 @@ impl Election {
     /// The leader, where this server has one.
     pub fn leader(&self) -> Option<ServerId> {
         match &self.phase {
-            Phase::Settled(ballot) => Some(ballot.vote.leader),
+            Phase::Settled(settled) => Some(settled.ballot.vote.leader),
             Phase::Idle | Phase::Looking(_) => None,
         }
     }
@@ -255,7 +261,8 @@ impl Election {
                 let at_ms = looking.deadline_ms();
                 Some(self.standing_at_ms().map_or(at_ms, |standing_ms| at_ms.min(standing_ms)))
             }
-            Phase::Idle | Phase::Settled(_) => None,
+            Phase::Settled(settled) => settled.deadline_ms(),
+            Phase::Idle => None,
         }
     }
 
@@ -282,14 +289,17 @@ impl Election {
                 self.reaches(peer, Reach::Down);
                 self.count(now_ms, effects);
             }
-            ElectionInput::Tick => self.tick(now_ms, effects),
+            ElectionInput::Tick => {
+                self.tick(now_ms, effects);
+                self.ask(now_ms, effects);
+            }
             ElectionInput::Oracle(oracle) => {
                 self.oracle = oracle;
                 self.count(now_ms, effects);
             }
             ElectionInput::Synchronised { epoch } => {
-                if let Phase::Settled(ballot) = &mut self.phase {
-                    ballot.vote.peer_epoch = epoch;
+                if let Phase::Settled(settled) = &mut self.phase {
+                    settled.synchronised(epoch);
                 }
             }
             ElectionInput::Designated { leader, zxid } => self.designated(leader, zxid, effects),
@@ -311,8 +321,8 @@ impl Election {
     }
 
     fn designated(&mut self, leader: ServerId, zxid: Zxid, effects: &mut Vec<ElectionEffect>) {
-        if let Phase::Settled(ballot) = &self.phase {
-            let vote = Vote { leader, zxid, peer_epoch: ballot.vote.peer_epoch };
+        if let Phase::Settled(settled) = &self.phase {
+            let vote = Vote { leader, zxid, peer_epoch: settled.ballot.vote.peer_epoch };
             self.settle(vote, Vec::new(), true, effects);
         }
     }
@@ -391,22 +401,8 @@ impl Election {
                     self.join_round(now_ms, round, effects);
                 }
             }
-            Phase::Settled(own) if looks => {
-                if own.state == PeerState::Leading {
-                    effects.push(ElectionEffect::VoterLooks(from));
-                    let better = ballot.vote.is_better_than(&own.vote, &self.ensemble);
-                    if round > own.round || round == own.round && better {
-                        effects.push(ElectionEffect::VoterLeft(from));
-                    } else if ballot.vote.zxid == UNKNOWN {
-                        effects.push(ElectionEffect::VoterWaits(from));
-                    }
-                }
-                let told = told_by_leader(own, from, &ballot);
-                let message = self.notification();
-                effects.push(ElectionEffect::Send { to: from, message });
-                effects.extend(told);
-            }
-            Phase::Settled(own) => effects.extend(told_by_leader(own, from, &ballot)),
+            Phase::Settled(_) if looks => self.asked(from, &ballot, effects),
+            Phase::Settled(own) => effects.extend(own.heard(from, &ballot)),
         }
     }
 
@@ -429,23 +425,35 @@ impl Election {
 
     /// What this server has to say.
     fn notification(&self) -> Arc<[u8]> {
-        let (vote, round, state) = match &self.phase {
-            Phase::Settled(ballot) => (ballot.vote, ballot.round, ballot.state),
-            Phase::Looking(looking) => (looking.proposal(), self.round, PeerState::Looking),
-            Phase::Idle => (self.initial_vote(), self.round, PeerState::Looking),
+        let (vote, state) = match &self.phase {
+            Phase::Settled(settled) => return self.notification_of(&settled.ballot),
+            Phase::Looking(looking) => (looking.proposal(), PeerState::Looking),
+            Phase::Idle => (self.initial_vote(), PeerState::Looking),
         };
+        let (round, version) = (self.round, NOTIFICATION_VERSION);
+        self.notification_of(&Ballot { vote, round, state, version })
+    }
+
+    fn notification_of(&self, ballot: &Ballot) -> Arc<[u8]> {
         let notification = Notification {
-            state,
-            leader: vote.leader,
-            zxid: vote.zxid,
-            election_epoch: round,
-            peer_epoch: vote.peer_epoch,
+            state: ballot.state,
+            leader: ballot.vote.leader,
+            zxid: ballot.vote.zxid,
+            election_epoch: ballot.round,
+            peer_epoch: ballot.vote.peer_epoch,
             version: NOTIFICATION_VERSION,
             config: Some(&self.text),
         };
         let mut message = Vec::with_capacity(44 + self.text.len());
         notification.encode(&mut message);
         message.into()
+    }
+
+    fn tell_voters(&self, message: &Arc<[u8]>, effects: &mut Vec<ElectionEffect>) {
+        let me = self.config.me;
+        for to in self.ensemble.voters().into_iter().filter(|voter| *voter != me) {
+            effects.push(ElectionEffect::Send { to, message: message.clone() });
+        }
     }
 
     /// Ends the election; who asked in vain meanwhile is told, and so is who takes this server for
@@ -473,7 +481,8 @@ impl Election {
             }
             _ => BTreeSet::new(),
         };
-        self.phase = Phase::Settled(Ballot { vote, round, state, version });
+        let ballot = Ballot { vote, round, state, version };
+        self.phase = Phase::Settled(Settled::new(ballot));
         self.standing.end();
         let outcome = Outcome { state, vote, round, supporters, joined };
         effects.push(ElectionEffect::Settled(outcome));
@@ -482,28 +491,6 @@ impl Election {
         for to in askers.chain(believers) {
             effects.push(ElectionEffect::Send { to, message: message.clone() });
         }
-    }
-}
-
-/// What a message says about the leader that `own` is for, where that one sent it.
-///
-/// Rounds only grow while a server looks, and it leads in the round in which it looked: who looks
-/// in a later one does not lead in this one. Within a round proposals only get better, but a
-/// server leads in spite of its own where a quorum follows it. A message of an earlier round may
-/// be one that was late, or of a former life. A leader that merely starts says nothing of either
-/// kind.
-fn told_by_leader(own: &Ballot, from: ServerId, said: &Ballot) -> Option<ElectionEffect> {
-    let other = said.vote.leader != from;
-    if own.state == PeerState::Leading || own.vote.leader != from || said.round < own.round {
-        return None;
-    }
-    match said.state {
-        PeerState::Looking if said.round > own.round => Some(ElectionEffect::LeaderLeft(from)),
-        PeerState::Looking => other.then_some(ElectionEffect::LeaderWavers(from)),
-        PeerState::Following | PeerState::Observing => {
-            other.then_some(ElectionEffect::LeaderLeft(from))
-        }
-        PeerState::Leading => None,
     }
 }
 

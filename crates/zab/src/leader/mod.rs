@@ -256,7 +256,7 @@ impl Leader {
             }
             LeaderInput::VoterLooks(server) => self.voter_looks(now_ms, server, effects),
             LeaderInput::VoterLeft(server) => self.voter_left(server, effects),
-            LeaderInput::VoterWaits(server) => self.voter_waits(server, effects),
+            LeaderInput::VoterAway(server) => self.voter_away(server, effects),
             LeaderInput::Stop => self.stop(now_ms, effects),
         }
     }
@@ -544,9 +544,11 @@ impl Leader {
         }
     }
 
-    /// Who has no history comes only once a quorum of the others follows: it is nobody to wait for,
-    /// unless it is here by now, and has said so before.
-    fn voter_waits(&mut self, server: ServerId, effects: &mut Vec<LeaderEffect>) {
+    /// Who has no history comes only once a quorum of the others follows, and who has another
+    /// leader once that one has ended: it is nobody to wait for, unless it is here by now, and has
+    /// said so before. (Java waits for all of `initLimit` for those who elected it and then led or
+    /// followed elsewhere.)
+    fn voter_away(&mut self, server: ServerId, effects: &mut Vec<LeaderEffect>) {
         if !self.is_here(server) {
             self.voter_left(server, effects);
         }

@@ -170,9 +170,9 @@ pub enum LeaderInput<'a> {
     /// A voter looks for a leader in a later round than the one that made this server the leader
     /// (the election's `VoterLeft`).
     VoterLeft(ServerId),
-    /// A voter that does not know what it should hold looks for a leader (the election's
-    /// `VoterWaits`).
-    VoterWaits(ServerId),
+    /// A voter does not come as things are: it follows or leads elsewhere, or does not know what it
+    /// should hold (the election's `VoterAway`).
+    VoterAway(ServerId),
     /// Nothing more will be proposed: end when the learners have everything.
     Stop,
 }

@@ -253,7 +253,7 @@ impl Network {
                 ElectionEffect::Adopt(_)
                 | ElectionEffect::VoterLooks(_)
                 | ElectionEffect::VoterLeft(_)
-                | ElectionEffect::VoterWaits(_)
+                | ElectionEffect::VoterAway(_)
                 | ElectionEffect::LeaderLeft(_)
                 | ElectionEffect::LeaderWavers(_) => {}
             }

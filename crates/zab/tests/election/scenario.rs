@@ -181,7 +181,7 @@ fn show(effect: &ElectionEffect) -> String {
         ElectionEffect::Adopt(membership) => format!("adopt version={:x}", membership.version()),
         ElectionEffect::VoterLooks(id) => format!("voter-looks {id}"),
         ElectionEffect::VoterLeft(id) => format!("voter-left {id}"),
-        ElectionEffect::VoterWaits(id) => format!("voter-waits {id}"),
+        ElectionEffect::VoterAway(id) => format!("voter-away {id}"),
         ElectionEffect::LeaderLeft(id) => format!("leader-left {id}"),
         ElectionEffect::LeaderWavers(id) => format!("leader-wavers {id}"),
         ElectionEffect::Settled(outcome) => {

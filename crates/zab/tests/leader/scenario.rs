@@ -266,7 +266,7 @@ fn input(leader: &mut Leader, now_ms: u64, words: &[&str]) -> Vec<LeaderEffect> 
         "tick" => LeaderInput::Tick,
         "stop" => LeaderInput::Stop,
         "left" => LeaderInput::VoterLeft(ServerId(words[1].parse().expect("an id"))),
-        "waits" => LeaderInput::VoterWaits(ServerId(words[1].parse().expect("an id"))),
+        "away" => LeaderInput::VoterAway(ServerId(words[1].parse().expect("an id"))),
         "looks" => LeaderInput::VoterLooks(ServerId(words[1].parse().expect("an id"))),
         "propose" => {
             let count = words.get(2).map_or(1, |count| count.parse().expect("a count"));
