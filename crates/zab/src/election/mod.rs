@@ -2,7 +2,7 @@
 //! quorum agrees (Java: `FastLeaderElection`; its messages are [`Notification`]s).
 //!
 //! The machine outlives its elections: once settled it goes on to answer those who still look.
-//! Eight things differ from Java, all within the protocol:
+//! Nine things differ from Java, all within the protocol:
 //! - The wait for a better vote, 200 ms, ends once every voter that can be reached agrees: then
 //!   none can come. It also never starts anew, whatever else arrives. A learner may thus be early
 //!   at a leader that still waits, and has to go on trying for `initLimit`.
@@ -16,6 +16,8 @@
 //!   them are without another leader. For in Java a server that has taken its vote back still
 //!   leads if a follower's word comes before its own new vote, which it hears like others', and the
 //!   better one is elected by that vote: a Java server then leads alone for `initLimit`.
+//! - Who has settled by votes, has not said so to its leader, and hears that it has found a better
+//!   one meanwhile looks again at once, and does not say it then: so nothing makes both lead.
 //! - Who looks again counts no more for the leader that it named before.
 //! - Two servers that take each other for no voter do not answer each other's answers for ever.
 //! - Where nobody in force can win because of a change that is pending, its new voters stand.
@@ -482,7 +484,7 @@ impl Election {
             _ => BTreeSet::new(),
         };
         let ballot = Ballot { vote, round, state, version };
-        self.phase = Phase::Settled(Settled::new(ballot));
+        self.phase = Phase::Settled(Settled::new(ballot, !joined));
         self.standing.end();
         let outcome = Outcome { state, vote, round, supporters, joined };
         effects.push(ElectionEffect::Settled(outcome));

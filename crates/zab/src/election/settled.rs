@@ -10,6 +10,10 @@ use super::{Election, ElectionEffect, Phase};
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) ballot: Ballot,
+    /// Its own votes and others' decided, not that others had settled before.
+    counted: bool,
+    /// It has told its leader that it follows.
+    leader_knows: bool,
     question: Option<Question>,
 }
 
@@ -21,13 +25,14 @@ struct Question {
 }
 
 impl Settled {
-    pub(super) fn new(ballot: Ballot) -> Settled {
-        Settled { ballot, question: None }
+    pub(super) fn new(ballot: Ballot, counted: bool) -> Settled {
+        Settled { ballot, counted, leader_knows: false, question: None }
     }
 
     /// The epoch has begun.
     pub(super) fn synchronised(&mut self, epoch: i64) {
         self.ballot.vote.peer_epoch = epoch;
+        self.leader_knows = true;
         self.question = None;
     }
 
@@ -45,6 +50,14 @@ impl Settled {
         let left = elsewhere && said.round >= self.ballot.round;
         (self.question.is_some() && left).then_some(ElectionEffect::VoterAway(from))
     }
+
+    /// Whether this server's leader, which looks still, has found a better one in this round, and
+    /// has nothing of this server that could make it lead all the same.
+    fn is_passed_over(&self, from: ServerId, said: &Ballot) -> bool {
+        let wavers = told_by_leader(&self.ballot, from, said);
+        let wavers = matches!(wavers, Some(ElectionEffect::LeaderWavers(_)));
+        wavers && self.counted && !self.leader_knows
+    }
 }
 
 impl Election {
@@ -56,7 +69,11 @@ impl Election {
         effects: &mut Vec<ElectionEffect>,
     ) {
         let message = self.notification();
-        let Phase::Settled(settled) = &self.phase else { return };
+        let Phase::Settled(settled) = &mut self.phase else { return };
+        if settled.is_passed_over(from, said) {
+            return effects.push(ElectionEffect::LeaderLeft(from));
+        }
+        settled.leader_knows |= from == settled.ballot.vote.leader;
         let own = settled.ballot;
         if own.state == PeerState::Leading {
             effects.push(ElectionEffect::VoterLooks(from));
