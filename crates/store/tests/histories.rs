@@ -1,5 +1,5 @@
 //! What a leader takes from its disk: stretches of the history, exact snapshots, and what older
-//! logs prove after a restart.
+//! logs prove after a restart. And what a truncation believes, which judges logs as that does.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -339,8 +339,11 @@ fn rot_before_the_beginning_of_an_epoch_hides_nothing_of_the_epoch() {
         append(&mut log, &mut model, zxid, 30);
     }
     log.roll().unwrap();
+    let mut writer = store.snapshot_writer(Zxid::new(2, 0)).unwrap();
+    writer.write(&epochs(&[(1, 6)], 30).body()).unwrap();
+    writer.finish(None, None).unwrap();
     append(&mut log, &mut model, Zxid::new(4, 1), 30);
-    log.flush().unwrap();
+    log.close().unwrap();
     let whole = [Zxid::new(2, 1), Zxid::new(4, 1)];
     assert_eq!(read(&store, Zxid::new(2, 0), whole[1]).unwrap(), whole);
     assert_eq!(read(&store, Zxid::new(3, 0), whole[1]).unwrap(), whole[1..]);
@@ -353,9 +356,12 @@ fn rot_before_the_beginning_of_an_epoch_hides_nothing_of_the_epoch() {
             disk.flip(&name, place, 1);
             let refused = read(&store, Zxid::new(2, 0), whole[1]);
             assert!(matches!(refused, Err(StoreError::LogGap { .. })), "{place}: {refused:?}");
+            assert_not_cut(&disk, &store, whole[1], &format!("bit at {place}"));
             disk.put(&name, &bytes);
         }
     }
+    store.truncate(whole[1]).unwrap();
+    assert_eq!(store.recover(&mut Recording::default()).unwrap().last_zxid, whole[1]);
 }
 
 /// Nothing in Java's logs tells a torn end from one that rots under a leader: its learners take a
@@ -436,6 +442,75 @@ fn what_turns_to_zeros_at_the_end_of_a_java_log_is_not_passed_over() {
         disk.put(&name, &bytes);
         assert_eq!(read_all(Zxid::new(5, 6)).unwrap(), whole);
     }
+}
+
+/// Nothing is touched, and the leader is asked for a snapshot.
+fn assert_not_cut(disk: &SimulatedDisk, store: &Store, zxid: Zxid, why: &str) {
+    let before = disk.dump();
+    let refused = store.truncate(zxid);
+    assert!(
+        matches!(refused, Err(StoreError::TruncationPointMissing { .. })),
+        "{why}, to {zxid}: {refused:?}"
+    );
+    assert_eq!(disk.dump(), before);
+}
+
+/// A member that is told to cut its end off would have a history without the end of an epoch, or be
+/// one that does not start.
+#[test]
+fn nothing_is_cut_behind_a_java_log_that_has_lost_its_end() {
+    // Where the end of an epoch is lost alone, and where a whole epoch is with it.
+    for after_it in [&[][..], &zxids(6, 1..=2)] {
+        let disk = SimulatedDisk::new();
+        let (name, last) = (in_version_2("log.500000001"), Zxid::new(8, 1));
+        java_log(&disk, &[&zxids(5, 1..=8), after_it].concat());
+        java_snapshot(&disk, &epochs(&[(5, 4)], 20), None);
+        java_log(&disk, &zxids(7, 1..=2));
+        java_log(&disk, &[last]);
+        let (store, whole) = index(&disk);
+        let bytes = disk.contents(&name).unwrap();
+        let txns = rookeeper_store::log::parse(&bytes).txns;
+        for (offset, header) in txns.into_iter().skip(4) {
+            let lost = header.zxid;
+            let kept = &bytes[..offset as usize];
+            let mut flipped = bytes.clone();
+            flipped[offset as usize + 20] ^= 1;
+            let zeros = [kept, &vec![0; bytes.len() - kept.len()]].concat();
+            for (why, rotten) in [("bit", flipped), ("zeros", zeros), ("short", kept.to_vec())] {
+                disk.put(&name, &rotten);
+                for zxid in [lost, Zxid::new(7, 0), Zxid::new(7, 1), Zxid::new(8, 0), last] {
+                    assert_not_cut(&disk, &store, zxid, &format!("{why} at {lost}"));
+                }
+            }
+            disk.put(&name, &bytes);
+        }
+        // What is whole is cut, and all that is before the point is there.
+        for zxid in [Zxid::new(7, 1), Zxid::new(7, 0)] {
+            store.truncate(zxid).unwrap();
+            let mut left = Index::default();
+            store.recover(&mut left).unwrap();
+            let before = whole.replayed.iter().filter(|replayed| **replayed <= zxid);
+            assert_eq!(left.replayed, before.copied().collect::<Vec<_>>());
+        }
+    }
+}
+
+/// A point before the loss is there, whatever is lost behind it.
+#[test]
+fn what_a_java_log_has_lost_behind_the_point_is_cut_off_with_the_rest() {
+    let disk = SimulatedDisk::new();
+    java_log(&disk, &zxids(5, 1..=8));
+    java_snapshot(&disk, &epochs(&[(5, 4)], 20), None);
+    java_log(&disk, &zxids(6, 1..=2));
+    let (store, _) = index(&disk);
+    let name = in_version_2("log.500000001");
+    let bytes = disk.contents(&name).unwrap();
+    let seventh = rookeeper_store::log::parse(&bytes).txns[6].0 as usize;
+    disk.put(&name, &bytes[..seventh]);
+    store.truncate(Zxid::new(5, 6)).unwrap();
+    let mut left = Index::default();
+    store.recover(&mut left).unwrap();
+    assert_eq!(left.replayed, zxids(5, 5..=6));
 }
 
 /// The logs that begin before a zxid.

@@ -1,7 +1,7 @@
 //! Reads transactions from the logs in order, across files.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rookeeper_jute::Zxid;
@@ -25,6 +25,28 @@ pub(crate) fn logs_after(shared: &Shared, zxid: Zxid) -> Result<Vec<(Zxid, PathB
     Ok(needed.map(|(first, name)| (first, shared.log_dir.join(name))).collect())
 }
 
+/// Whether a log that is not the last one has lost its last transactions, as far as one knows:
+/// it does not end in order, or ends before what recovery has read of it.
+pub(super) fn is_torn(shared: &Shared, path: &Path, end: &Step) -> bool {
+    match end {
+        Step::End { offset } => {
+            shared.state().log_ends.get(path).is_some_and(|known| offset < known)
+        }
+        _ => true,
+    }
+}
+
+/// Whether nothing shows that transactions are missing between `last` and `next`, with which an
+/// epoch and a log begin; `said` is the link of that log. Where a log in between `is_torn`, its
+/// last ones may have been committed, and rotted since: then the next log has to name `last`.
+pub(super) fn epoch_is_whole(said: u32, last: Zxid, next: Zxid, is_torn: bool) -> bool {
+    match Before::of(said, last, next) {
+        Before::Known => true,
+        Before::Other => false,
+        Before::Unsaid => !is_torn,
+    }
+}
+
 /// Reads transactions in order. What it reads may be neither synced nor committed yet: the caller
 /// knows how far it may go.
 pub struct LogCursor {
@@ -35,8 +57,7 @@ pub struct LogCursor {
     at_start: bool,
     /// Whether the transaction that it stands on is the first one of its log.
     is_first: bool,
-    /// Whether a log between the last two transactions does not end in order, or ends before what
-    /// recovery has read of it.
+    /// Whether a log between the last two transactions is torn.
     is_torn: bool,
     from: Zxid,
     last: Option<Zxid>,
@@ -81,14 +102,9 @@ impl LogCursor {
             let (offset, header) = match reader.step()? {
                 Step::Txn { offset, header } => (offset, header),
                 Step::End { .. } | Step::Bad(_) if self.left.is_empty() => return Ok(None),
-                Step::End { offset } => {
-                    let known = self.shared.state().log_ends.get(reader.path()).copied();
-                    self.is_torn |= known.is_some_and(|known| offset < known);
+                end => {
+                    self.is_torn |= is_torn(&self.shared, reader.path(), &end);
                     (self.reader, self.at_start) = (None, true);
-                    continue;
-                }
-                Step::Bad(_) => {
-                    (self.reader, self.at_start, self.is_torn) = (None, true, true);
                     continue;
                 }
             };
@@ -112,17 +128,12 @@ impl LogCursor {
     }
 
     /// Whether nothing shows that transactions are missing between `last` and `next`, which it
-    /// has come to, where that begins an epoch. Where a log in between does not end in order, its
-    /// last ones may have been committed, and rotted since: then the next log has to name `last`.
+    /// has come to, where that begins an epoch.
     fn epoch_is_whole(&self, last: Zxid, next: Zxid) -> Result<bool, StoreError> {
         if next == last.next() || !self.is_first {
             return Ok(true);
         }
-        Ok(match Before::of(self.said()?, last, next) {
-            Before::Known => true,
-            Before::Other => false,
-            Before::Unsaid => !self.is_torn,
-        })
+        Ok(epoch_is_whole(self.said()?, last, next, self.is_torn))
     }
 
     /// What the log that it reads says of what comes before it.

@@ -2,19 +2,19 @@
 //! committed. What is removed is kept in the quarantine directory.
 //!
 //! The point must be proved to stand in this history: a snapshot that is not after it, and from it
-//! on logs without a gap. Later snapshots go first: one of them would bring back what is cut off
-//! (ZOOKEEPER-4837). What a fuzzy one of Java's holds beyond its name was committed, so no leader
-//! asks to cut it off. A note makes the removal certain before it begins ([`crate::switch`]);
-//! interrupted, it is repeated.
+//! on logs without a gap, judged as where a leader reads them ([`super::cursor`]). Later snapshots
+//! go first: one of them would bring back what is cut off (ZOOKEEPER-4837). What a fuzzy one of
+//! Java's holds beyond its name was committed, so no leader asks to cut it off. A note makes the
+//! removal certain before it begins ([`crate::switch`]); interrupted, it is repeated.
 
 use std::path::{Path, PathBuf};
 
 use rookeeper_jute::Zxid;
 use rookeeper_jute::mutation::{self, Mutation};
 
-use super::cursor::logs_after;
+use super::cursor::{epoch_is_whole, is_torn, logs_after};
 use super::follows;
-use super::mark::{Before, Writes};
+use super::mark::Writes;
 use super::segment::{Bad, SegmentReader, Step, first_nonzero};
 use super::writer::cut;
 use crate::disk::DiskFile;
@@ -108,35 +108,41 @@ pub(crate) fn check_interrupted(shared: &Shared, zxid: Zxid) -> Result<(), Store
 /// Whether the logs lead from a snapshot to `zxid` without a gap. One with the counter 0 is no
 /// transaction: the history goes through it where the first of its epoch follows.
 fn goes_through(shared: &Shared, snapshot: Zxid, zxid: Zxid) -> Result<bool, StoreError> {
-    let mut last = snapshot;
+    let (mut last, mut before, mut torn) = (snapshot, snapshot, false);
     for (_, path) in logs_after(shared, snapshot)? {
         let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
         let (_, mut said) = Writes::and_link(&*file).map_err(StoreError::io("read", &path))?;
         let mut reader = SegmentReader::open(file, &path)?;
-        while let Step::Txn { header, .. } = reader.step()? {
-            // What a log says of its first transaction holds for no other one.
-            let said = std::mem::take(&mut said);
+        let end = loop {
+            let header = match reader.step()? {
+                Step::Txn { header, .. } => header,
+                end => break end,
+            };
+            // What a log says of its first transaction, and what logs before it have lost, holds
+            // for no other one.
+            let (said, torn) = (std::mem::take(&mut said), std::mem::take(&mut torn));
             if header.zxid <= last {
+                before = header.zxid;
                 continue;
             }
             if last == zxid {
                 return Ok(true);
             }
-            if !follows(last, header.zxid) {
-                return Ok(false);
-            }
+            // A snapshot at the beginning of an epoch is no transaction that a log could name.
             let is_begun = last == snapshot && snapshot.counter() == 0;
-            if header.zxid != last.next()
-                && !is_begun
-                && Before::of(said, last, header.zxid) == Before::Other
-            {
+            let named = if is_begun { before } else { last };
+            let is_whole = header.zxid == last.next()
+                || is_begun && !torn
+                || epoch_is_whole(said, named, header.zxid, torn);
+            if !(follows(last, header.zxid) && is_whole) {
                 return Ok(false);
             }
             if header.zxid > zxid {
                 return Ok(zxid.counter() == 0 && header.zxid == zxid.next());
             }
             last = header.zxid;
-        }
+        };
+        torn |= is_torn(shared, &path, &end);
     }
     Ok(last == zxid)
 }
