@@ -10,6 +10,7 @@ use crate::config::StoreConfig;
 use crate::disk::{Disk, DiskLock};
 use crate::error::StoreError;
 use crate::install::Install;
+use crate::log::cursor::LogFile;
 use crate::log::writer::Prepared;
 use crate::log::{History, LogCursor, LogWriter, Preparer, ZERO_AHEAD_LEN};
 use crate::names::{LOCK_FILE, NEXT_LOG_FILE, NEXT_SNAPSHOT_PREFIX, QUARANTINE_DIR, VERSION_DIR};
@@ -42,9 +43,9 @@ pub(crate) struct SharedState {
     pub(crate) index: SnapshotIndex,
     /// Snapshots of this history that hold the tree at exactly their zxid.
     pub(crate) exact: BTreeMap<Zxid, String>,
-    /// How far the records of each log went when recovery read it, in bytes: where the end of one
-    /// of Java's turns to zeros meanwhile, nothing in the log tells.
-    pub(crate) log_ends: BTreeMap<PathBuf, u64>,
+    /// How far the records of each log that has any went when recovery read it, in bytes: where
+    /// the end of one of Java's turns to zeros meanwhile, or one is gone, the logs do not tell.
+    pub(crate) log_ends: BTreeMap<LogFile, u64>,
     /// Snapshots of later trees hold nothing of transactions after their own.
     pub(crate) whole_at: Zxid,
     /// Counts changes of the history: what was begun before one is void after it.

@@ -495,6 +495,41 @@ fn nothing_is_cut_behind_a_java_log_that_has_lost_its_end() {
     }
 }
 
+/// Whole epochs that are gone leave numbers that follow one another, and Java's logs name nothing.
+#[test]
+fn a_java_log_that_is_removed_between_two_others_is_missed() {
+    let disk = SimulatedDisk::new();
+    java_log(&disk, &zxids(5, 1..=8));
+    java_snapshot(&disk, &epochs(&[(5, 4)], 20), None);
+    java_log(&disk, &zxids(6, 1..=2));
+    let (gone, last) = (in_version_2("log.600000001"), Zxid::new(17, 1));
+    java_log(&disk, &[last]);
+    let (store, _) = index(&disk);
+    let read_all = |after| -> Result<Vec<Zxid>, StoreError> {
+        let mut history = store.history(after, last)?;
+        let mut sent = Vec::new();
+        while let Some((zxid, _)) = history.advance()? {
+            sent.push(zxid);
+        }
+        Ok(sent)
+    };
+    let bytes = disk.contents(&gone).unwrap();
+    disk.remove(&gone).unwrap();
+    for after in [Zxid::new(5, 6), Zxid::new(5, 8), Zxid::new(6, 0), Zxid::new(6, 1)] {
+        let refused = read_all(after);
+        assert!(matches!(refused, Err(StoreError::LogGap { .. })), "{after}: {refused:?}");
+    }
+    for zxid in [last, Zxid::new(17, 0)] {
+        assert_not_cut(&disk, &store, zxid, "removed");
+    }
+    disk.put(&gone, &bytes);
+    let whole = [&zxids(5, 7..=8)[..], &zxids(6, 1..=2), &[last]].concat();
+    assert_eq!(read_all(Zxid::new(5, 6)).unwrap(), whole);
+    // What is purged is not between two others.
+    disk.remove(&in_version_2("log.500000001")).unwrap();
+    assert_eq!(read_all(Zxid::new(6, 1)).unwrap(), [Zxid::new(6, 2), last]);
+}
+
 /// A point before the loss is there, whatever is lost behind it.
 #[test]
 fn what_a_java_log_has_lost_behind_the_point_is_cut_off_with_the_rest() {

@@ -1,6 +1,7 @@
 //! Reads transactions from the logs in order, across files.
 
 use std::collections::VecDeque;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,9 +16,12 @@ use crate::error::StoreError;
 use crate::names::logs;
 use crate::store::Shared;
 
-/// Paths of the logs that may hold transactions after `zxid`, oldest first: the newest log whose
-/// first transaction is not after it, and all later ones (Java: `FileTxnLog.getLogFiles`).
-pub(crate) fn logs_after(shared: &Shared, zxid: Zxid) -> Result<Vec<(Zxid, PathBuf)>, StoreError> {
+/// The first transaction of a log by its name, and its path: so logs follow one another.
+pub(crate) type LogFile = (Zxid, PathBuf);
+
+/// The logs that may hold transactions after `zxid`, oldest first: the newest log whose first
+/// transaction is not after it, and all later ones (Java: `FileTxnLog.getLogFiles`).
+pub(crate) fn logs_after(shared: &Shared, zxid: Zxid) -> Result<Vec<LogFile>, StoreError> {
     let found = logs(&shared.list(&shared.log_dir)?);
     let newest = found.iter().rfind(|(first, _)| *first <= zxid).map(|(first, _)| *first);
     let start = newest.unwrap_or(Zxid::ZERO);
@@ -25,15 +29,16 @@ pub(crate) fn logs_after(shared: &Shared, zxid: Zxid) -> Result<Vec<(Zxid, PathB
     Ok(needed.map(|(first, name)| (first, shared.log_dir.join(name))).collect())
 }
 
-/// Whether a log that is not the last one has lost its last transactions, as far as one knows:
-/// it does not end in order, or ends before what recovery has read of it.
-pub(super) fn is_torn(shared: &Shared, path: &Path, end: &Step) -> bool {
-    match end {
-        Step::End { offset } => {
-            shared.state().log_ends.get(path).is_some_and(|known| offset < known)
-        }
+/// Whether transactions between a log, whose records stop at `end`, and the `next` one were lost,
+/// as far as one knows: it does not end in order, or ends before what recovery has read of it, or
+/// recovery has read one in between that is gone.
+pub(super) fn is_torn(shared: &Shared, log: &LogFile, end: &Step, next: &LogFile) -> bool {
+    let known = &shared.state().log_ends;
+    let is_short = match end {
+        Step::End { offset } => known.get(log).is_some_and(|known| offset < known),
         _ => true,
-    }
+    };
+    is_short || known.range((Bound::Excluded(log), Bound::Excluded(next))).next().is_some()
 }
 
 /// Whether nothing shows that transactions are missing between `last` and `next`, with which an
@@ -51,13 +56,14 @@ pub(super) fn epoch_is_whole(said: u32, last: Zxid, next: Zxid, is_torn: bool) -
 /// knows how far it may go.
 pub struct LogCursor {
     shared: Arc<Shared>,
-    left: VecDeque<PathBuf>,
+    /// The log that it reads, and all after it.
+    left: VecDeque<LogFile>,
     reader: Option<SegmentReader<Box<dyn DiskFile>>>,
     /// Whether nothing of the log that it reads was read yet.
     at_start: bool,
     /// Whether the transaction that it stands on is the first one of its log.
     is_first: bool,
-    /// Whether a log between the last two transactions is torn.
+    /// Whether a log between the last two transactions is torn or gone.
     is_torn: bool,
     from: Zxid,
     last: Option<Zxid>,
@@ -69,7 +75,7 @@ pub struct LogCursor {
 
 impl LogCursor {
     pub(crate) fn open(shared: Arc<Shared>, from: Zxid) -> Result<Self, StoreError> {
-        let left = logs_after(&shared, from)?.into_iter().map(|(_, path)| path).collect();
+        let left = logs_after(&shared, from)?.into();
         Ok(LogCursor {
             shared,
             left,
@@ -94,17 +100,20 @@ impl LogCursor {
         loop {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
-                None => match self.left.pop_front() {
-                    Some(path) => self.reader.insert(open(&self.shared, path)?),
+                None => match self.left.front() {
+                    Some((_, path)) => self.reader.insert(open(&self.shared, path)?),
                     None => return Ok(None),
                 },
             };
             let (offset, header) = match reader.step()? {
                 Step::Txn { offset, header } => (offset, header),
-                Step::End { .. } | Step::Bad(_) if self.left.is_empty() => return Ok(None),
                 end => {
-                    self.is_torn |= is_torn(&self.shared, reader.path(), &end);
+                    let (Some(log), Some(next)) = (self.left.front(), self.left.get(1)) else {
+                        return Ok(None);
+                    };
+                    self.is_torn |= is_torn(&self.shared, log, &end, next);
                     (self.reader, self.at_start) = (None, true);
+                    self.left.pop_front();
                     continue;
                 }
             };
@@ -175,7 +184,7 @@ impl LogCursor {
     }
 }
 
-fn open(shared: &Shared, path: PathBuf) -> Result<SegmentReader<Box<dyn DiskFile>>, StoreError> {
-    let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
-    SegmentReader::open(file, &path)
+fn open(shared: &Shared, path: &Path) -> Result<SegmentReader<Box<dyn DiskFile>>, StoreError> {
+    let file = shared.disk.open(path).map_err(StoreError::io("open", path))?;
+    SegmentReader::open(file, path)
 }

@@ -109,10 +109,12 @@ pub(crate) fn check_interrupted(shared: &Shared, zxid: Zxid) -> Result<(), Store
 /// transaction: the history goes through it where the first of its epoch follows.
 fn goes_through(shared: &Shared, snapshot: Zxid, zxid: Zxid) -> Result<bool, StoreError> {
     let (mut last, mut before, mut torn) = (snapshot, snapshot, false);
-    for (_, path) in logs_after(shared, snapshot)? {
-        let file = shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
-        let (_, mut said) = Writes::and_link(&*file).map_err(StoreError::io("read", &path))?;
-        let mut reader = SegmentReader::open(file, &path)?;
+    let mut logs = logs_after(shared, snapshot)?.into_iter().peekable();
+    while let Some(log) = logs.next() {
+        let path = &log.1;
+        let file = shared.disk.open(path).map_err(StoreError::io("open", path))?;
+        let (_, mut said) = Writes::and_link(&*file).map_err(StoreError::io("read", path))?;
+        let mut reader = SegmentReader::open(file, path)?;
         let end = loop {
             let header = match reader.step()? {
                 Step::Txn { header, .. } => header,
@@ -142,7 +144,7 @@ fn goes_through(shared: &Shared, snapshot: Zxid, zxid: Zxid) -> Result<bool, Sto
             }
             last = header.zxid;
         };
-        torn |= is_torn(shared, &path, &end);
+        torn |= logs.peek().is_some_and(|next| is_torn(shared, &log, &end, next));
     }
     Ok(last == zxid)
 }

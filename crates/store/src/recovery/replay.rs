@@ -1,5 +1,6 @@
 //! Reads the logs behind a snapshot, judges how they end, mends that and makes it durable.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rookeeper_jute::Zxid;
@@ -88,13 +89,16 @@ impl<'s> Replay<'s> {
     }
 
     pub(super) fn run(&mut self, sink: &mut dyn RecoverySink) -> Result<(), StoreError> {
-        for (_, path) in logs_after(self.shared, self.start)? {
+        let mut ends = BTreeMap::new();
+        for (first, path) in logs_after(self.shared, self.start)? {
             let file = self.shared.disk.open(&path).map_err(StoreError::io("open", &path))?;
             let segment = self.read_segment(SegmentReader::open(file, &path)?, sink)?;
+            if segment.has_records {
+                ends.insert((first, path), segment.end);
+            }
             self.segments.push(segment);
         }
-        let ends = self.segments.iter().map(|segment| (segment.path.clone(), segment.end));
-        self.shared.state().log_ends = ends.collect();
+        self.shared.state().log_ends = ends;
         self.judge_tails()
     }
 
