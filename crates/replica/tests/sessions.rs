@@ -76,6 +76,25 @@ fn a_session_resumes_on_another_connection_and_leaves_the_one_before() {
     }
 }
 
+#[test]
+fn a_connection_tells_when_it_was_last_touched_whatever_is_reset() {
+    let mut world = world(1, 1);
+    world.pass(70_000);
+    let client = world.accept(0);
+    let accepted_ms = world.now.monotonic_ms();
+    let touched_ms = |world: &World| world.shards[0].connections(0, 1).0[0].touched_ms;
+    world.pass(500);
+    assert_eq!(touched_ms(&world), accepted_ms);
+    world.send(client, &connect_frame(0, 10_000, SessionId(0), &[0; 16], Some(false)));
+    world.run();
+    let answered_ms = world.now.monotonic_ms();
+    assert_ne!(answered_ms, accepted_ms);
+    world.pass(500);
+    world.shards[0].reset_connections();
+    let report = world.shards[0].connections(0, 1).0.remove(0);
+    assert_eq!((report.touched_ms, report.last_response_ms), (answered_ms, 0));
+}
+
 /// Java: `FinalRequestProcessor` looks for the operation's name behind a write's error.
 #[test]
 fn a_refused_write_leaves_no_operation_and_a_refused_read_does() {

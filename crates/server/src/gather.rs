@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::RandomState;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rookeeper_jute::SessionId;
@@ -56,6 +57,7 @@ impl Answers {
             (Word::Srst, _) => {
                 self.inspector.shards(|shard| shard.reset_counters());
                 self.inspector.measures.reset();
+                self.inspector.reset_written();
                 self.inspector.core.send(CoreMessage::Input(CoreInput::ResetFigures));
             }
             _ => {}
@@ -274,24 +276,13 @@ impl Answers {
         now.wall_ms - to_wall(now.monotonic_ms()) + to_wall(monotonic_ms)
     }
 
-    /// When Java would close idle connections: its buckets are as long as the time that a
-    /// connection without a session has (Java: `NIOServerCnxnFactory.cnxnExpiryQueue`).
+    /// When Java would close idle connections, by the wall's clock.
     fn connection_expiry(
         &self,
         reports: &[ConnectionReport],
-    ) -> Vec<(i64, Vec<(std::net::SocketAddr, SessionId)>)> {
+    ) -> Vec<(i64, Vec<(SocketAddr, SessionId)>)> {
         let sessionless_ms = u64::from(self.inspector.config().listen.sessionless_timeout_ms);
-        let mut buckets = BTreeMap::<u64, Vec<_>>::new();
-        for report in reports {
-            let timeout_ms = match u64::try_from(report.timeout_ms) {
-                Ok(timeout_ms) if timeout_ms > 0 => timeout_ms,
-                _ => sessionless_ms,
-            };
-            let at_ms = report.last_response_ms + timeout_ms;
-            let bucket =
-                at_ms.checked_div(sessionless_ms).map_or(at_ms, |n| (n + 1) * sessionless_ms);
-            buckets.entry(bucket).or_default().push((report.peer.address, report.session_id));
-        }
+        let buckets = expiry_buckets(reports, sessionless_ms);
         buckets.into_iter().map(|(at_ms, set)| (self.wall_ms(at_ms), set)).collect()
     }
 
@@ -455,6 +446,26 @@ fn tell_figures(figures: &Figures, metrics: &mut Metrics) {
     for (server, series) in &figures.ack_latency_by_server_ms {
         metrics.acknowledged(*server, latency(series));
     }
+}
+
+/// Connections by when Java would close them if they stayed idle, by the monotonic clock. Its
+/// buckets are as long as the time that a connection without a session has (Java:
+/// `NIOServerCnxnFactory.cnxnExpiryQueue`).
+fn expiry_buckets(
+    reports: &[ConnectionReport],
+    sessionless_ms: u64,
+) -> BTreeMap<u64, Vec<(SocketAddr, SessionId)>> {
+    let mut buckets = BTreeMap::<u64, Vec<_>>::new();
+    for report in reports {
+        let timeout_ms = match u64::try_from(report.timeout_ms) {
+            Ok(timeout_ms) if timeout_ms > 0 => timeout_ms,
+            _ => sessionless_ms,
+        };
+        let at_ms = report.touched_ms + timeout_ms;
+        let bucket = at_ms.checked_div(sessionless_ms).map_or(at_ms, |n| (n + 1) * sessionless_ms);
+        buckets.entry(bucket).or_default().push((report.peer.address, report.session_id));
+    }
+    buckets
 }
 
 fn connection_facts(report: &ConnectionReport) -> ConnectionFacts {

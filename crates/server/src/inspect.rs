@@ -58,6 +58,11 @@ impl Inspector {
         self.shared.read()
     }
 
+    /// Starts the figures of what was written to the tree anew.
+    pub fn reset_written(&self) {
+        self.shared.write().tree.reset_written();
+    }
+
     /// Asks the core; `None` when the server is stopping.
     pub fn core<T: Send + 'static>(
         &self,

@@ -211,9 +211,14 @@ impl Measures {
         (len(figures.proposal_len), len(figures.proposals.min()), len(figures.proposals.max()))
     }
 
-    /// Starts anew (four-letter word `srst`).
+    /// Starts anew (four-letter word `srst`). The namespaces and learners that there are figures of
+    /// stay, for who watches their series.
     pub(crate) fn reset(&self) {
-        *self.figures.lock() = Figures::default();
+        let mut figures = self.figures.lock();
+        let Figures { mut quota_refusals, mut learner_queues, .. } = std::mem::take(&mut *figures);
+        quota_refusals.values_mut().for_each(|refusals| *refusals = 0);
+        learner_queues.values_mut().for_each(|queue| *queue = QueueFigures::default());
+        *figures = Figures { quota_refusals, learner_queues, ..Figures::default() };
     }
 
     /// Writes all figures into the answer of `mntr`.
@@ -293,6 +298,9 @@ mod tests {
             assert!(told.lines().any(|found| found == line), "{line}");
         }
         measures.reset();
-        assert!(text().lines().any(|line| line == "zk_cnt_fsynctime\t0"));
+        let told = text();
+        for line in ["zk_cnt_fsynctime\t0", "zk_app_quota_exceeded_error_per_namespace\t0"] {
+            assert!(told.lines().any(|found| found == line), "{line}");
+        }
     }
 }

@@ -321,6 +321,7 @@ fn mntr_counts_what_an_ensemble_does() {
     assert_eq!(inflight, 2 * taken, "at the beginning and the end of each");
     four_letter_word(ensemble.address(leader), "srst");
     assert_eq!(figure(&ensemble, leader, "commit_count"), 0);
+    assert_eq!(acks(leader), Some(0), "who watches a series goes on seeing it");
 }
 
 #[test]

@@ -489,6 +489,54 @@ fn mntr_tells_the_bytes_read_and_written_by_the_first_name_of_a_path() {
 }
 
 #[test]
+fn srst_resets_reads_and_writes_of_namespaces_and_forgets_no_namespace() {
+    for home in homes("4lw.commands.whitelist=*") {
+        let server = home.start();
+        let mut client = Client::connect(address(&server));
+        assert_eq!(client.create("/app", b"12345", 0).header.err, 0);
+        assert_eq!(client.create("/other", b"", 0).header.err, 0);
+        assert_eq!(client.get("/app", false).data().unwrap(), b"12345");
+        assert_eq!(four_letter_word(address(&server), "srst"), "Server stats reset.\n");
+        let has = |lines: &[&str]| {
+            let mntr = four_letter_word(address(&server), "mntr");
+            for line in lines {
+                assert!(mntr.contains(&format!("\n{line}\n")), "{line}: {mntr}");
+            }
+        };
+        has(&[
+            "zk_cnt_app_write_per_namespace\t0",
+            "zk_min_app_write_per_namespace\t0",
+            "zk_sum_other_write_per_namespace\t0",
+            "zk_cnt_app_read_per_namespace\t0",
+        ]);
+        assert_eq!(client.set("/app", b"1").header.err, 0);
+        assert_eq!(client.get("/app", false).data().unwrap(), b"1");
+        has(&[
+            "zk_cnt_app_write_per_namespace\t1",
+            "zk_min_app_write_per_namespace\t5",
+            "zk_max_app_write_per_namespace\t5",
+            "zk_cnt_app_read_per_namespace\t1",
+            "zk_min_app_read_per_namespace\t73",
+        ]);
+    }
+}
+
+/// With the start of the server as the beginning, every word's connection would expire at the same
+/// moment, long past.
+#[test]
+fn dump_says_when_a_connection_without_an_answer_yet_will_expire() {
+    for home in homes("4lw.commands.whitelist=*\nnio.sessionlessCnxnTimeout=100") {
+        let server = home.start();
+        let expiry = || {
+            let dump = four_letter_word(address(&server), "dump");
+            dump.lines().find(|line| line.contains("expire at")).map(str::to_owned)
+        };
+        let first = expiry().unwrap();
+        wait_until("a later connection expires at another time", || expiry().unwrap() != first);
+    }
+}
+
+#[test]
 fn mntr_counts_what_hard_limits_of_quotas_refuse() {
     for home in homes("4lw.commands.whitelist=*\nenforceQuota=true") {
         let server = home.start();

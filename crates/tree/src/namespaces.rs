@@ -8,23 +8,27 @@ const NAMESPACES_MAX: usize = 1024;
 pub const READ_OVERHEAD: u64 = 68;
 
 /// Count, sum, least and greatest of the bytes of one namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NamespaceTally {
     /// How many.
     pub count: u64,
     /// All bytes.
     pub sum: u64,
-    /// The least.
+    /// The least; 0 of none.
     pub min: u64,
-    /// The greatest.
+    /// The greatest; 0 of none.
     pub max: u64,
 }
 
 impl NamespaceTally {
     fn merge(&mut self, other: &NamespaceTally) {
+        self.min = match (self.count, other.count) {
+            (0, _) => other.min,
+            (_, 0) => self.min,
+            _ => self.min.min(other.min),
+        };
         self.count += other.count;
         self.sum = self.sum.saturating_add(other.sum);
-        self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
     }
 }
@@ -81,6 +85,14 @@ impl Namespaces {
         }
     }
 
+    /// Starts all tallies anew and keeps their names: who watches a series goes on seeing it (Java:
+    /// `AvgMinMaxCounterSet.reset`).
+    pub fn reset(&mut self) {
+        for (_, tally) in &mut self.tallies {
+            *tally = NamespaceTally::default();
+        }
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &NamespaceTally)> {
         self.tallies.iter().map(|(name, tally)| (&**name, tally))
@@ -108,6 +120,27 @@ mod tests {
             .map(|(name, tally)| (name, tally.count, tally.sum, tally.min, tally.max))
             .collect();
         assert_eq!(all, [("0", 1, 5, 5, 5), ("a", 2, 14, 4, 10), ("b", 3, 12, 1, 8)]);
+    }
+
+    #[test]
+    fn a_reset_keeps_the_names_and_nothing_else() {
+        let mut namespaces = Namespaces::default();
+        namespaces.add("/a", 4);
+        namespaces.add("/b", 1);
+        namespaces.reset();
+        let all = |namespaces: &Namespaces| {
+            let figures = |(name, it): (&str, &NamespaceTally)| {
+                (name.to_owned(), it.count, it.sum, it.min, it.max)
+            };
+            namespaces.iter().map(figures).collect::<Vec<_>>()
+        };
+        assert_eq!(all(&namespaces), [("a".into(), 0, 0, 0, 0), ("b".into(), 0, 0, 0, 0)]);
+        let mut sum = Namespaces::default();
+        sum.add("/b", 6);
+        sum.merge(&namespaces);
+        namespaces.add("/a/x", 7);
+        sum.merge(&namespaces);
+        assert_eq!(all(&sum), [("a".into(), 1, 7, 7, 7), ("b".into(), 1, 6, 6, 6)]);
     }
 
     #[test]

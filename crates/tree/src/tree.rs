@@ -83,9 +83,15 @@ impl Tree {
         }
     }
 
-    /// Bytes written since the tree was made, by the first name of their path.
+    /// Bytes written since the tree was made or the figures began anew, by the first name of their
+    /// path.
     pub fn written_by_namespace(&self) -> &Namespaces {
         &self.written
+    }
+
+    /// Starts the figures of what was written anew (four-letter word `srst`).
+    pub fn reset_written(&mut self) {
+        self.written.reset();
     }
 
     /// What the tree was told when it was made.

@@ -48,6 +48,18 @@ pub struct Figures {
     pub propagation_latency_ms: Latency,
 }
 
+impl Figures {
+    /// Starts anew (four-letter word `srst`); the servers that there are figures of stay (Java:
+    /// `AvgMinMaxPercentileCounterSet.reset`).
+    pub(super) fn reset(&mut self) {
+        let mut ack_latency_by_server_ms = std::mem::take(&mut self.ack_latency_by_server_ms);
+        for series in ack_latency_by_server_ms.values_mut() {
+            *series = Latency::default();
+        }
+        *self = Figures { ack_latency_by_server_ms, ..Figures::default() };
+    }
+}
+
 impl Core {
     /// What was counted, for the core that follows.
     pub fn take_figures(&mut self) -> Box<Figures> {

@@ -293,7 +293,7 @@ impl Core {
             CoreInput::Tick => self.tick(now, shared, effects),
             CoreInput::Shutdown => self.state = State::Draining,
             CoreInput::Retire => self.retire(shared),
-            CoreInput::ResetFigures => *self.figures = Figures::default(),
+            CoreInput::ResetFigures => self.figures.reset(),
             input => self.told_by_peers(now, input, shared, effects),
         }
         self.admit(now, shared, effects);

@@ -190,7 +190,7 @@ impl Shard {
     /// Takes a new connection; limits on their number are the acceptor's.
     pub fn accept(&mut self, now: Now, peer: Peer) -> ConnectionKey {
         let identities = self.address_identities(peer.address.ip());
-        let stats = ConnectionStats::new(now.wall_ms);
+        let stats = ConnectionStats::new(now);
         let key = self.connections.insert(peer, identities, stats);
         let deadline = now.monotonic_ms() + self.config.sessionless_timeout_ms;
         self.sessionless.push_back((deadline, key));

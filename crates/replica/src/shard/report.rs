@@ -17,14 +17,15 @@ impl Shard {
 
     /// Starts the figures anew (four-letter word `srst`).
     pub fn reset_counters(&mut self) {
-        self.counters = ShardCounters::default();
+        let mut read_namespaces = std::mem::take(&mut self.counters.read_namespaces);
+        read_namespaces.reset();
+        self.counters = ShardCounters { read_namespaces, ..ShardCounters::default() };
     }
 
     /// Starts every connection's figures anew (four-letter word `crst`).
     pub fn reset_connections(&mut self) {
         for index in 0..self.connections.places_len() {
-            let stats = &mut self.connections[index].stats;
-            *stats = super::ConnectionStats::new(stats.established_ms);
+            self.connections[index].stats.reset();
         }
     }
 
@@ -69,6 +70,7 @@ impl Shard {
             last_cxid: 0,
             last_zxid: rookeeper_jute::Zxid::ZERO,
             last_response_ms: 0,
+            touched_ms: 0,
             last_latency_ms: 0,
             latency_min_ms: 0,
             latency_avg_ms: 0,

@@ -21,6 +21,7 @@ pub(super) struct ConnectionStats {
     last_cxid: i64,
     last_zxid: Zxid,
     last_response_ms: u64,
+    touched_ms: u64,
     last_latency_ms: u32,
     latency_min_ms: u32,
     latency_max_ms: u32,
@@ -29,21 +30,29 @@ pub(super) struct ConnectionStats {
 }
 
 impl ConnectionStats {
-    pub(super) fn new(established_ms: i64) -> Self {
+    pub(super) fn new(now: Now) -> Self {
         ConnectionStats {
-            established_ms,
+            established_ms: now.wall_ms,
             received: 0,
             sent: 0,
             last_op: NO_OP,
             last_cxid: -1,
             last_zxid: Zxid(-1),
             last_response_ms: 0,
+            touched_ms: now.monotonic_ms(),
             last_latency_ms: 0,
             latency_min_ms: u32::MAX,
             latency_max_ms: 0,
             answered: 0,
             latency_sum_ms: 0,
         }
+    }
+
+    /// Starts the figures anew; what is no figure stays (Java: `ServerCnxn.resetStats`).
+    pub(super) fn reset(&mut self) {
+        let (established_ms, touched_ms) = (self.established_ms, self.touched_ms);
+        let none = ConnectionStats::new(Now { wall_ms: established_ms, monotonic_us: 0 });
+        *self = ConnectionStats { touched_ms, ..none };
     }
 
     /// Takes note of an answer (Java: `updateStatsForResponse`).
@@ -55,6 +64,7 @@ impl ConnectionStats {
         self.last_zxid = zxid;
         self.last_op = op;
         self.last_response_ms = now.monotonic_ms();
+        self.touched_ms = self.last_response_ms;
         self.last_latency_ms = latency_ms;
         self.latency_min_ms = self.latency_min_ms.min(latency_ms);
         self.latency_max_ms = self.latency_max_ms.max(latency_ms);
@@ -94,6 +104,9 @@ pub struct ConnectionReport {
     pub last_zxid: Zxid,
     /// When the last reply was made, by the monotonic clock, in milliseconds.
     pub last_response_ms: u64,
+    /// When the last reply was made or, before there is one, the connection accepted, by the
+    /// monotonic clock, in milliseconds.
+    pub touched_ms: u64,
     /// Latency of the last reply in milliseconds.
     pub last_latency_ms: u32,
     /// Smallest latency in milliseconds, 0 before the first reply.
@@ -114,6 +127,7 @@ impl ConnectionStats {
         report.last_cxid = self.last_cxid;
         report.last_zxid = self.last_zxid;
         report.last_response_ms = self.last_response_ms;
+        report.touched_ms = self.touched_ms;
         report.last_latency_ms = self.last_latency_ms;
         report.latency_min_ms = if self.answered == 0 { 0 } else { self.latency_min_ms };
         report.latency_avg_ms = self.latency_sum_ms.checked_div(self.answered).unwrap_or(0);
