@@ -196,6 +196,8 @@ pub struct Plan {
     pub asks_for_snapshots: bool,
     /// How many clients never write.
     pub readers: usize,
+    /// How long a leader holds its proposals at most, in microseconds, where it does.
+    pub holds_us: Option<u64>,
 }
 
 impl Plan {
@@ -240,10 +242,14 @@ impl Plan {
             snapshot_wait_us: *dice.pick(&[0, 20_000, 800_000, 3_000_000]),
             asks_for_snapshots: dice.one_in(2),
             readers: *dice.pick(&[0, 0, 1, 2]),
+            holds_us: None,
         };
-        // Drawn last: the rest of a plan is what it was before this kind was known.
+        // Drawn last: the rest of a plan is what it was before these kinds were known.
         if dice.percent(share) {
             plan.troubles.push(Trouble::LateTicks);
+        }
+        if dice.one_in(3) {
+            plan.holds_us = Some(*dice.pick(&[300, 4000, 100_000]));
         }
         plan
     }

@@ -56,6 +56,9 @@ pub enum ReplicaInput<'a> {
     },
     /// The disk has something to say.
     Storage(StorageReport),
+    /// What a leader holds goes to its followers ([`crate::MemberConfig::holds_proposals`]). Due
+    /// after each `Append` to a leader's log, soon.
+    Release,
     /// What the oracle's file says by now.
     Oracle(Oracle),
     /// The time of `Replica::deadline_ms` has come, or [`crate::TICK_INTERVAL_MS`] have passed.

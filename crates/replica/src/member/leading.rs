@@ -39,6 +39,7 @@ impl Replica {
             load: member.load,
             reconfig_enabled: self.config.prepare.reconfig_enabled,
             ack_logging_frequency: member.ack_logging_frequency,
+            holds_proposals: member.holds_proposals,
         };
         let machine = Leader::new(config, self.history.clone(), context.now_ms());
         let (established, leave, leave_by_ms) = (false, None, None);

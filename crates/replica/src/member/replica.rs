@@ -334,6 +334,7 @@ impl Replica {
                 self.history_failed(connection, unproven, context);
             }
             ReplicaInput::Storage(report) => self.storage_reports(report, context),
+            ReplicaInput::Release => self.step_leader(LeaderInput::Release, context),
             ReplicaInput::Oracle(oracle) => {
                 self.oracle = oracle;
                 self.step_election(ElectionInput::Oracle(oracle), context);

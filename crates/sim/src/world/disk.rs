@@ -115,10 +115,30 @@ impl World {
 
     pub(super) fn command(&mut self, who: Who, command: StorageCommand) {
         self.follow_log(who, &command);
+        if matches!(command, StorageCommand::Append(_)) {
+            self.release_later(who);
+        }
         let Some(process) = self.process(who) else { return };
         if process.storage.push(command) {
             self.start_disk(who);
         }
+    }
+
+    /// What a leader proposes waits a while for more.
+    fn release_later(&mut self, who: Who) {
+        let Some(most_us) = self.plan.holds_us else { return };
+        let after_us = self.dice.between(1, most_us);
+        let Some(process) = self.process(who) else { return };
+        if process.heads && !process.release_scheduled {
+            process.release_scheduled = true;
+            self.queue.push(after_us, Event::Release(who));
+        }
+    }
+
+    pub(super) fn release_turn(&mut self, who: Who) {
+        let Some(process) = self.process(who) else { return };
+        process.release_scheduled = false;
+        self.tell_core(who, Message::Release);
     }
 
     fn start_disk(&mut self, who: Who) {

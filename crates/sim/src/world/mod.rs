@@ -110,6 +110,8 @@ pub enum Event {
     },
     /// The core takes one message.
     Core(Who),
+    /// A leader has held its proposals for long enough.
+    Release(Who),
     /// The core applies one slice.
     Apply(Who),
     /// An I/O thread has its turn.
@@ -416,6 +418,7 @@ impl World {
         match event {
             Event::Arrive { net, from } => self.arrive(net, from),
             Event::Core(who) => self.core_turn(who),
+            Event::Release(who) => self.release_turn(who),
             Event::Apply(who) => self.apply_turn(who),
             Event::Shard(who, shard) => self.shard_turn(who, shard),
             Event::Flush(who, shard) => self.flush_turn(who, shard),
@@ -445,6 +448,7 @@ impl World {
     fn is_held(&mut self, event: &Event) -> bool {
         let server = match event {
             Event::Core(who)
+            | Event::Release(who)
             | Event::Apply(who)
             | Event::Shard(who, _)
             | Event::Flush(who, _)

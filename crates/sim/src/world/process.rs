@@ -55,6 +55,8 @@ pub enum Message {
     HistoryFailed(ConnectionId, Option<Zxid>),
     /// The replica's time has come.
     Tick,
+    /// What a leader holds may go.
+    Release,
 }
 
 impl Message {
@@ -78,6 +80,7 @@ impl Message {
                 ReplicaInput::HistoryFailed { connection: *connection, unproven: *unproven }
             }
             Message::Tick => ReplicaInput::Tick,
+            Message::Release => ReplicaInput::Release,
             Message::Core(_) | Message::Storage(_) | Message::Link(_) => return None,
         })
     }
@@ -203,6 +206,8 @@ pub struct Process {
     pub inbox: VecDeque<Message>,
     /// Whether a step of the engine is on its way.
     pub core_scheduled: bool,
+    /// Whether the end of what a leader holds is on its way.
+    pub release_scheduled: bool,
     /// Whether applying is on its way.
     pub apply_scheduled: bool,
     /// The disk thread.
@@ -391,6 +396,7 @@ impl Process {
             read_only_after_ms: plan.roles.read_only_after_ms,
             sync_enabled: !plan.roles.observers_log_nothing,
             observer_master: plan.roles.has_masters.then_some(MASTERS),
+            holds_proposals: plan.holds_us.is_some(),
             seed,
             ..MemberConfig::new(me)
         };
@@ -448,6 +454,7 @@ impl Process {
             shards: (0..plan.shards).map(side).collect(),
             inbox: VecDeque::new(),
             core_scheduled: false,
+            release_scheduled: false,
             apply_scheduled: false,
             last_appended: last,
             storage: Storage::new(opened.store, disk.clone(), last >= Zxid::ZERO),

@@ -33,16 +33,29 @@ impl Leader {
         for (zxid, txn) in segment.records() {
             self.history.append(zxid, (txn.len() + RECORD_OVERHEAD) as u64);
         }
-        for (connection, link) in &mut self.links {
-            if link.phase.forwards() && !link.observer {
-                link.owes(segment.last_zxid(), now_ms);
-                link.sent = segment.last_zxid();
-                let (segment, range) = (segment.clone(), 0..segment.len());
-                let item = Outgoing::Records { segment, range, kind: RecordsKind::Proposal };
-                effects.push(LeaderEffect::Send { connection: *connection, item });
-            }
+        if !self.config.holds_proposals {
+            self.send_proposed(now_ms, effects);
         }
         self.advance(now_ms, effects);
+    }
+
+    /// Sends followers what was proposed and is held.
+    pub(super) fn send_proposed(&mut self, now_ms: u64, effects: &mut Vec<LeaderEffect>) {
+        for (connection, link) in &mut self.links {
+            send_proposed(*connection, link, &self.proposals, now_ms, effects);
+        }
+    }
+
+    /// The same for one learner, before something that has its place behind them.
+    pub(super) fn send_proposed_to(
+        &mut self,
+        connection: ConnectionId,
+        now_ms: u64,
+        effects: &mut Vec<LeaderEffect>,
+    ) {
+        if let Some(link) = self.links.get_mut(&connection) {
+            send_proposed(connection, link, &self.proposals, now_ms, effects);
+        }
     }
 
     /// A configuration is about to be proposed: from its transaction on, quorums of it are needed
@@ -78,8 +91,8 @@ impl Leader {
                 Some(zxid) if zxid == self.proposals.committed().next() => {
                     self.commit_reconfiguration(now_ms, zxid, effects);
                 }
-                Some(zxid) => self.commit(Zxid(zxid.0 - 1), effects),
-                None => self.commit(agreed, effects),
+                Some(zxid) => self.commit(now_ms, Zxid(zxid.0 - 1), effects),
+                None => self.commit(now_ms, agreed, effects),
             }
         }
         self.proposals.release();
@@ -90,8 +103,12 @@ impl Leader {
     }
 
     /// COMMIT to followers, INFORM to observers, then this server's own.
-    fn commit(&mut self, through: Zxid, effects: &mut Vec<LeaderEffect>) {
+    fn commit(&mut self, now_ms: u64, through: Zxid, effects: &mut Vec<LeaderEffect>) {
         let before = self.proposals.committed();
+        if self.links.values().any(|link| link.lacks(through)) {
+            // Others have acknowledged what was held: who came since has had it with its history.
+            self.send_proposed(now_ms, effects);
+        }
         let zxids: Vec<Zxid> = self.proposals.commit(through, self.oracle).map(Zxid).collect();
         let mut commits = Vec::new();
         for zxid in &zxids {
@@ -101,7 +118,7 @@ impl Leader {
         for (connection, link) in self.links.iter_mut().filter(|(_, link)| link.phase.forwards()) {
             let connection = *connection;
             let mut send = |item| effects.push(LeaderEffect::Send { connection, item });
-            assert!(link.observer || link.sent >= through, "no commit goes before its proposal");
+            assert!(!link.lacks(through), "no commit goes before its proposal");
             if !link.gate.lets_pass(through) {
                 for item in commits_one_by_one(link, proposals, &zxids, before, through) {
                     send(item);
@@ -132,6 +149,8 @@ impl Leader {
     /// Commits a configuration: who leads from now on is told with it.
     fn commit_reconfiguration(&mut self, now_ms: u64, zxid: Zxid, effects: &mut Vec<LeaderEffect>) {
         let Some((_, membership)) = self.pending.take() else { return };
+        // Whoever leads next goes on with what is proposed.
+        self.send_proposed(now_ms, effects);
         let before = self.proposals.committed();
         let designated = self.designated(&membership);
         self.proposals.commit(zxid, self.oracle);
@@ -144,7 +163,7 @@ impl Leader {
         for (connection, link) in self.links.iter_mut().filter(|(_, link)| link.phase.forwards()) {
             let connection = *connection;
             let mut send = |item| effects.push(LeaderEffect::Send { connection, item });
-            assert!(link.observer || link.sent >= zxid, "no commit goes before its proposal");
+            assert!(!link.lacks(zxid), "no commit goes before its proposal");
             if hands_over {
                 // This leader answers no sync any more; its learners leave it.
                 link.gate.open().into_iter().for_each(&mut send);
@@ -211,6 +230,27 @@ impl Leader {
             effects.push(link::packet(connection, PacketType::Ping, zxid, None));
         }
     }
+}
+
+/// Sends a follower the proposals that it was not sent.
+fn send_proposed(
+    connection: ConnectionId,
+    link: &mut Link,
+    proposals: &Proposals,
+    now_ms: u64,
+    effects: &mut Vec<LeaderEffect>,
+) {
+    let proposed = proposals.proposed();
+    if !link.lacks(proposed) {
+        return;
+    }
+    for (segment, range) in proposals.records(link.sent, proposed) {
+        link.owes(segment.zxid(range.end - 1), now_ms);
+        let kind = RecordsKind::Proposal;
+        let item = Outgoing::Records { segment: segment.clone(), range, kind };
+        effects.push(LeaderEffect::Send { connection, item });
+    }
+    link.sent = proposed;
 }
 
 /// What a learner hears of these commits now, where a sync of its clients stands among them; the

@@ -297,7 +297,7 @@ impl Leader {
             return Ok(());
         }
         let server = link.server;
-        if !self.proposals.acknowledge(server, zxid) {
+        if link.lacks(zxid) || !self.proposals.acknowledge(server, zxid) {
             return Err(LinkEnd::FutureAck(zxid));
         }
         if let Some(through) = self.proposals.acknowledged(server) {

@@ -114,6 +114,11 @@ impl Link {
         !self.observer && !matches!(self.phase, LinkPhase::Info)
     }
 
+    /// Whether it follows what is proposed, and was not sent all up to here.
+    pub(super) fn lacks(&self, through: Zxid) -> bool {
+        self.phase.forwards() && !self.observer && self.sent < through
+    }
+
     /// It has to answer one more ping; false where it owes too many answers.
     pub(super) fn pinged(&mut self, round: u64, zxid: Zxid) -> bool {
         self.pings.push_back((round, zxid));

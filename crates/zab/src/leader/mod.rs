@@ -221,6 +221,7 @@ impl Leader {
             LeaderInput::Tick => self.tick(now_ms, effects),
             LeaderInput::EpochWritten(kind) => self.epoch_written(now_ms, kind, effects),
             LeaderInput::Proposed(segment) => self.propose(now_ms, &segment, effects),
+            LeaderInput::Release => self.send_proposed(now_ms, effects),
             LeaderInput::Durable(zxid) => {
                 let before = self.proposals.durable();
                 self.proposals.durable_through(zxid);
@@ -231,7 +232,7 @@ impl Leader {
                 self.sync_wanted(ticket, connection, effects);
             }
             LeaderInput::Revalidated { connection, session, valid } => {
-                self.revalidated(connection, session, valid, effects);
+                self.revalidated(now_ms, connection, session, valid, effects);
             }
             LeaderInput::Done { connection, requests, bytes } => {
                 self.loads.remove(connection, requests, bytes);
@@ -450,11 +451,16 @@ impl Leader {
 
     fn revalidated(
         &mut self,
+        now_ms: u64,
         connection: ConnectionId,
         session: SessionId,
         valid: bool,
         effects: &mut Vec<LeaderEffect>,
     ) {
+        // What the session asked for elsewhere goes before the word that lets it in, or a client
+        // that begins its numbers anew is answered for what it was before. Observers hear of it
+        // when it is committed.
+        self.send_proposed_to(connection, now_ms, effects);
         let Some(link) = self.links.get_mut(&connection) else { return };
         if link.phase != LinkPhase::UpToDate {
             return;
@@ -463,9 +469,6 @@ impl Leader {
         valid.encode(&mut data);
         let mut answer = Vec::new();
         wire::packet(PacketType::Revalidate, Zxid::NONE, Some(&data), &mut answer);
-        // What the session asked for elsewhere goes before the word that lets it in, or a client
-        // that begins its numbers anew is answered for what it was before. Observers hear of it
-        // when it is committed.
         let after = if link.observer { self.proposals.proposed() } else { Zxid::ZERO };
         link.answer_after(after, answer);
         self.send_answers(effects);

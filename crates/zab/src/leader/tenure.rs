@@ -187,6 +187,7 @@ impl Leader {
 
     pub(super) fn stop(&mut self, now_ms: u64, effects: &mut Vec<LeaderEffect>) {
         self.stopping = Some(Stopping { since_ms: now_ms, round: None });
+        self.send_proposed(now_ms, effects);
         self.conclude(now_ms, effects);
     }
 

@@ -89,6 +89,11 @@ pub struct LeaderConfig {
     /// [`LeaderEffect::Acknowledged`] tells of each zxid that this divides; 0 of none
     /// (`zookeeper.leader.ackLoggingFrequency`).
     pub ack_logging_frequency: u32,
+    /// Proposals are held until [`LeaderInput::Release`]: a driver whose own disk gathers them for
+    /// one sync spares its followers a packet, a sync and an acknowledgement of each. COMMIT, PING
+    /// and the answers to syncs go on meanwhile, and a learner that synchronises is sent all;
+    /// what has its place behind a proposal takes it along. For how long is the driver's to bound.
+    pub holds_proposals: bool,
 }
 
 /// What happens to a leader.
@@ -116,6 +121,8 @@ pub enum LeaderInput<'a> {
     /// Transactions that the core has prepared and is appending to this server's log; each
     /// follows the one before it, the first one is the epoch's 1.
     Proposed(Arc<Segment>),
+    /// What was proposed leaves now, where [`LeaderConfig::holds_proposals`] holds it.
+    Release,
     /// This server's log is durable up to here.
     Durable(Zxid),
     /// A sync has reached its place: what it has to wait for was proposed.

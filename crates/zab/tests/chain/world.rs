@@ -73,6 +73,8 @@ struct Node {
 
 pub struct World {
     pub faults: bool,
+    /// The leader holds proposals until it is told.
+    holds: bool,
     pub totals: Totals,
     seed: u64,
     now_ms: u64,
@@ -155,7 +157,7 @@ fn disk(counter: u32) -> Disk {
 
 impl World {
     pub fn new(seed: u64) -> World {
-        let leader_disk = disk(40);
+        let (leader_disk, holds) = (disk(40), seed % 2 == 1);
         let config = LeaderConfig {
             me: ServerId(LEADER),
             ensemble: ensemble(),
@@ -175,10 +177,12 @@ impl World {
             load: LoadLimits::default(),
             reconfig_enabled: true,
             ack_logging_frequency: 3,
+            holds_proposals: holds,
         };
         let leader = Leader::new(config, leader_disk.files.index(), 0);
         let mut world = World {
             faults: true,
+            holds,
             totals: Totals::default(),
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             now_ms: 0,
@@ -239,6 +243,9 @@ impl World {
     /// Does anything that can be done, so many times.
     pub fn run(&mut self, steps: usize) {
         for _ in 0..steps {
+            if self.holds && self.below(8) == 0 {
+                self.lead(LeaderInput::Release);
+            }
             match self.below(100) {
                 0..=49 => self.deliver(),
                 50..=74 => self.work(),
@@ -266,6 +273,7 @@ impl World {
     /// Until nothing is left to do.
     pub fn settle(&mut self) {
         for _ in 0..200 {
+            self.lead(LeaderInput::Release);
             for _ in 0..300 {
                 self.deliver();
                 self.work();

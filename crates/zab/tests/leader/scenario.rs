@@ -122,6 +122,7 @@ pub fn config(me: i64, ensemble: Ensemble, last_zxid: Zxid) -> LeaderConfig {
         load: LoadLimits::default(),
         reconfig_enabled: true,
         ack_logging_frequency: 0,
+        holds_proposals: false,
     }
 }
 
@@ -153,6 +154,7 @@ fn leader(words: &[&str]) -> Leader {
     config.epoch_wait_ms_max = field(limits, "wait").map(|ms| ms as u64);
     config.supporters = vec![ServerId(1), ServerId(2)];
     config.ack_logging_frequency = size("acks", 0) as u32;
+    config.holds_proposals = limits.contains(&"holds");
     config.load.requests_max = size("requests", config.load.requests_max);
     if let Some(epoch) = field(limits, "current") {
         config.current_epoch = epoch;
@@ -272,6 +274,7 @@ fn input(leader: &mut Leader, now_ms: u64, words: &[&str]) -> Vec<LeaderEffect> 
             let count = words.get(2).map_or(1, |count| count.parse().expect("a count"));
             LeaderInput::Proposed(segment(zxid(words[1]), count))
         }
+        "release" => LeaderInput::Release,
         "durable" => LeaderInput::Durable(zxid(words[1])),
         "sync" => LeaderInput::SyncWanted {
             ticket: words[1].parse().expect("a ticket"),
