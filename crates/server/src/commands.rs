@@ -101,6 +101,12 @@ impl Pace {
         Some((self.takes * WAIT_FACTOR).min(WAIT_MAX))
     }
 
+    /// Whether the batch that gathers while the last one is written is likely to wait. Not where
+    /// that takes long: others may be quicker.
+    fn gathers(&self) -> bool {
+        self.is_worthwhile && self.unwaited == 0 && self.takes <= WAIT_MAX
+    }
+
     /// A wait has ended.
     fn waited(&mut self, waited: &Waited) {
         let cost = waited.time * u32::try_from(waited.before).unwrap_or(u32::MAX);
@@ -140,6 +146,10 @@ struct Waiting<C> {
     /// Whether the thread is to have the commands at once.
     is_urgent: bool,
     goal: Goal,
+    /// How many transactions are waited for, while those are that wrote lately.
+    gathers: Option<usize>,
+    /// Whether somebody holds something back until the commands are taken.
+    is_awaited: bool,
 }
 
 /// What the thread waits for; it is not woken for less.
@@ -162,9 +172,17 @@ impl<C: Command> Waiting<C> {
         }
     }
 
-    fn take(&mut self, batch: &mut VecDeque<C>) {
+    fn take(&mut self, batch: &mut VecDeque<C>) -> bool {
         batch.append(&mut self.commands);
         (self.records, self.is_urgent) = (0, false);
+        std::mem::take(&mut self.is_awaited)
+    }
+
+    fn push(&mut self, command: C) {
+        command.sessions().for_each(|session| self.writers.wrote(session));
+        self.records += command.records_len();
+        self.is_urgent |= command.is_urgent();
+        self.commands.push_back(command);
     }
 }
 
@@ -176,6 +194,8 @@ impl<C> Default for CommandQueue<C> {
             records: 0,
             is_urgent: false,
             goal: Goal::Any,
+            gathers: None,
+            is_awaited: false,
         };
         CommandQueue { waiting: Mutex::new(waiting), arrived: Condvar::new() }
     }
@@ -184,12 +204,23 @@ impl<C> Default for CommandQueue<C> {
 impl<C: Command> CommandQueue<C> {
     /// Adds a command.
     pub(crate) fn send(&self, command: C) {
+        self.push(&mut self.waiting.lock(), command);
+    }
+
+    /// Adds a command; says whether it is to be expected that more gather before the commands are
+    /// taken. Whoever waits for that is told by [`CommandQueue::take`], unless a later call says
+    /// that all are here.
+    pub(crate) fn send_together(&self, command: C) -> bool {
         let mut waiting = self.waiting.lock();
+        self.push(&mut waiting, command);
+        let goal = waiting.gathers.map(Goal::Writers);
+        waiting.is_awaited = goal.is_some_and(|goal| !waiting.is_reached(goal));
+        waiting.is_awaited
+    }
+
+    fn push(&self, waiting: &mut Waiting<C>, command: C) {
         let was_reached = waiting.is_reached(waiting.goal);
-        command.sessions().for_each(|session| waiting.writers.wrote(session));
-        waiting.records += command.records_len();
-        waiting.is_urgent |= command.is_urgent();
-        waiting.commands.push_back(command);
+        waiting.push(command);
         if !was_reached && waiting.is_reached(waiting.goal) {
             self.arrived.notify_one();
         }
@@ -197,8 +228,13 @@ impl<C: Command> CommandQueue<C> {
 
     /// Waits for commands and takes all of them; with a flush delay, waits on until the delay has
     /// passed or enough transactions are there, and without one as [`Pace`] says for those who
-    /// wrote lately.
-    pub(crate) fn take(&self, batch: &mut VecDeque<C>, policy: &FlushPolicy, pace: &mut Pace) {
+    /// wrote lately. Says whether somebody waits for that ([`CommandQueue::send_together`]).
+    pub(crate) fn take(
+        &self,
+        batch: &mut VecDeque<C>,
+        policy: &FlushPolicy,
+        pace: &mut Pace,
+    ) -> bool {
         pace.asked(Instant::now());
         let mut waiting = self.waiting.lock();
         while waiting.commands.is_empty() {
@@ -209,10 +245,13 @@ impl<C: Command> CommandQueue<C> {
         } else {
             self.wait_for(Goal::Records(policy.batch_len_max), policy.flush_delay, &mut waiting);
         }
-        waiting.take(batch);
+        let is_awaited = waiting.take(batch);
         waiting.writers.next_batch();
+        let gathers = policy.flush_delay.is_zero() && pace.gathers();
+        waiting.gathers = gathers.then(|| policy.batch_len_max.min(ENOUGH));
         drop(waiting);
         pace.taken = Some(Instant::now());
+        is_awaited
     }
 
     fn wait_for_writers(
@@ -249,11 +288,13 @@ impl<C: Command> CommandQueue<C> {
         in_time
     }
 
-    /// Takes what arrives within a time.
-    pub(crate) fn take_more(&self, batch: &mut VecDeque<C>, wait: Duration) {
+    /// Takes what arrives within a time. Says whether somebody waits for that, as
+    /// [`CommandQueue::take`] does; nothing gathers from then on.
+    pub(crate) fn take_more(&self, batch: &mut VecDeque<C>, wait: Duration) -> bool {
         let mut waiting = self.waiting.lock();
+        waiting.gathers = None;
         self.arrived.wait_for(&mut waiting, wait);
-        waiting.take(batch);
+        waiting.take(batch)
     }
 }
 
@@ -421,6 +462,41 @@ mod tests {
         }
         let near = Duration::from_micros(290)..=Duration::from_micros(300);
         assert!(near.contains(&pace.takes), "{:?}", pace.takes);
+    }
+
+    /// Sends a note of each session; for the last one, whether more is to be expected.
+    fn send_together(queue: &CommandQueue<Note>, sessions: std::ops::Range<i64>) -> bool {
+        sessions.map(|session| queue.send_together(Note(Some(session)))).last().expect("one")
+    }
+
+    #[test]
+    fn who_waits_for_others_is_told_that_they_are_here_or_that_all_was_taken() {
+        let queue = CommandQueue::default();
+        let (policy, takes) = (policy(Duration::ZERO, usize::MAX), Duration::from_micros(100));
+        let mut pace = pace(takes);
+        assert!(!send_together(&queue, 0..20), "nothing is known of the batches yet");
+        let mut batch = VecDeque::new();
+        assert!(!queue.take(&mut batch, &policy, &mut pace));
+        assert!(send_together(&queue, 0..17));
+        assert!(!send_together(&queue, 17..18), "nine of ten");
+        assert!(!queue.take(&mut batch, &policy, &mut pace), "nobody waits any more");
+        pace.taken = None;
+        assert!(send_together(&queue, 0..5));
+        assert!(queue.take(&mut batch, &policy, &mut pace), "the others do not come");
+        assert!(!send_together(&queue, 0..1), "who waited in vain does not wait again at once");
+        assert!(!queue.take(&mut batch, &policy, &mut pace));
+        pace.taken = None;
+        pace.unwaited = 0;
+        assert!(!queue.take_more(&mut batch, Duration::ZERO));
+        assert!(!send_together(&queue, 0..1), "nothing gathers on a full disk");
+    }
+
+    #[test]
+    fn what_takes_long_gathers_without_those_who_may_be_quicker() {
+        let mut pace = pace(WAIT_MAX);
+        assert!(pace.gathers());
+        pace.takes += Duration::from_micros(1);
+        assert!(!pace.gathers() && pace.wait().is_some());
     }
 
     #[test]

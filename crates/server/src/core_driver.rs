@@ -24,6 +24,8 @@ pub(crate) enum CoreMessage {
     Input(CoreInput),
     /// The disk thread's report.
     Storage(StorageReport),
+    /// The disk thread writes what had gathered, and what waited for that may go.
+    Taken,
     /// A question to the core.
     Inspect(Box<dyn FnOnce(&Core) + Send>),
     /// A question to a member of an ensemble.
@@ -79,6 +81,7 @@ impl CoreDriver {
         match message {
             CoreMessage::Input(input) => self.input(input),
             CoreMessage::Storage(report) => self.stored(report),
+            CoreMessage::Taken => unreachable!("a server that stands alone has nobody to send to"),
             CoreMessage::Inspect(question) => question(&self.core),
             // Dropped unanswered: there is no member.
             CoreMessage::InspectMember(_) => {}

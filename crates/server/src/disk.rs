@@ -26,6 +26,7 @@ use rookeeper_tree::{Tree, TreeConfig};
 use rookeeper_zab::membership::Membership;
 
 use crate::commands::{self, CommandQueue, FlushPolicy, Pace, bytes_len};
+use crate::core_driver::CoreMessage;
 use crate::ensemble::MembershipFiles;
 use crate::fate::Fate;
 use crate::measures::Measures;
@@ -108,9 +109,20 @@ pub(crate) struct DiskSender {
 impl DiskSender {
     /// Queues a command.
     pub(crate) fn send(&self, command: StorageCommand) {
+        self.queue.send(self.counted(command));
+    }
+
+    /// Queues transactions that others are to have with all that gather beside them. Says whether
+    /// they wait for more; the thread says then when it has taken them ([`Said::Taken`]), unless a
+    /// later call here says that all are there.
+    pub(crate) fn send_together(&self, command: StorageCommand) -> bool {
+        self.queue.send_together(self.counted(command))
+    }
+
+    fn counted(&self, command: StorageCommand) -> Command {
         let command = Command::Storage(command);
         self.waiting.fetch_add(command.len(), Ordering::Relaxed);
-        self.queue.send(command);
+        command
     }
 
     /// Whether so much waits that no more should be taken from a leader.
@@ -139,22 +151,26 @@ pub(crate) struct DiskParts {
     pub(crate) process: Arc<dyn Process>,
 }
 
-/// What the thread says; a failure with its cause, which ends the process.
+/// What the thread says.
 pub(crate) enum Said {
     Report(StorageReport),
+    /// What gathered is being written ([`DiskSender::send_together`]).
+    Taken,
+    /// The cause, which ends the process.
     Failed(CommandError),
 }
 
 impl Said {
     /// What the core is to know; a failure ends the server.
-    pub(crate) fn report(self, fate: &Fate) -> StorageReport {
-        match self {
+    pub(crate) fn message(self, fate: &Fate) -> CoreMessage {
+        CoreMessage::Storage(match self {
             Said::Report(report) => report,
+            Said::Taken => return CoreMessage::Taken,
             Said::Failed(error) => {
                 fate.log_failed(&error);
                 StorageReport::Failed
             }
-        }
+        })
     }
 }
 
@@ -269,7 +285,8 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> DiskThread<S, F> {
     fn run(mut self) {
         let mut batch = VecDeque::new();
         loop {
-            self.queue.take(&mut batch, &self.policy, &mut self.pace);
+            let is_awaited = self.queue.take(&mut batch, &self.policy, &mut self.pace);
+            self.tell_taken(is_awaited);
             if !self.wait_for_room(&mut batch) {
                 break;
             }
@@ -300,7 +317,8 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> DiskThread<S, F> {
                 self.host.report(StorageReport::Full);
             }
             waited = true;
-            self.queue.take_more(batch, room::POLL_INTERVAL);
+            let is_awaited = self.queue.take_more(batch, room::POLL_INTERVAL);
+            self.tell_taken(is_awaited);
             if batch.iter().any(commands::Command::is_end) {
                 return false;
             }
@@ -310,6 +328,12 @@ impl<S: Fn() -> Option<u64>, F: FnMut(Said)> DiskThread<S, F> {
             self.host.report(StorageReport::Room);
         }
         true
+    }
+
+    fn tell_taken(&mut self, is_awaited: bool) {
+        if is_awaited {
+            (self.host.say)(Said::Taken);
+        }
     }
 
     /// Carries out a batch; `false` once the thread is to end.

@@ -247,7 +247,7 @@ impl Parts {
             process: Arc::clone(&self.config.process),
         };
         let (core, fate) = (self.core_port.clone(), Arc::clone(&self.fate));
-        disk::start(parts, move |said| core.send(CoreMessage::Storage(said.report(&fate))))
+        disk::start(parts, move |said| core.send(said.message(&fate)))
     }
 
     fn start_snapshots(

@@ -7,13 +7,16 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use common::{Client, four_letter_word, read_file, wait_until};
 use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_jute::{ErrorCode, OpCode, SessionId};
 use rookeeper_replica::ServerState;
 use rookeeper_server::config::{Invocation, load};
+use rookeeper_server::process::{Process, ProcessorTime, UnknownProcess};
 use rookeeper_server::{Server, ServerHandle};
 
 /// Where one member is found.
@@ -39,6 +42,18 @@ struct Ensemble {
     without_client: BTreeSet<usize>,
     /// System properties, as the environment gives them.
     flags: &'static str,
+    /// What the servers know of the machine.
+    process: Arc<dyn Process>,
+}
+
+/// A machine whose processors never rest.
+#[derive(Debug, Default)]
+struct Busy(AtomicU64);
+
+impl Process for Busy {
+    fn processor_time(&self) -> Option<ProcessorTime> {
+        Some(ProcessorTime { busy: self.0.fetch_add(1, Ordering::Relaxed), idle: 0 })
+    }
 }
 
 /// Ports that nobody has now, all different, and below those that outgoing connections take: a
@@ -77,6 +92,7 @@ impl Ensemble {
             keeps_config: false,
             without_client: BTreeSet::new(),
             flags: "",
+            process: Arc::new(UnknownProcess),
         }
     }
 
@@ -130,8 +146,9 @@ impl Ensemble {
         let file = self.home(id).join("zoo.cfg");
         let flags = |name: &str| (name == "SERVER_JVMFLAGS").then(|| self.flags.into());
         let call = Invocation::new([file.display().to_string()], flags).unwrap();
-        let server = Server::start(load(&call, &read_file).unwrap()).unwrap();
-        self.servers[id - 1] = Some(server);
+        let mut config = load(&call, &read_file).unwrap();
+        config.process = Arc::clone(&self.process);
+        self.servers[id - 1] = Some(Server::start(config).unwrap());
     }
 
     fn stop(&mut self, id: usize) {
@@ -394,6 +411,54 @@ fn a_follower_that_lost_its_disk_gets_everything() {
 #[test]
 fn a_follower_gets_a_snapshot_where_that_is_asked_for() {
     catches_up("forceSnapshotSync=true", false);
+}
+
+/// Writes one znode after the other until it is told to stop; says how many.
+fn writes(address: SocketAddr, writer: usize, stop: &AtomicBool) -> usize {
+    let mut client = Client::connect(address);
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        assert_eq!(client.create(&format!("/w{writer}-{count}"), b"data", 0).header.err, 0);
+        count += 1;
+    }
+    count
+}
+
+/// There a leader's proposals wait for each other; who comes back comes into the middle of that.
+#[test]
+fn on_a_busy_machine_a_follower_comes_back_while_proposals_gather() {
+    const WRITERS: usize = 12;
+    let mut ensemble = Ensemble::new(3, "");
+    ensemble.process = Arc::new(Busy::default());
+    (1..=3).for_each(|id| ensemble.start(id));
+    let leader = ensemble.wait_for_leader();
+    let follower = ensemble.running().into_iter().find(|id| *id != leader).unwrap();
+    let others: Vec<_> = ensemble.running().into_iter().filter(|id| *id != follower).collect();
+    let stop = AtomicBool::new(false);
+    let addresses: Vec<_> = others.iter().map(|id| ensemble.address(*id)).collect();
+    let counts: Vec<usize> = std::thread::scope(|scope| {
+        let (stop, addresses) = (&stop, &addresses);
+        let writer = |at: usize| move || writes(addresses[at % addresses.len()], at, stop);
+        let writers: Vec<_> = (0..WRITERS).map(|at| scope.spawn(writer(at))).collect();
+        // What a machine is like shows after a second.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(3) {
+            ensemble.stop(follower);
+            let before = ensemble.tree(leader).0;
+            wait_until("writes without it", || ensemble.tree(leader).0 > before + 200);
+            ensemble.start(follower);
+            wait_until("the follower", || ensemble.state(follower).1);
+            let before = ensemble.tree(follower).0;
+            wait_until("writes with it", || ensemble.tree(follower).0 > before + 200);
+        }
+        stop.store(true, Ordering::Relaxed);
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    ensemble.wait_for_equal_trees();
+    let mut reader = Client::connect(ensemble.address(follower));
+    for (writer, count) in counts.iter().enumerate() {
+        assert!(*count > 0 && reader.exists(&format!("/w{writer}-{}", count - 1)));
+    }
 }
 
 #[test]

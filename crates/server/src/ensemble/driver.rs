@@ -22,6 +22,7 @@ use tokio::task::spawn_local;
 use super::client_port::ClientPort;
 use super::connection::Port;
 use super::events;
+use super::holding::Holding;
 use super::ports::Ports;
 use super::sockets::{Sockets, is_unusual};
 use crate::clock::Clock;
@@ -88,6 +89,7 @@ struct Machine {
     fate: Arc<Fate>,
     measures: Arc<Measures>,
     state: ServerState,
+    holding: Holding,
 }
 
 impl Driver {
@@ -106,6 +108,7 @@ impl Driver {
                 fate: parts.fate,
                 measures: parts.measures,
                 state: ServerState::Looking,
+                holding: Holding::default(),
             }),
             shared: parts.shared,
             clock: parts.clock,
@@ -164,6 +167,10 @@ impl Driver {
             CoreMessage::Input(CoreInput::Shutdown) => self.input(ReplicaInput::Stop),
             CoreMessage::Input(input) => self.input(ReplicaInput::Core(input)),
             CoreMessage::Storage(report) => self.input(ReplicaInput::Storage(report)),
+            CoreMessage::Taken => {
+                self.machine.borrow_mut().holding.taken();
+                self.input(ReplicaInput::Release);
+            }
             CoreMessage::Inspect(question) => question(self.machine.borrow().replica.core()),
             CoreMessage::InspectMember(question) => question(&self.machine.borrow().replica),
             CoreMessage::Stop => return Flow::Stop,
@@ -191,6 +198,7 @@ impl Driver {
         machine.replica.step(self.clock.now(), input, &shared, &mut machine.effects);
         // Under the lock still: deliveries are queued before anybody can read what they tell.
         self.carry(machine, began);
+        self.let_go(machine, &shared, began);
         drop(shared);
         machine.outlets.wake();
         self.call_main();
@@ -208,9 +216,20 @@ impl Driver {
         let progress = machine.replica.apply(now, &mut shared, &mut machine.effects);
         self.apply_wanted.set(progress == ApplyProgress::More);
         self.carry(machine, began);
+        self.let_go(machine, &shared, began);
         drop(shared);
         machine.outlets.wake();
         self.apply_wanted.get()
+    }
+
+    /// Lets a leader's proposals go that nothing is waited for any more.
+    fn let_go(self: &Rc<Self>, machine: &mut Machine, shared: &Shared, began: Instant) {
+        machine.holding.look(began);
+        if machine.holding.take_due() {
+            let input = ReplicaInput::Release;
+            machine.replica.step(self.clock.now(), input, shared, &mut machine.effects);
+            self.carry(machine, began);
+        }
     }
 
     /// Tells the machine of connections that were closed because nobody read them.
@@ -255,14 +274,7 @@ impl Driver {
                 }
                 ReplicaEffect::QuorumPause(connection) => self.sockets.pause(connection),
                 ReplicaEffect::QuorumResume(connection) => self.sockets.resume(connection),
-                ReplicaEffect::Storage(command) => {
-                    if let StorageCommand::Append(segment) = &command
-                        && machine.state == ServerState::Leading
-                    {
-                        machine.measures.proposed(segment);
-                    }
-                    self.storage.send(command);
-                }
+                ReplicaEffect::Storage(command) => self.store(command, machine, began),
                 ReplicaEffect::State(state) => {
                     machine.state = state;
                     events::tell_state(state, &machine.measures);
@@ -285,6 +297,22 @@ impl Driver {
                 ReplicaEffect::Ended(reason) => self.end(reason, &machine.fate),
             }
         }
+    }
+
+    /// Gives a command to the disk. What a leader appends it proposes too.
+    fn store(&self, command: StorageCommand, machine: &mut Machine, began: Instant) {
+        let StorageCommand::Append(segment) = &command else { return self.storage.send(command) };
+        if machine.state != ServerState::Leading {
+            return self.storage.send(command);
+        }
+        machine.measures.proposed(segment);
+        let gathers = if machine.holding.may_wait() {
+            self.storage.send_together(command)
+        } else {
+            self.storage.send(command);
+            false
+        };
+        machine.holding.appended(gathers, began);
     }
 
     fn end(&self, reason: EndReason, fate: &Fate) {

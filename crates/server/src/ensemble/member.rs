@@ -226,8 +226,8 @@ impl MemberParts {
             process: Arc::clone(&self.config.process),
         };
         let (mailbox, fate) = (Arc::clone(&self.mailbox), Arc::clone(&self.fate));
-        let report = move |said: Said| mailbox.send(CoreMessage::Storage(said.report(&fate)));
-        Ok(disk::start(parts, report)?)
+        let say = move |said: Said| mailbox.send(said.message(&fate));
+        Ok(disk::start(parts, say)?)
     }
 }
 
@@ -275,6 +275,7 @@ fn replica_config(
         read_only_after_ms: config.read_only_mode_enabled.then_some(tick_time_ms.max(2000)),
         sync_enabled: ensemble.sync_enabled,
         leaves_on_divergence: ensemble.leaves_on_divergence,
+        holds_proposals: true,
         seed: assemble::random_seed(),
         ..MemberConfig::new(ensemble.me)
     };

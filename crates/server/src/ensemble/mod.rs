@@ -5,6 +5,7 @@
 //! - `member`: from the configuration and what is on disk to the threads
 //! - `run`: the core's thread: event loop, order and time
 //! - `driver`: steps the machine and carries out its effects
+//! - `holding`: how long a leader's proposals wait for each other
 //! - `events`: what operators read of it
 //! - `ports`, `listen`: the listening sockets of both ports
 //! - `client_port`: the clients' port, where a reconfiguration moves it
@@ -19,6 +20,7 @@ mod dial;
 mod driver;
 mod events;
 mod history;
+mod holding;
 mod listen;
 mod member;
 mod membership_files;
