@@ -26,6 +26,12 @@ impl Clock {
         self.origin + Duration::from_millis(monotonic_ms).min(self.origin.elapsed() + FAR)
     }
 
+    /// What the monotonic clock shows at an instant, in whole milliseconds.
+    pub(crate) fn ms_of_instant(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.origin);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// The time, as the cores take it.
     pub(crate) fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -304,7 +304,7 @@ pub(crate) fn bytes_len<C: Command>(batch: &VecDeque<C>) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::thread;
@@ -384,7 +384,7 @@ mod tests {
     }
 
     /// A machine whose processors never rest, and whose batches take some time.
-    fn pace(takes: Duration) -> Pace {
+    pub(crate) fn pace(takes: Duration) -> Pace {
         let mut pace = Pace { takes, ..Pace::new(Processors::new(Arc::new(Busy::default()))) };
         let start = Instant::now();
         pace.asked(start);

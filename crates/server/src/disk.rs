@@ -374,11 +374,15 @@ fn tell(command: &StorageCommand) {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::mpsc;
 
-    use rookeeper_zab::EpochKind;
+    use rookeeper_archive::{Sections, TreeRecovery, write_at_once};
+    use rookeeper_jute::Zxid;
+    use rookeeper_store::{SimulatedDisk, StoreConfig};
+    use rookeeper_zab::{EpochKind, SegmentBuilder};
 
     use super::*;
-    use crate::commands::Command as _;
+    use crate::commands::{Command as _, tests::pace};
 
     #[test]
     fn an_epoch_is_not_written_on_a_disk_that_has_just_filled_up() {
@@ -388,5 +392,72 @@ mod tests {
         free.set(0);
         let epoch = StorageCommand::WriteEpoch { kind: EpochKind::Accepted, epoch: 1 };
         assert!(!room.is_enough_for(Command::Storage(epoch).bytes_len()));
+    }
+
+    const TREE: TreeConfig = TreeConfig {
+        index_key: [1, 2],
+        digest_enabled: true,
+        extended_types_enabled: false,
+        emulate_353_ttl_nodes: false,
+    };
+
+    /// A new database whose disk thread says what it says to `say`.
+    fn thread<F: FnMut(Said)>(pace: Pace, say: F) -> DiskThread<fn() -> Option<u64>, F> {
+        let disk = Arc::new(SimulatedDisk::new());
+        let store = Store::open(disk, StoreConfig::new("/data")).unwrap();
+        let mut recovery = TreeRecovery::new(TREE, Narrator::new());
+        store.recover(&mut recovery).unwrap();
+        let (mut tree, ..) = recovery.finish();
+        let sections = Sections { digest: true, last_zxid: true };
+        write_at_once(&store, &mut tree, sections).unwrap();
+        let writer = store.log_writer();
+        DiskThread {
+            storage: Storage::new(Arc::new(store), Some(writer), TREE),
+            host: ThreadHost {
+                shared: Arc::new(RwLock::new(Shared::new(tree, 1))),
+                files: None,
+                snapshots: crate::snapshots::channel().0,
+                measures: Arc::default(),
+                warning_threshold: Duration::MAX,
+                flush_begun: Instant::now(),
+                say,
+            },
+            policy: FlushPolicy {
+                flush_delay: Duration::ZERO,
+                batch_len_max: usize::MAX,
+                warning_threshold: Duration::MAX,
+            },
+            pace,
+            queue: Arc::default(),
+            waiting: Arc::default(),
+            room: Room::new(|| Some(u64::MAX)),
+        }
+    }
+
+    /// Transactions of so many sessions, from this number on.
+    fn append(first: i64, sessions: i64) -> StorageCommand {
+        let mut builder = SegmentBuilder::default();
+        for session in 0..sessions {
+            builder.push(Zxid(first + session), &session.to_be_bytes());
+        }
+        StorageCommand::Append(builder.freeze())
+    }
+
+    #[test]
+    fn who_waits_for_a_batch_is_told_when_it_is_taken_and_before_it_is_durable() {
+        let (say, said) = mpsc::channel();
+        let thread = thread(pace(Duration::from_millis(1)), move |what| say.send(what).unwrap());
+        let (queue, waiting) = (Arc::clone(&thread.queue), Arc::clone(&thread.waiting));
+        let sender = DiskSender { queue, waiting };
+        let runs = thread::spawn(move || thread.run());
+        let next = || said.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(!sender.send_together(append(1, 20)), "nothing is known of writers yet");
+        assert!(matches!(next(), Said::Report(StorageReport::Durable(Zxid(20)))));
+        assert!(sender.send_together(append(21, 5)), "20 wrote lately");
+        assert!(matches!(next(), Said::Taken));
+        assert!(matches!(next(), Said::Report(StorageReport::Durable(Zxid(25)))));
+        sender.close();
+        runs.join().unwrap();
+        assert!(said.recv().is_err(), "nothing else is said");
     }
 }

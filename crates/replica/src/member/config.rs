@@ -96,7 +96,7 @@ pub struct MemberConfig {
     /// Whether a server whose tree is not its leader's leaves and takes a snapshot. Where false,
     /// and under a Java leader in any case, it raises an alarm alone, as Java does.
     pub leaves_on_divergence: bool,
-    /// Whether a leader's proposals are held until [`crate::ReplicaInput::Release`], so that its
+    /// Whether a leader's proposals are held ([`crate::ReplicaEffect::Held`]), so that its
     /// followers get at once what its own disk gathers for one sync.
     pub holds_proposals: bool,
     /// Seeds what is drawn by lot.

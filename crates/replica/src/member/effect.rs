@@ -36,6 +36,9 @@ pub enum ReplicaEffect {
         /// What.
         item: Outgoing,
     },
+    /// A proposal is held, whose `Append` came before: [`crate::ReplicaInput::Release`] is due, as
+    /// soon as what gathers with it is being written, and soon in any case.
+    Held,
     /// Close a connection once what is queued in memory is written, or at once where that takes
     /// long; what it still brings is dropped.
     QuorumClose(ConnectionId),

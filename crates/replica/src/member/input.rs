@@ -56,8 +56,7 @@ pub enum ReplicaInput<'a> {
     },
     /// The disk has something to say.
     Storage(StorageReport),
-    /// What a leader holds goes to its followers ([`crate::MemberConfig::holds_proposals`]). Due
-    /// after each `Append` to a leader's log, soon.
+    /// What a leader holds goes to its followers: the answer to [`crate::ReplicaEffect::Held`].
     Release,
     /// What the oracle's file says by now.
     Oracle(Oracle),

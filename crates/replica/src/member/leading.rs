@@ -103,6 +103,7 @@ impl Replica {
                 // The tree shows the epoch's counter 0 from now on.
                 context.push(ReplicaEffect::Core(CoreEffect::Apply));
             }
+            LeaderEffect::Held => context.push(ReplicaEffect::Held),
             LeaderEffect::Commit(zxid) => {
                 self.tell_leading_core(CoreInput::Committed(zxid), context);
             }

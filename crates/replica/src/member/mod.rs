@@ -35,7 +35,10 @@
 //!    after each step), and every [`crate::TICK_INTERVAL_MS`] at the latest.
 //! 9. **Applying.** After `CoreEffect::Apply`, call `Replica::apply` under the write lock while it
 //!    answers [`crate::ApplyProgress::More`], and carry out its effects.
-//! 10. **End.** After [`ReplicaEffect::Ended`] nothing is called any more; the disk thread
+//! 10. **Holding.** Where `MemberConfig::holds_proposals` says so, each [`ReplicaEffect::Held`] is
+//!     answered by [`ReplicaInput::Release`], one for all that came before it: when the disk takes
+//!     what had gathered, or at once, and soon in any case.
+//! 11. **End.** After [`ReplicaEffect::Ended`] nothing is called any more; the disk thread
 //!     finishes what it has.
 //!
 //! # Layout

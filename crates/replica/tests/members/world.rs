@@ -55,6 +55,11 @@ pub enum Event {
         server: usize,
         life: u64,
     },
+    /// A leader lets go of its proposals.
+    Release {
+        server: usize,
+        life: u64,
+    },
 }
 
 /// A process.
@@ -103,6 +108,8 @@ pub struct World {
     pub hole: Option<Zxid>,
     /// Established leaders by epoch.
     leaders: BTreeMap<i64, ServerId>,
+    /// Whether leaders hold their proposals for a while.
+    holds: bool,
 }
 
 pub fn membership_of(participants: u64, observers: u64) -> Membership {
@@ -144,6 +151,7 @@ impl World {
             judges: true,
             hole: None,
             leaders: BTreeMap::new(),
+            holds: seed % 2 == 1,
         }
     }
 
@@ -210,6 +218,7 @@ impl World {
         member.election_addresses = vec![Address::new(&format!("zoo{id}"), 3888)];
         member.tick_time_ms = 500;
         member.seed = self.lives;
+        member.holds_proposals = self.holds;
         let core = CoreConfig { server_id: id.0, tick_time_ms: 500, ..CoreConfig::default() };
         let access = Arc::new(AccessControl::default());
         let mut config = ReplicaConfig { core, prepare: PrepareConfig::default(), access, member };
@@ -375,6 +384,11 @@ impl World {
                     self.disk_done(server);
                 }
             }
+            Event::Release { server, life } => {
+                if self.lives(server, life) {
+                    self.step(server, ReplicaInput::Release);
+                }
+            }
         }
     }
 
@@ -528,6 +542,10 @@ impl World {
                 ReplicaEffect::Storage(command) => {
                     self.process(server).commands.push_back(command);
                     self.wake_disk(server);
+                }
+                ReplicaEffect::Held => {
+                    let (us, life) = (self.dice.below(4000), self.process(server).life);
+                    self.after(us, Event::Release { server, life });
                 }
                 ReplicaEffect::State(state) => self.process(server).state = state,
                 ReplicaEffect::Membership(_) => {}

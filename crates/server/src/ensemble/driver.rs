@@ -157,7 +157,12 @@ impl Driver {
 
     /// When the machine wants the time, by the monotonic clock in milliseconds.
     pub(crate) fn deadline_ms(&self) -> Option<u64> {
-        if self.ended.get() { None } else { self.machine.borrow().replica.deadline_ms() }
+        if self.ended.get() {
+            return None;
+        }
+        let machine = self.machine.borrow();
+        let holds_until = machine.holding.deadline().map(|at| self.clock.ms_of_instant(at));
+        machine.replica.deadline_ms().into_iter().chain(holds_until).min()
     }
 
     /// Handles a message of another thread.
@@ -274,7 +279,8 @@ impl Driver {
                 }
                 ReplicaEffect::QuorumPause(connection) => self.sockets.pause(connection),
                 ReplicaEffect::QuorumResume(connection) => self.sockets.resume(connection),
-                ReplicaEffect::Storage(command) => self.store(command, machine, began),
+                ReplicaEffect::Storage(command) => self.store(command, machine),
+                ReplicaEffect::Held => machine.holding.held(began),
                 ReplicaEffect::State(state) => {
                     machine.state = state;
                     events::tell_state(state, &machine.measures);
@@ -300,19 +306,17 @@ impl Driver {
     }
 
     /// Gives a command to the disk. What a leader appends it proposes too.
-    fn store(&self, command: StorageCommand, machine: &mut Machine, began: Instant) {
+    fn store(&self, command: StorageCommand, machine: &mut Machine) {
         let StorageCommand::Append(segment) = &command else { return self.storage.send(command) };
         if machine.state != ServerState::Leading {
             return self.storage.send(command);
         }
         machine.measures.proposed(segment);
-        let gathers = if machine.holding.may_wait() {
-            self.storage.send_together(command)
+        if machine.holding.may_wait() {
+            machine.holding.appended(self.storage.send_together(command));
         } else {
             self.storage.send(command);
-            false
-        };
-        machine.holding.appended(gathers, began);
+        }
     }
 
     fn end(&self, reason: EndReason, fate: &Fate) {

@@ -115,9 +115,6 @@ impl World {
 
     pub(super) fn command(&mut self, who: Who, command: StorageCommand) {
         self.follow_log(who, &command);
-        if matches!(command, StorageCommand::Append(_)) {
-            self.release_later(who);
-        }
         let Some(process) = self.process(who) else { return };
         if process.storage.push(command) {
             self.start_disk(who);
@@ -125,11 +122,11 @@ impl World {
     }
 
     /// What a leader proposes waits a while for more.
-    fn release_later(&mut self, who: Who) {
-        let Some(most_us) = self.plan.holds_us else { return };
+    pub(super) fn release_later(&mut self, who: Who) {
+        let most_us = self.plan.holds_us.expect("nothing is held otherwise");
         let after_us = self.dice.between(1, most_us);
         let Some(process) = self.process(who) else { return };
-        if process.heads && !process.release_scheduled {
+        if !process.release_scheduled {
             process.release_scheduled = true;
             self.queue.push(after_us, Event::Release(who));
         }

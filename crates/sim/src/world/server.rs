@@ -229,6 +229,7 @@ impl World {
                     self.quorum_pause(who, connection, false);
                 }
                 ReplicaEffect::Storage(command) => self.command(who, command),
+                ReplicaEffect::Held => self.release_later(who),
                 // Not every end of a role is an event of its own: a full disk, a successor.
                 ReplicaEffect::State(state) => process.heads &= state == ServerState::Leading,
                 ReplicaEffect::Membership(membership) => self.goes_by(who, &membership),

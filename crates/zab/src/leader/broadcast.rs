@@ -35,6 +35,8 @@ impl Leader {
         }
         if !self.config.holds_proposals {
             self.send_proposed(now_ms, effects);
+        } else if self.links.values().any(|link| link.lacks(segment.last_zxid())) {
+            effects.push(LeaderEffect::Held);
         }
         self.advance(now_ms, effects);
     }

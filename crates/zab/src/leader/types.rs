@@ -218,6 +218,9 @@ pub enum LeaderEffect {
         /// The epoch.
         epoch: i64,
     },
+    /// A proposal is held ([`LeaderConfig::holds_proposals`]): [`LeaderInput::Release`] is due
+    /// soon, whatever becomes of this leader meanwhile.
+    Held,
     /// Everything up to here is committed.
     Commit(Zxid),
     /// A server, this one included, has a proposal on its disk that is not committed yet (Java:

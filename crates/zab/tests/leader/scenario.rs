@@ -365,6 +365,7 @@ pub fn show(effect: &LeaderEffect) -> Vec<String> {
         LeaderEffect::Acknowledged { server, zxid } => {
             format!("acknowledged {server} {}", shown(*zxid))
         }
+        LeaderEffect::Held => "held".to_owned(),
         LeaderEffect::Commit(zxid) => format!("commit {}", shown(*zxid)),
         LeaderEffect::Forwarded { connection, learner, request } => {
             let Forward { session, cxid, op, body, identities } = request;

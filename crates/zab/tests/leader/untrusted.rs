@@ -226,6 +226,7 @@ impl World {
                 self.over = true;
             }
             LeaderEffect::SyncConfirmed(_)
+            | LeaderEffect::Held
             | LeaderEffect::Forwarded { .. }
             | LeaderEffect::PauseReading(_)
             | LeaderEffect::Syncs { .. }
