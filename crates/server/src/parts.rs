@@ -20,7 +20,7 @@ use crate::core_driver::{self, CoreDriver, CoreMessage, CorePort};
 use crate::disk::{self, DiskParts, DiskSender};
 use crate::ensemble::{MemberError, MemberParts, MemberStart};
 use crate::fate::Fate;
-use crate::four_letter;
+use crate::four_letter::{self, FourLetterSender};
 use crate::gather::Answers;
 use crate::inspect::Inspector;
 use crate::io::{self as io_threads, CoreSide, IoMessage, IoThread, ListenerSide, ShardPort};
@@ -67,8 +67,6 @@ struct CoreThreads {
     disk: DiskSender,
     disk_thread: JoinHandle<()>,
     core_thread: Option<JoinHandle<()>>,
-    /// For each I/O thread where its writes go.
-    sides: Vec<CoreSide>,
 }
 
 /// What the threads are made from.
@@ -100,7 +98,7 @@ impl Parts {
         let store = Arc::new(store);
         let threads = assemble::io_threads(&config);
         let ports: Vec<_> = (0..threads).map(|_| ShardPort::new()).collect();
-        // A member's core is never inline: it has its peers to attend to.
+        // A member's core has its peers to attend to: rather does its thread the I/O thread's work.
         let own_thread = threads > 1 || config.ensemble.is_some();
         let core_mailbox = own_thread.then(|| Arc::new(Mailbox::new()));
         let core_port = match &core_mailbox {
@@ -145,37 +143,28 @@ impl Parts {
         snapshots.prepare();
         let measures = Arc::clone(&self.inspector.measures);
         let outlets = Outlets::new(self.clock, self.ports.clone(), snapshots.clone(), measures);
-        let start = std::mem::replace(&mut self.start, Start::Alone(CoreStart::default()));
-        let core = match start {
-            Start::Alone(start) => self.start_alone(start, &snapshots, outlets)?,
-            Start::Member(start, disk) => self.start_member(*start, disk, &snapshots, outlets)?,
-        };
         let answers = Answers::new(self.inspector.clone());
         let (four_letter, four_letter_thread) =
             four_letter::start(self.ports.clone(), move |word, argument| {
                 answers.answer(word, argument)
             })?;
-        let shard_config = Arc::new(assemble::shard_config(&self.config));
-        let listen = &self.config.listen;
         let limits = ConnectionLimits::new(
-            listen.max_connections,
-            listen.max_connections_per_address,
+            self.config.listen.max_connections,
+            self.config.listen.max_connections_per_address,
             self.config.process.max_file_descriptors(),
         );
-        let mut listener = Some(ListenerSide { listener, limits, targets: self.ports.clone() });
-        let mut threads = Vec::new();
-        for (index, core_side) in core.sides.into_iter().enumerate() {
-            let id = ShardId(u16::try_from(index).expect("there are at most 65535 I/O threads"));
-            let thread = IoThread::new(
-                Shard::new(id, Arc::clone(&shard_config), Arc::clone(&self.access)),
-                Arc::clone(&self.ports[index]),
-                Arc::clone(&self.shared),
-                self.clock,
-                core_side,
-                four_letter.clone(),
-            )?;
-            threads.push(io_threads::spawn(index, thread, listener.take())?);
-        }
+        let listener = ListenerSide { listener, limits, targets: self.ports.clone() };
+        let start = std::mem::replace(&mut self.start, Start::Alone(CoreStart::default()));
+        let (core, io_threads) = match start {
+            Start::Alone(start) => {
+                let (core, sides) = self.start_alone(start, &snapshots, outlets)?;
+                let threads = self.io_threads(sides, &four_letter)?;
+                (core, io_threads::spawn_all(threads, Some(listener))?)
+            }
+            Start::Member(start, disk) => {
+                self.start_member(*start, disk, &snapshots, outlets, listener, &four_letter)?
+            }
+        };
         Ok(Threads {
             ticker: self.start_ticker()?,
             four_letter: four_letter_thread,
@@ -183,10 +172,31 @@ impl Parts {
             snapshot_thread,
             disk: core.disk,
             disk_thread: core.disk_thread,
-            io_threads: threads,
+            io_threads,
             core_thread: core.core_thread,
             store: self.store,
         })
+    }
+
+    /// What each I/O thread does.
+    fn io_threads(
+        &self,
+        sides: Vec<CoreSide>,
+        four_letter: &FourLetterSender,
+    ) -> io::Result<Vec<IoThread>> {
+        let shard_config = Arc::new(assemble::shard_config(&self.config));
+        let thread = |(index, side): (usize, CoreSide)| {
+            let id = ShardId(u16::try_from(index).expect("there are at most 65535 I/O threads"));
+            IoThread::new(
+                Shard::new(id, Arc::clone(&shard_config), Arc::clone(&self.access)),
+                Arc::clone(&self.ports[index]),
+                Arc::clone(&self.shared),
+                self.clock,
+                side,
+                four_letter.clone(),
+            )
+        };
+        sides.into_iter().enumerate().map(thread).collect()
     }
 
     fn start_alone(
@@ -194,11 +204,11 @@ impl Parts {
         start: CoreStart,
         snapshots: &SnapshotSender,
         outlets: Outlets,
-    ) -> io::Result<CoreThreads> {
+    ) -> io::Result<(CoreThreads, Vec<CoreSide>)> {
         let (disk, disk_thread) = self.start_disk(snapshots)?;
         let driver = self.core_driver(start, disk.clone(), outlets);
         let (core_thread, sides) = self.place_core(driver)?;
-        Ok(CoreThreads { disk, disk_thread, core_thread, sides })
+        Ok((CoreThreads { disk, disk_thread, core_thread }, sides))
     }
 
     fn start_member(
@@ -207,8 +217,17 @@ impl Parts {
         disk: Arc<dyn Disk>,
         snapshots: &SnapshotSender,
         outlets: Outlets,
-    ) -> Result<CoreThreads, MemberError> {
+        listener: ListenerSide,
+        four_letter: &FourLetterSender,
+    ) -> Result<(CoreThreads, Vec<JoinHandle<()>>), MemberError> {
         let mailbox = self.core_mailbox.clone().expect("a member's core has a thread of its own");
+        let side = |_: &Arc<ShardPort>| CoreSide::Remote(self.core_port.clone());
+        let sides = self.ports.iter().map(side).collect();
+        let mut io_threads = self.io_threads(sides, four_letter)?;
+        let mut listener = Some(listener);
+        // Where there is one, the machine has no processor to spare: the core's does its work.
+        let only = if io_threads.len() == 1 { io_threads.pop() } else { None };
+        let clients = only.map(|only| (only, listener.take()));
         let member = MemberParts {
             config: Arc::clone(&self.config),
             start,
@@ -222,16 +241,16 @@ impl Parts {
             fate: Arc::clone(&self.fate),
             snapshots: snapshots.clone(),
             acceptor: Arc::clone(&self.ports[0]),
+            clients,
             local_address: Arc::clone(&self.inspector.local_address),
         };
         let threads = member.start(outlets)?;
-        let side = |_: &Arc<ShardPort>| CoreSide::Remote(self.core_port.clone());
-        Ok(CoreThreads {
+        let core = CoreThreads {
             disk: threads.disk,
             disk_thread: threads.disk_thread,
             core_thread: Some(threads.core_thread),
-            sides: self.ports.iter().map(side).collect(),
-        })
+        };
+        Ok((core, io_threads::spawn_all(io_threads, listener)?))
     }
 
     fn start_disk(&self, snapshots: &SnapshotSender) -> io::Result<(DiskSender, JoinHandle<()>)> {

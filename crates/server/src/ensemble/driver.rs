@@ -415,6 +415,12 @@ impl Driver {
         self.machine.borrow().measures.learner_queue(server, figures);
     }
 
+    /// Clients cannot be served, which is no end that anybody else would notice.
+    pub(crate) fn cannot_serve(&self, error: &std::io::Error) {
+        tracing::error!(%error, "clients cannot be served: the server ends");
+        self.machine.borrow().fate.decide(crate::fate::ExitCode::UnexpectedError);
+    }
+
     /// The ports could not be listened on.
     pub(crate) fn cannot_listen(&self) {
         self.machine.borrow().fate.decide(crate::fate::ExitCode::CannotBindQuorumPort);

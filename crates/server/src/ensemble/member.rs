@@ -31,7 +31,7 @@ use crate::config::{EnsembleConfig, ServerConfig};
 use crate::core_driver::CoreMessage;
 use crate::disk::{self, DiskParts, DiskSender, Said};
 use crate::fate::Fate;
-use crate::io::ShardPort;
+use crate::io::{IoThread, ListenerSide, ShardPort};
 use crate::mailbox::Mailbox;
 use crate::measures::Measures;
 use crate::outlets::Outlets;
@@ -116,6 +116,8 @@ pub(crate) struct MemberParts {
     pub(crate) snapshots: SnapshotSender,
     /// The I/O thread that accepts clients, and where it does.
     pub(crate) acceptor: Arc<ShardPort>,
+    /// The I/O thread's work, where the core's thread does it, and where clients are accepted.
+    pub(crate) clients: Option<(IoThread, Option<ListenerSide>)>,
     pub(crate) local_address: Arc<RwLock<SocketAddr>>,
 }
 
@@ -182,6 +184,7 @@ impl MemberParts {
                 queue_bytes_max: QUEUE_BYTES_MAX,
             },
             source: HistorySource::new(self.store, self.snapshots),
+            clients: self.clients,
         };
         let (oracle_path, disk) = (ensemble.oracle_path.clone(), self.disk);
         let (shared, clock, fate, measures) = (self.shared, self.clock, self.fate, self.measures);

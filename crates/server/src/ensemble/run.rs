@@ -18,6 +18,7 @@ use super::sockets::{SocketRules, Sockets};
 use crate::clock::Clock;
 use crate::config::PeerLinksConfig;
 use crate::core_driver::{CoreMessage, Flow};
+use crate::io::{Guest, IoThread, ListenerSide, Progress};
 use crate::mailbox::Mailbox;
 
 /// Turns between two looks at the sockets, where there is always something to do.
@@ -32,6 +33,8 @@ pub(crate) struct PeerParts {
     pub(crate) rules: SocketRules,
     pub(crate) source: HistorySource,
     pub(crate) client_port: ClientPortParts,
+    /// The I/O thread's work, where the core's thread does it, and where clients are accepted.
+    pub(crate) clients: Option<(IoThread, Option<ListenerSide>)>,
 }
 
 /// Starts the thread.
@@ -53,7 +56,11 @@ pub(crate) fn start(
             let ports = Ports::new(peers.me, peers.links, peers.observers);
             let driver = Driver::new(make(), sockets, ports, ClientPort::new(peers.client_port));
             driver.begin();
-            Main::new(Rc::clone(&driver), mailbox, clock).run().await;
+            let main = Main::new(Rc::clone(&driver), mailbox, clock, peers.clients);
+            match main {
+                Ok(main) => main.run().await,
+                Err(error) => driver.cannot_serve(&error),
+            }
             driver.sockets.close_all();
         });
         drop(local);
@@ -73,31 +80,41 @@ struct Main {
     called_ms: u64,
     /// Whether the last turn left what was to be applied to this one.
     deferred: bool,
+    /// Whether the core was told to end.
+    stopped: bool,
+    /// The clients, where they have no thread of their own.
+    clients: Option<Guest>,
 }
 
 impl Main {
-    fn new(driver: Rc<Driver>, mailbox: Arc<Mailbox<CoreMessage>>, clock: Clock) -> Self {
-        let (messages, timer) = (Vec::new(), None);
-        Main { driver, mailbox, clock, messages, timer, called_ms: 0, deferred: false }
+    fn new(
+        driver: Rc<Driver>,
+        mailbox: Arc<Mailbox<CoreMessage>>,
+        clock: Clock,
+        clients: Option<(IoThread, Option<ListenerSide>)>,
+    ) -> io::Result<Self> {
+        let clients = clients.map(|(io, listener)| Guest::new(io, listener)).transpose()?;
+        let (messages, timer, called_ms) = (Vec::new(), None, 0);
+        let (deferred, stopped) = (false, false);
+        Ok(Main { driver, mailbox, clock, messages, timer, called_ms, deferred, stopped, clients })
     }
 
     async fn run(mut self) {
         std::future::poll_fn(|context| self.turn(context)).await;
     }
 
-    /// Takes all messages, applies a slice, keeps the time.
+    /// Takes all messages, applies a slice, serves clients for a moment, keeps the time.
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.driver.set_main(context.waker());
         let mut messages = std::mem::take(&mut self.messages);
         self.mailbox.take(&mut messages, context.waker());
         let idle = messages.is_empty();
-        let mut stopped = false;
         for message in messages.drain(..) {
-            stopped |= self.driver.message(message) == Flow::Stop;
+            self.stopped |= self.driver.message(message) == Flow::Stop;
         }
         self.messages = messages;
         self.driver.report_overflows();
-        if stopped {
+        if self.stopped && self.clients.is_none() {
             return Poll::Ready(());
         }
         // What the messages lead to on sockets leaves before the next slice is applied.
@@ -105,8 +122,26 @@ impl Main {
         if self.deferred || self.driver.apply_slice() {
             context.waker().wake_by_ref();
         }
+        self.serve_clients(context);
         self.keep_time(context);
         Poll::Pending
+    }
+
+    /// Between two turns of the clients everybody else has one: other tasks, sockets and timers.
+    fn serve_clients(&mut self, context: &mut Context<'_>) {
+        let Some(clients) = &mut self.clients else { return };
+        match clients.turn(context) {
+            Ok(Progress::Waits) => {}
+            Ok(Progress::More) => context.waker().wake_by_ref(),
+            Ok(Progress::Stopped) => {
+                self.clients = None;
+                context.waker().wake_by_ref();
+            }
+            Err(error) => {
+                self.driver.cannot_serve(&error);
+                self.clients = None;
+            }
+        }
     }
 
     fn keep_time(&mut self, context: &mut Context<'_>) {
@@ -117,11 +152,13 @@ impl Main {
             };
             // A machine that waits for something else is not called twice in a millisecond.
             let at_ms = deadline_ms.max(self.called_ms + 1);
-            if self.timer.as_ref().is_none_or(|(armed_ms, _)| *armed_ms != at_ms) {
-                let at = tokio::time::Instant::from_std(self.clock.instant_of_ms(at_ms));
-                self.timer = Some((at_ms, Box::pin(tokio::time::sleep_until(at))));
+            let at = || tokio::time::Instant::from_std(self.clock.instant_of_ms(at_ms));
+            let (armed_ms, timer) =
+                self.timer.get_or_insert_with(|| (at_ms, Box::pin(tokio::time::sleep_until(at()))));
+            if *armed_ms != at_ms {
+                *armed_ms = at_ms;
+                timer.as_mut().reset(at());
             }
-            let Some((_, timer)) = &mut self.timer else { return };
             if timer.as_mut().poll(context).is_pending() {
                 return;
             }

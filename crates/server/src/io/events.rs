@@ -5,6 +5,7 @@
 //! is more.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Wake, Waker};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use mio::{Events, Poll, Registry, Token};
 
 /// Sockets that one call reports at most; the rest come with the next one.
-const EVENTS_MAX: usize = 1024;
+pub(super) const EVENTS_MAX: usize = 1024;
 
 /// The number under which the loop itself is woken.
 pub(super) const WAKER_TOKEN: Token = Token(usize::MAX);
@@ -42,6 +43,15 @@ impl EventLoop {
     /// Where sockets are registered.
     pub(super) fn registry(&self) -> &Registry {
         self.poll.registry()
+    }
+
+    /// Another descriptor of the event queue: readable when sockets are ready, for a thread that
+    /// waits elsewhere.
+    ///
+    /// # Errors
+    /// Where the process may have no further descriptor.
+    pub(super) fn queue(&self) -> io::Result<OwnedFd> {
+        self.poll.registry().as_fd().try_clone_to_owned()
     }
 
     /// What wakes this thread.

@@ -28,8 +28,24 @@ const SCRATCH_LEN: usize = 128 << 10;
 /// Bytes received under one hold of the read lock, so that it is held for less than 1 ms.
 const RECEIVED_UNDER_LOCK_MAX: usize = 16 << 10;
 
-/// How often a turn goes on with connections that have more to do before sockets get their turn.
-const ROUNDS_MAX: usize = 16;
+/// How much a turn does at most before it looks at the sockets again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TurnLimits {
+    /// Connections that are read.
+    connections: usize,
+    /// Bytes after which no further connection is read.
+    bytes: usize,
+    /// How often it goes on with connections that have more to do before sockets get their turn.
+    rounds: usize,
+}
+
+/// Of a thread that does nothing else.
+const OWN_THREAD: TurnLimits =
+    TurnLimits { connections: usize::MAX, bytes: usize::MAX, rounds: 16 };
+
+/// Of one that others wait for: a turn takes less than 1 ms.
+pub(super) const SHARED_THREAD: TurnLimits =
+    TurnLimits { connections: 64, bytes: RECEIVED_UNDER_LOCK_MAX, rounds: 1 };
 
 /// Connections accepted in one turn.
 const ACCEPTS_A_TURN: usize = 64;
@@ -59,7 +75,8 @@ struct Connection {
     closing_since_ms: Option<u64>,
 }
 
-/// One I/O thread's state; [`IoThread::run`] is its only task.
+/// One I/O thread's state: [`IoThread::run`] is all that such a thread does, and a
+/// [`Guest`](super::Guest) does the same on another's.
 pub(crate) struct IoThread {
     shard: Shard,
     port: Arc<ShardPort>,
@@ -68,7 +85,7 @@ pub(crate) struct IoThread {
     core: CoreSide,
     four_letter: FourLetterSender,
     acceptor: Option<Acceptor>,
-    events: EventLoop,
+    pub(super) events: EventLoop,
     /// The numbers of connections that have something to do in the next turn. A number may stand
     /// there more than once.
     ready: Vec<u32>,
@@ -85,8 +102,9 @@ pub(crate) struct IoThread {
     tokens: Vec<u32>,
     /// Whether the shard has more to do than its last call could.
     more: bool,
+    pub(super) limits: TurnLimits,
     draining: bool,
-    stopped: bool,
+    pub(super) stopped: bool,
     log: LogBudget,
 }
 
@@ -122,6 +140,7 @@ impl IoThread {
             deliveries: Vec::new(),
             tokens: Vec::new(),
             more: false,
+            limits: OWN_THREAD,
             draining: false,
             stopped: false,
             log: LogBudget::default(),
@@ -133,22 +152,40 @@ impl IoThread {
     /// # Errors
     /// Where the listening socket cannot be registered.
     pub(crate) fn run(mut self, listener: Option<ListenerSide>) -> io::Result<()> {
-        if let Some(side) = listener {
-            let token = socket_token(LISTENER_TOKEN);
-            self.acceptor = Some(Acceptor::new(side, self.events.registry(), token)?);
-        }
+        self.begin(listener)?;
         let waker = self.events.waker().clone();
         while !self.stopped {
             self.turn(&waker);
-            self.wait()?;
+            self.look(!self.has_more())?;
         }
         Ok(())
     }
 
-    /// Waits until there is something to do, and notes which connections have.
-    fn wait(&mut self) -> io::Result<()> {
-        let may_sleep = self.ready.is_empty() && !self.stopped;
-        for event in self.events.poll(may_sleep)? {
+    pub(super) fn begin(&mut self, listener: Option<ListenerSide>) -> io::Result<()> {
+        if let Some(side) = listener {
+            let token = socket_token(LISTENER_TOKEN);
+            self.acceptor = Some(Acceptor::new(side, self.events.registry(), token)?);
+        }
+        Ok(())
+    }
+
+    /// Whether something is to be done, as far as it was looked for.
+    pub(super) fn has_work(&self) -> bool {
+        let port = &self.port;
+        self.has_more() || !port.messages.is_empty() || !port.deliveries.is_empty()
+    }
+
+    /// Whether there is something to do without anything that is new.
+    pub(super) fn has_more(&self) -> bool {
+        !self.ready.is_empty() || self.more
+    }
+
+    /// Notes which connections have something to do; waits until there is something, if it
+    /// `may_sleep`. Says how many were reported.
+    pub(super) fn look(&mut self, may_sleep: bool) -> io::Result<usize> {
+        let mut reported = 0;
+        for event in self.events.poll(may_sleep && !self.stopped)? {
+            reported += 1;
             if event.token() == WAKER_TOKEN {
                 continue;
             }
@@ -161,10 +198,10 @@ impl IoThread {
             }
             self.ready.push(token);
         }
-        Ok(())
+        Ok(reported)
     }
 
-    fn turn(&mut self, waker: &Waker) {
+    pub(super) fn turn(&mut self, waker: &Waker) {
         let mut messages = std::mem::take(&mut self.messages);
         self.port.messages.take(&mut messages, waker);
         for message in messages.drain(..) {
@@ -173,13 +210,14 @@ impl IoThread {
         self.messages = messages;
         let mut tokens = std::mem::take(&mut self.tokens);
         std::mem::swap(&mut tokens, &mut self.ready);
-        self.serve(&tokens, waker);
+        let served = self.serve(&tokens, waker);
         self.submit();
         while self.step_core() {
             self.serve(&[], waker);
             self.submit();
         }
         self.write_all();
+        self.ready.extend_from_slice(&tokens[served..]);
         tokens.clear();
         self.tokens = tokens;
         self.ready.append(&mut self.again);
@@ -222,32 +260,37 @@ impl IoThread {
         }
     }
 
-    /// Takes what the core delivered, then what the ready sockets hold; answers reads.
-    fn serve(&mut self, tokens: &[u32], waker: &Waker) {
+    /// Takes what the core delivered, then what the ready sockets hold; answers reads. Says how
+    /// many of the sockets had their turn.
+    fn serve(&mut self, tokens: &[u32], waker: &Waker) -> usize {
         let shared = Arc::clone(&self.shared);
         let mut guard = shared.read();
         self.catch_up(&guard, waker);
-        let mut received = 0;
-        for token in tokens {
-            if received >= RECEIVED_UNDER_LOCK_MAX {
+        let (mut received, mut before, mut served) = (0, 0, 0);
+        for token in tokens.iter().take(self.limits.connections) {
+            if received >= self.limits.bytes {
+                break;
+            }
+            if received - before >= RECEIVED_UNDER_LOCK_MAX {
                 RwLockReadGuard::bump(&mut guard);
                 self.catch_up(&guard, waker);
-                received = 0;
+                before = received;
             }
             if *token == LISTENER_TOKEN {
                 self.accept();
             } else {
                 received += self.serve_connection(*token, &mut guard, waker);
             }
+            served += 1;
         }
-        for _ in 0..ROUNDS_MAX {
+        for _ in 0..self.limits.rounds {
             if !self.more {
-                return;
+                break;
             }
             RwLockReadGuard::bump(&mut guard);
             self.catch_up(&guard, waker);
         }
-        waker.wake_by_ref();
+        served
     }
 
     /// Nothing that a connection reads may be ahead of what it was told.

@@ -1,208 +1,16 @@
-//! Three servers of one ensemble in this process, over real sockets and files.
-#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+//! What an ensemble does for its clients, and what becomes of it when servers come and go.
 
-mod common;
-
-use std::collections::BTreeSet;
-use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Client, four_letter_word, read_file, wait_until};
-use rookeeper_jute::proto::ReconfigRequest;
-use rookeeper_jute::{ErrorCode, OpCode, SessionId};
+use rookeeper_jute::{ErrorCode, SessionId};
 use rookeeper_replica::ServerState;
-use rookeeper_server::config::{Invocation, load};
-use rookeeper_server::process::{Process, ProcessorTime, UnknownProcess};
-use rookeeper_server::{Server, ServerHandle};
 
-/// Where one member is found.
-#[derive(Clone, Copy)]
-struct Place {
-    quorum: u16,
-    election: u16,
-    client: u16,
-}
-
-/// An ensemble in a directory of its own.
-struct Ensemble {
-    directory: tempfile::TempDir,
-    settings: String,
-    places: Vec<Place>,
-    servers: Vec<Option<ServerHandle>>,
-    /// Members without a vote.
-    observers: BTreeSet<usize>,
-    /// The file of the first start is the server's from then on, and client addresses stand in
-    /// the servers' lines.
-    keeps_config: bool,
-    /// Members whose lines have no client address.
-    without_client: BTreeSet<usize>,
-    /// System properties, as the environment gives them.
-    flags: &'static str,
-    /// What the servers know of the machine.
-    process: Arc<dyn Process>,
-}
-
-/// A machine whose processors never rest.
-#[derive(Debug, Default)]
-struct Busy(AtomicU64);
-
-impl Process for Busy {
-    fn processor_time(&self) -> Option<ProcessorTime> {
-        Some(ProcessorTime { busy: self.0.fetch_add(1, Ordering::Relaxed), idle: 0 })
-    }
-}
-
-/// Ports that nobody has now, all different, and below those that outgoing connections take: a
-/// server that is down must find its own again.
-fn free_ports(count: usize) -> Vec<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u16 = 15_000;
-    const RANGE: u16 = 16_000;
-    let of_process = u16::try_from(std::process::id() % u32::from(RANGE)).unwrap();
-    let candidate = || {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        FIRST + of_process.wrapping_mul(61).wrapping_add(step) % RANGE
-    };
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    std::iter::repeat_with(candidate).filter(is_free).take(count).collect()
-}
-
-impl Ensemble {
-    /// So many members, none of them started.
-    fn new(members: usize, settings: &str) -> Ensemble {
-        // ROOKEEPER_LOG=debug shows what the servers say; another test may have set it up before.
-        if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("ROOKEEPER_LOG") {
-            let _ = tracing_subscriber::fmt().with_env_filter(filter).try_init();
-        }
-        let ports = free_ports(3 * members);
-        let places = ports
-            .chunks(3)
-            .map(|ports| Place { quorum: ports[0], election: ports[1], client: ports[2] })
-            .collect();
-        Ensemble {
-            directory: tempfile::tempdir().unwrap(),
-            settings: settings.to_owned(),
-            places,
-            servers: (0..members).map(|_| None).collect(),
-            observers: BTreeSet::new(),
-            keeps_config: false,
-            without_client: BTreeSet::new(),
-            flags: "",
-            process: Arc::new(UnknownProcess),
-        }
-    }
-
-    fn started(members: usize, settings: &str) -> Ensemble {
-        let mut ensemble = Self::new(members, settings);
-        for id in 1..=members {
-            ensemble.start(id);
-        }
-        ensemble.wait_for_leader();
-        ensemble
-    }
-
-    fn home(&self, id: usize) -> PathBuf {
-        self.directory.path().join(format!("server{id}"))
-    }
-
-    fn start(&mut self, id: usize) {
-        let home = self.home(id);
-        std::fs::create_dir_all(home.join("data")).unwrap();
-        std::fs::write(home.join("data/myid"), id.to_string()).unwrap();
-        let file = home.join("zoo.cfg");
-        if self.keeps_config && file.exists() {
-            return self.launch(id);
-        }
-        let mut text = format!(
-            "dataDir={}\ntickTime=500\ninitLimit=20\nsyncLimit=10\n\
-             maxClientCnxns=0\n4lw.commands.whitelist=*\n{}\n",
-            home.join("data").display(),
-            self.settings
-        );
-        if !self.keeps_config {
-            text.push_str(&format!("clientPort={}\n", self.places[id - 1].client));
-        }
-        for other in 1..=self.places.len() {
-            text.push_str(&format!("{}\n", self.line(other)));
-        }
-        std::fs::write(&file, text).unwrap();
-        self.launch(id);
-    }
-
-    /// A member's line `server.N`.
-    fn line(&self, id: usize) -> String {
-        let Place { quorum, election, client } = self.places[id - 1];
-        let role = if self.observers.contains(&id) { "observer" } else { "participant" };
-        let line = format!("server.{id}=127.0.0.1:{quorum}:{election}:{role}");
-        let names_client = self.keeps_config && !self.without_client.contains(&id);
-        if names_client { format!("{line};127.0.0.1:{client}") } else { line }
-    }
-
-    fn launch(&mut self, id: usize) {
-        let file = self.home(id).join("zoo.cfg");
-        let flags = |name: &str| (name == "SERVER_JVMFLAGS").then(|| self.flags.into());
-        let call = Invocation::new([file.display().to_string()], flags).unwrap();
-        let mut config = load(&call, &read_file).unwrap();
-        config.process = Arc::clone(&self.process);
-        self.servers[id - 1] = Some(Server::start(config).unwrap());
-    }
-
-    fn stop(&mut self, id: usize) {
-        self.servers[id - 1].take().unwrap().stop();
-    }
-
-    fn address(&self, id: usize) -> SocketAddr {
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.places[id - 1].client)
-    }
-
-    fn running(&self) -> Vec<usize> {
-        (1..=self.servers.len()).filter(|id| self.servers[id - 1].is_some()).collect()
-    }
-
-    fn state(&self, id: usize) -> (ServerState, bool) {
-        let server = self.servers[id - 1].as_ref().unwrap();
-        server
-            .inspector()
-            .member(|replica| (replica.report().state, replica.report().serving))
-            .unwrap()
-    }
-
-    /// Who leads, once all that run serve.
-    fn wait_for_leader(&self) -> usize {
-        let mut leader = None;
-        wait_until("a leader that all follow", || {
-            let running = self.running();
-            let states: Vec<_> = running.iter().map(|id| self.state(*id)).collect();
-            let leading: Vec<usize> = running
-                .iter()
-                .zip(&states)
-                .filter(|(_, (state, _))| *state == ServerState::Leading)
-                .map(|(id, _)| *id)
-                .collect();
-            leader = leading.first().copied();
-            leading.len() == 1 && states.iter().all(|(_, serving)| *serving)
-        });
-        leader.unwrap()
-    }
-
-    /// Zxid and digest of a member's tree.
-    fn tree(&self, id: usize) -> (i64, i64) {
-        let shared = self.servers[id - 1].as_ref().unwrap().inspector().shared();
-        (shared.tree.last_processed_zxid().0, shared.tree.digest())
-    }
-
-    /// Waits until all that run have the same tree.
-    fn wait_for_equal_trees(&self) {
-        wait_until("equal trees", || {
-            let trees: Vec<_> = self.running().iter().map(|id| self.tree(*id)).collect();
-            trees.windows(2).all(|pair| pair[0] == pair[1])
-        });
-    }
-}
+use crate::bed::{Busy, Ensemble};
+use crate::common::{Client, four_letter_word, wait_until};
 
 #[test]
 fn three_servers_elect_a_leader_and_each_takes_writes() {
@@ -413,6 +221,37 @@ fn a_follower_gets_a_snapshot_where_that_is_asked_for() {
     catches_up("forceSnapshotSync=true", false);
 }
 
+/// The settings of a member whose core's thread serves its clients too, and of one that has threads
+/// for them.
+const THREADS: [&str; 2] = ["nio.numWorkerThreads=1", "nio.numWorkerThreads=3"];
+
+#[test]
+fn clients_are_served_by_the_cores_thread_or_by_threads_of_their_own() {
+    for settings in THREADS {
+        let mut ensemble = Ensemble::started(3, settings);
+        let leader = ensemble.wait_for_leader();
+        let mut clients: Vec<Client> =
+            (1..=3).map(|id| Client::connect(ensemble.address(id))).collect();
+        for (at, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.create(&format!("/n{at}"), b"", 0).header.err, 0);
+        }
+        for client in &mut clients {
+            wait_until("what the others wrote", || {
+                (0..3).all(|n| client.exists(&format!("/n{n}")))
+            });
+        }
+        let words = (1..=3).map(|id| four_letter_word(ensemble.address(id), "srvr"));
+        assert_eq!(words.filter(|text| text.contains("Mode: leader")).count(), 1);
+        // Whoever stops sends what is left and closes: its client sees the end at once.
+        ensemble.stop(leader);
+        assert_eq!(clients[leader - 1].stream.read(&mut [0; 100]).unwrap_or(0), 0);
+        ensemble.wait_for_leader();
+        ensemble.start(leader);
+        ensemble.wait_for_leader();
+        assert!(Client::connect(ensemble.address(leader)).exists("/n2"));
+    }
+}
+
 /// Writes one znode after the other until it is told to stop; says how many.
 fn writes(address: SocketAddr, writer: usize, stop: &AtomicBool) -> usize {
     let mut client = Client::connect(address);
@@ -578,142 +417,6 @@ fn many_sessions_outlive_their_leader() {
     ensemble.wait_for_equal_trees();
     let server = ensemble.servers[others[0] - 1].as_ref().unwrap();
     assert_eq!(server.inspector().shared().tree.sessions().len(), SESSIONS);
-}
-
-#[test]
-fn a_reconfiguration_moves_a_client_port_and_is_written_down() {
-    let mut ensemble = Ensemble::new(3, "reconfigEnabled=true\nskipACL=yes");
-    ensemble.keeps_config = true;
-    for id in 1..=3 {
-        ensemble.start(id);
-    }
-    ensemble.wait_for_leader();
-    let mut client = Client::connect(ensemble.address(1));
-    let before = ensemble.address(2);
-    ensemble.places[1].client = free_ports(1)[0];
-    let joining = ensemble.line(2);
-    let request = ReconfigRequest {
-        joining_servers: Some(joining.as_str().into()),
-        leaving_servers: None,
-        new_members: None,
-        cur_config_id: -1,
-    };
-    let reply = client.call(OpCode::Reconfig, &request);
-    assert_eq!(reply.header.err, 0);
-    let version = reply.header.zxid.0;
-    let shown = client.get("/zookeeper/config", false).data().unwrap();
-    let shown = String::from_utf8(shown).unwrap();
-    assert!(shown.contains(&format!("{joining}\n")), "{shown}");
-    assert!(shown.ends_with(&format!("\nversion={version:x}")), "{shown}");
-    wait_until("the new client port", || TcpStream::connect(ensemble.address(2)).is_ok());
-    wait_until("the end of the old one", || TcpStream::connect(before).is_err());
-    let mut moved = Client::connect(ensemble.address(2));
-    assert_eq!(moved.create("/there", b"", 0).header.err, 0);
-    for id in 1..=3 {
-        let dynamic = ensemble.home(id).join(format!("zoo.cfg.dynamic.{version:x}"));
-        wait_until("the dynamic file", || dynamic.exists());
-        let named = format!("dynamicConfigFile={}\n", dynamic.display());
-        let config = || std::fs::read_to_string(ensemble.home(id).join("zoo.cfg")).unwrap();
-        wait_until("its name in zoo.cfg", || config().ends_with(&named));
-        let text = config();
-        assert!(!text.contains("server.") && text.contains("skipACL=yes\n"), "{text}");
-        assert!(ensemble.home(id).join("zoo.cfg.bak").exists());
-    }
-    ensemble.stop(2);
-    ensemble.start(2);
-    ensemble.wait_for_leader();
-    Client::connect(ensemble.address(2));
-    ensemble.wait_for_equal_trees();
-}
-
-#[test]
-fn a_member_without_a_client_port_votes_and_gets_one_by_a_reconfiguration() {
-    let mut ensemble = Ensemble::new(3, "reconfigEnabled=true\nskipACL=yes");
-    ensemble.keeps_config = true;
-    ensemble.without_client.insert(2);
-    ensemble.start(1);
-    ensemble.start(2);
-    ensemble.wait_for_leader();
-    assert_eq!(ensemble.servers[1].as_ref().unwrap().local_addr().port(), 0);
-    assert!(TcpStream::connect(ensemble.address(2)).is_err());
-    let mut client = Client::connect(ensemble.address(1));
-    assert_eq!(client.create("/by-two", b"", 0).header.err, 0);
-    let shown = four_letter_word(ensemble.address(1), "conf");
-    ensemble.without_client.clear();
-    let joining = ensemble.line(2);
-    assert!(!shown.contains(&joining), "{shown}");
-    let request = ReconfigRequest {
-        joining_servers: Some(joining.as_str().into()),
-        leaving_servers: None,
-        new_members: None,
-        cur_config_id: -1,
-    };
-    assert_eq!(client.call(OpCode::Reconfig, &request).header.err, 0);
-    wait_until("the client port", || TcpStream::connect(ensemble.address(2)).is_ok());
-    assert!(Client::connect(ensemble.address(2)).exists("/by-two"));
-    ensemble.stop(2);
-    ensemble.start(2);
-    ensemble.wait_for_leader();
-    Client::connect(ensemble.address(2));
-}
-
-#[test]
-fn a_server_leaves_the_ensemble_and_the_others_go_on() {
-    let mut ensemble = Ensemble::new(3, "reconfigEnabled=true\nskipACL=yes");
-    ensemble.keeps_config = true;
-    for id in 1..=3 {
-        ensemble.start(id);
-    }
-    let leader = ensemble.wait_for_leader();
-    let stays = (1..=3).find(|id| *id != leader).unwrap();
-    let mut client = Client::connect(ensemble.address(stays));
-    let leaving = leader.to_string();
-    let request = ReconfigRequest {
-        joining_servers: None,
-        leaving_servers: Some(leaving.as_str().into()),
-        new_members: None,
-        cur_config_id: -1,
-    };
-    let sent = client.send(OpCode::Reconfig, &request);
-    // The leader leaves: the answer may go with the connection.
-    if let Some(frame) = client.read_frame() {
-        assert_eq!(frame[..4], sent.0.to_be_bytes());
-    }
-    ensemble.stop(leader);
-    let next = ensemble.wait_for_leader();
-    assert_ne!(next, leader);
-    let mut client = Client::connect(ensemble.address(next));
-    assert_eq!(client.create("/after", b"", 0).header.err, 0);
-    let shown = client.get("/zookeeper/config", false).data().unwrap();
-    let gone = format!("server.{leader}=");
-    assert!(!String::from_utf8(shown).unwrap().contains(&gone));
-}
-
-#[test]
-fn an_observer_that_leaves_follows_without_a_vote() {
-    let mut ensemble = Ensemble::new(4, "reconfigEnabled=true\nskipACL=yes");
-    ensemble.keeps_config = true;
-    ensemble.observers.insert(4);
-    for id in 1..=4 {
-        ensemble.start(id);
-    }
-    let leader = ensemble.wait_for_leader();
-    let word = |id, word| four_letter_word(ensemble.address(id), word);
-    assert!(word(4, "conf").contains("\npeerType=1\n"));
-    let mut client = Client::connect(ensemble.address(1));
-    let request = ReconfigRequest {
-        joining_servers: None,
-        leaving_servers: Some("4".into()),
-        new_members: None,
-        cur_config_id: -1,
-    };
-    assert_eq!(client.call(OpCode::Reconfig, &request).header.err, 0);
-    wait_until("the other role", || word(4, "srvr").contains("\nMode: follower\n"));
-    let conf = word(4, "conf");
-    assert!(conf.contains("\npeerType=0\n") && !conf.contains("\nserver.4="), "{conf}");
-    let at_leader = || word(leader, "mntr").contains("zk_synced_non_voting_followers\t1\n");
-    wait_until("the leader to count it", at_leader);
-    assert_eq!(Client::connect(ensemble.address(4)).create("/by-four", b"", 0).header.err, 0);
 }
 
 #[test]
