@@ -3,7 +3,9 @@
 mod support;
 
 use rookeeper_jute::{OpCode, SessionId};
-use rookeeper_replica::{CloseReason, ConnectionThrottleConfig, CoreConfig, ShardConfig};
+use rookeeper_replica::{
+    CloseReason, ConnectionThrottleConfig, CoreConfig, ShardConfig, ShardEffect, ShardEffects,
+};
 use support::{Nothing, Setup, World, connect_frame};
 
 #[test]
@@ -31,6 +33,28 @@ fn a_connection_with_requests_in_flight_is_not_read_above_the_limit() {
         assert_eq!(world.replies(modest).len(), 1);
         assert_eq!((world.shared.load.requests(), world.shared.load.bytes()), (0, 0));
     }
+}
+
+#[test]
+fn who_says_more_than_a_turn_answers_is_not_read_until_that_is_answered() {
+    let mut world = World::new(Setup::default());
+    let (client, _) = world.connect(0, 6000);
+    let key = world.clients[client].key;
+    let (shard, shared, now) = (&mut world.shards[0], &world.shared, world.now);
+    // Pings, of which a turn answers 64.
+    let pings = [0, 0, 0, 8, 255, 255, 255, 254, 0, 0, 0, 11].repeat(150);
+    let mut effects = ShardEffects::default();
+    shard.receive(now, key, &pings, shared, &mut effects);
+    let mut turns = 1;
+    while !shard.connections(0, 1).0[0].reading {
+        assert!(effects.effects.iter().any(|effect| matches!(effect, ShardEffect::More)));
+        effects.effects.clear();
+        shard.catch_up(now, shared, &mut effects);
+        turns += 1;
+    }
+    assert_eq!(turns, 3);
+    assert!(effects.effects.iter().any(|effect| matches!(effect, ShardEffect::Resume(_))));
+    assert_eq!(shard.output(key).len(), 150 * 20, "all of them");
 }
 
 #[test]

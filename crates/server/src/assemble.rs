@@ -27,7 +27,8 @@ pub(crate) fn random_seed() -> u64 {
     RandomState::new().hash_one(0u8)
 }
 
-/// How many I/O threads to run. On two cores or fewer there is one, which steps the core as well.
+/// How many I/O threads to run. On two cores or fewer there is one: it steps the core as
+/// well, or a member's core's thread does its work.
 pub(crate) fn io_threads(config: &ServerConfig) -> u16 {
     let threads = config.listen.io_threads.unwrap_or_else(|| {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

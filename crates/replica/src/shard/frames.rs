@@ -66,6 +66,9 @@ impl Shard {
                     }
                     if turn.is_over() {
                         if rest.len() >= 4 {
+                            // What is there comes before what the client says next, or it would
+                            // gather here without a bound.
+                            self.pause(index, turn.effects);
                             self.make_ready(index);
                             turn.effects.effects.push(ShardEffect::More);
                         }

@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! - `member`: from the configuration and what is on disk to the threads
-//! - `run`: the core's thread: event loop, order and time
+//! - `run`: the core's thread: event loop, order and time, and clients where no thread is theirs
 //! - `driver`: steps the machine and carries out its effects
 //! - `holding`: how long a leader's proposals wait for each other
 //! - `events`: what operators read of it

@@ -140,6 +140,7 @@ impl Main {
             Err(error) => {
                 self.driver.cannot_serve(&error);
                 self.clients = None;
+                context.waker().wake_by_ref();
             }
         }
     }

@@ -83,6 +83,7 @@ mod tests {
     use rookeeper_replica::{Shard, ShardConfig, ShardId, Shared};
     use rookeeper_tree::{AccessControl, Tree, TreeConfig};
 
+    use super::super::thread::SCRATCH_LEN;
     use super::*;
     use crate::clock::Clock;
     use crate::core_driver::CorePort;
@@ -135,6 +136,14 @@ mod tests {
         clients
     }
 
+    /// Says more at a time than a turn reads of one connection, again and again.
+    async fn floods(guest: &mut Guest, client: &mut TcpStream) {
+        for _ in 0..6 {
+            client.write_all(&[0; SCRATCH_LEN + 30_000]).unwrap();
+            turn(guest).await;
+        }
+    }
+
     #[test]
     fn a_crowd_has_its_turns_between_those_of_others() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -151,7 +160,7 @@ mod tests {
             while turn(&mut guest).await == Progress::More {}
             // Of each the first bytes of a request, then as much as ends a turn.
             for (bytes, clients_a_turn) in [(8, 64), (6000, 3)] {
-                let mut part = (1u32 << 19).to_be_bytes().to_vec();
+                let mut part = 1_000_000u32.to_be_bytes().to_vec();
                 part.resize(bytes, 0);
                 clients.iter_mut().for_each(|client| client.write_all(&part).unwrap());
                 let mut turns = 1;
@@ -160,6 +169,13 @@ mod tests {
                 }
                 assert_eq!(turns, CLIENTS.div_ceil(clients_a_turn), "{bytes} bytes of each");
             }
+            floods(&mut guest, &mut clients[0]).await;
+            drop(clients.pop());
+            let mut turns = 0;
+            while connections(&mut guest, &port).await == CLIENTS {
+                turns += 1;
+            }
+            assert!(turns <= 2, "one connection took {turns} turns before another one");
             port.messages.send(IoMessage::Stop);
             assert_eq!(turn(&mut guest).await, Progress::Stopped);
         };

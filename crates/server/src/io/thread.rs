@@ -1,5 +1,6 @@
 //! The turn of an I/O thread.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::listener::Accepted;
 use crate::log_budget::LogBudget;
 
 /// Length of a thread's scratch buffer, in bytes: the most that one connection says in one turn.
-const SCRATCH_LEN: usize = 128 << 10;
+pub(super) const SCRATCH_LEN: usize = 128 << 10;
 
 /// Bytes received under one hold of the read lock, so that it is held for less than 1 ms.
 const RECEIVED_UNDER_LOCK_MAX: usize = 16 << 10;
@@ -37,15 +38,17 @@ pub(super) struct TurnLimits {
     bytes: usize,
     /// How often it goes on with connections that have more to do before sockets get their turn.
     rounds: usize,
+    /// Connections that are written.
+    writes: usize,
 }
 
 /// Of a thread that does nothing else.
 const OWN_THREAD: TurnLimits =
-    TurnLimits { connections: usize::MAX, bytes: usize::MAX, rounds: 16 };
+    TurnLimits { connections: usize::MAX, bytes: usize::MAX, rounds: 16, writes: usize::MAX };
 
-/// Of one that others wait for: a turn takes less than 1 ms.
+/// Of one that others wait for: about 1 ms, where replies are not large.
 pub(super) const SHARED_THREAD: TurnLimits =
-    TurnLimits { connections: 64, bytes: RECEIVED_UNDER_LOCK_MAX, rounds: 1 };
+    TurnLimits { connections: 64, bytes: RECEIVED_UNDER_LOCK_MAX, rounds: 1, writes: 128 };
 
 /// Connections accepted in one turn.
 const ACCEPTS_A_TURN: usize = 64;
@@ -69,6 +72,8 @@ struct Connection {
     socket: Socket,
     /// Whether the shard does not want more input for now.
     paused: bool,
+    /// Whether it stands in the list of connections with something to do.
+    queued: bool,
     /// Whether it stands in the list of connections with output.
     dirty: bool,
     /// When it was told to close, by the monotonic clock in milliseconds.
@@ -86,17 +91,16 @@ pub(crate) struct IoThread {
     four_letter: FourLetterSender,
     acceptor: Option<Acceptor>,
     pub(super) events: EventLoop,
-    /// The numbers of connections that have something to do in the next turn. A number may stand
-    /// there more than once.
+    /// The numbers of connections that have something to do in the next turn, each once.
     ready: Vec<u32>,
+    /// Whether the listening socket stands there.
+    listener_queued: bool,
     /// By place; each in a box of its own, so that the vector stays short when it grows.
     connections: Vec<Option<Box<Connection>>>,
     scratch: Box<[u8]>,
     effects: ShardEffects,
     /// Connections with output to write at the end of the turn.
-    dirty: Vec<u32>,
-    /// Connections of which the turn did not read all.
-    again: Vec<u32>,
+    dirty: VecDeque<u32>,
     messages: Vec<IoMessage>,
     deliveries: Vec<DeliveryBatch>,
     tokens: Vec<u32>,
@@ -131,11 +135,11 @@ impl IoThread {
             acceptor: None,
             events: EventLoop::new()?,
             ready: Vec::new(),
+            listener_queued: false,
             connections: Vec::new(),
             scratch: vec![0; SCRATCH_LEN].into_boxed_slice(),
             effects: ShardEffects::default(),
-            dirty: Vec::new(),
-            again: Vec::new(),
+            dirty: VecDeque::new(),
             messages: Vec::new(),
             deliveries: Vec::new(),
             tokens: Vec::new(),
@@ -177,7 +181,7 @@ impl IoThread {
 
     /// Whether there is something to do without anything that is new.
     pub(super) fn has_more(&self) -> bool {
-        !self.ready.is_empty() || self.more
+        !self.ready.is_empty() || !self.dirty.is_empty() || self.more
     }
 
     /// Notes which connections have something to do; waits until there is something, if it
@@ -190,15 +194,35 @@ impl IoThread {
                 continue;
             }
             let token = event.token().0 as u32;
-            if token != LISTENER_TOKEN {
+            let queued = if token == LISTENER_TOKEN {
+                &mut self.listener_queued
+            } else {
                 let Some(Some(connection)) = self.connections.get_mut(token as usize) else {
                     continue;
                 };
                 connection.socket.reported(event);
+                &mut connection.queued
+            };
+            if !std::mem::replace(queued, true) {
+                self.ready.push(token);
             }
-            self.ready.push(token);
         }
         Ok(reported)
+    }
+
+    /// Gives a connection a turn, once.
+    fn queue(&mut self, token: u32) {
+        let Some(connection) = self.connection(token) else { return };
+        if !std::mem::replace(&mut connection.queued, true) {
+            self.ready.push(token);
+        }
+    }
+
+    /// Gives the listening socket one.
+    fn queue_listener(&mut self) {
+        if !std::mem::replace(&mut self.listener_queued, true) {
+            self.ready.push(LISTENER_TOKEN);
+        }
     }
 
     pub(super) fn turn(&mut self, waker: &Waker) {
@@ -217,10 +241,11 @@ impl IoThread {
             self.submit();
         }
         self.write_all();
-        self.ready.extend_from_slice(&tokens[served..]);
-        tokens.clear();
+        // Who had no turn is the first of the next one.
+        tokens.drain(..served);
+        tokens.append(&mut self.ready);
+        std::mem::swap(&mut tokens, &mut self.ready);
         self.tokens = tokens;
-        self.ready.append(&mut self.again);
     }
 
     fn message(&mut self, message: IoMessage) {
@@ -277,6 +302,7 @@ impl IoThread {
                 before = received;
             }
             if *token == LISTENER_TOKEN {
+                self.listener_queued = false;
                 self.accept();
             } else {
                 received += self.serve_connection(*token, &mut guard, waker);
@@ -318,9 +344,10 @@ impl IoThread {
         waker: &Waker,
     ) -> usize {
         let Some(connection) = self.connection(token) else { return 0 };
+        connection.queued = false;
         if connection.socket.write_blocked && !connection.dirty {
             connection.dirty = true;
-            self.dirty.push(token);
+            self.dirty.push_back(token);
         }
         let Some(connection) = self.connection(token) else { return 0 };
         if connection.paused || connection.closing_since_ms.is_some() {
@@ -337,7 +364,7 @@ impl IoThread {
         };
         let len = match outcome {
             ReadOutcome::Full(len) => {
-                self.again.push(token);
+                self.queue(token);
                 len
             }
             ReadOutcome::Drained(len) => len,
@@ -389,7 +416,7 @@ impl IoThread {
                 let Some(connection) = self.connection(token) else { return };
                 if !connection.dirty {
                     connection.dirty = true;
-                    self.dirty.push(token);
+                    self.dirty.push_back(token);
                 }
             }
             ShardEffect::Pause(key) => {
@@ -403,7 +430,7 @@ impl IoThread {
                 if let Some(connection) = self.connection(token) {
                     connection.paused = false;
                 }
-                self.ready.push(token);
+                self.queue(token);
             }
             ShardEffect::Close(key, reason) => {
                 let now_ms = self.clock.now().monotonic_ms();
@@ -413,7 +440,7 @@ impl IoThread {
                 let client = connection.socket.client();
                 if !connection.dirty {
                     connection.dirty = true;
-                    self.dirty.push(token);
+                    self.dirty.push_back(token);
                 }
                 self.tell_close(client, reason, now_ms);
             }
@@ -472,9 +499,12 @@ impl IoThread {
         !self.port.deliveries.is_empty()
     }
 
-    /// Writes the output of every connection that has some, each with one call.
+    /// Writes the output of every connection that has some, each with one call; the last time of
+    /// all without a limit.
     fn write_all(&mut self) {
-        while let Some(token) = self.dirty.pop() {
+        let most = if self.stopped { usize::MAX } else { self.limits.writes };
+        for _ in 0..most {
+            let Some(token) = self.dirty.pop_front() else { return };
             let Some(connection) = self.connections[token as usize].as_mut() else { continue };
             connection.dirty = false;
             let key = connection.key;
@@ -524,7 +554,7 @@ impl IoThread {
             self.lost(token as u32);
         }
         if self.acceptor.as_mut().is_some_and(Acceptor::resume) {
-            self.ready.push(LISTENER_TOKEN);
+            self.queue_listener();
         }
     }
 
@@ -537,7 +567,7 @@ impl IoThread {
                 Accept::Client(stream, peer, place) => (stream, peer, place),
                 Accept::Nobody => break,
                 Accept::Later => {
-                    self.again.push(LISTENER_TOKEN);
+                    self.queue_listener();
                     break;
                 }
             };
@@ -549,7 +579,7 @@ impl IoThread {
                 target.messages.send(IoMessage::Accepted(accepted));
             }
             if left == 0 {
-                self.again.push(LISTENER_TOKEN);
+                self.queue_listener();
             }
         }
         self.acceptor = Some(acceptor);
@@ -571,8 +601,14 @@ impl IoThread {
         if self.connections.len() <= at {
             self.connections.resize_with(at + 1, || None);
         }
-        let connection =
-            Connection { key, socket, paused: false, dirty: false, closing_since_ms: None };
+        let connection = Connection {
+            key,
+            socket,
+            paused: false,
+            queued: false,
+            dirty: false,
+            closing_since_ms: None,
+        };
         self.connections[at] = Some(Box::new(connection));
     }
 }

@@ -244,7 +244,7 @@ fn clients_are_served_by_the_cores_thread_or_by_threads_of_their_own() {
         assert_eq!(words.filter(|text| text.contains("Mode: leader")).count(), 1);
         // Whoever stops sends what is left and closes: its client sees the end at once.
         ensemble.stop(leader);
-        assert_eq!(clients[leader - 1].stream.read(&mut [0; 100]).unwrap_or(0), 0);
+        assert_eq!(clients[leader - 1].stream.read(&mut [0; 100]).unwrap(), 0);
         ensemble.wait_for_leader();
         ensemble.start(leader);
         ensemble.wait_for_leader();
