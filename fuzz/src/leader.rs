@@ -52,6 +52,7 @@ fn config() -> LeaderConfig {
         load: LoadLimits::default(),
         reconfig_enabled: false,
         ack_logging_frequency: 3,
+        holds_proposals: true,
     }
 }
 
@@ -85,6 +86,7 @@ pub fn run(input: &[u8]) {
                 world.now_ms += 100 * (1 + bytes.len() as u64 % 64);
                 world.step(LeaderInput::Tick);
             }
+            14 if learner == 0 => world.step(LeaderInput::Release),
             14 => world.step(LeaderInput::SyncWanted { ticket: 1, connection: None }),
             _ => {
                 world.step(LeaderInput::Closed(world.connections[learner]));
