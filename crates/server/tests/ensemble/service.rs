@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rookeeper_jute::{ErrorCode, SessionId};
+use rookeeper_jute::{ErrorCode, OpCode, SessionId};
 use rookeeper_replica::ServerState;
 
 use crate::bed::{Busy, Ensemble};
-use crate::common::{Client, four_letter_word, wait_until};
+use crate::common::{Client, create, four_letter_word, wait_until};
 
 #[test]
 fn three_servers_elect_a_leader_and_each_takes_writes() {
@@ -298,6 +298,33 @@ fn on_a_busy_machine_a_follower_comes_back_while_proposals_gather() {
     for (writer, count) in counts.iter().enumerate() {
         assert!(*count > 0 && reader.exists(&format!("/w{writer}-{}", count - 1)));
     }
+}
+
+/// What its learners had asked for and had no room in its pipeline is proposed while a leader
+/// stops: nothing else lets it go then.
+#[test]
+fn a_leader_that_stops_proposes_what_had_waited_for_room() {
+    let mut ensemble = Ensemble::new(5, "");
+    ensemble.flags = "-Dzookeeper.request_throttle_max_requests=1";
+    (1..=5).for_each(|id| ensemble.start(id));
+    let leader = ensemble.wait_for_leader();
+    let before = ensemble.tree(leader).0;
+    let followers = ensemble.running().into_iter().filter(|id| *id != leader);
+    // Each forwards one at a time, of which the leader takes up one at a time.
+    let _clients: Vec<Client> = followers
+        .map(|id| {
+            let mut client = Client::connect(ensemble.address(id));
+            for number in 0..20_000 {
+                client.send(OpCode::Create, &create(&format!("/from{id}-{number}"), b"x", 0));
+            }
+            client
+        })
+        .collect();
+    wait_until("writes", || ensemble.tree(leader).0 > before + 50);
+    let begun = Instant::now();
+    ensemble.stop(leader);
+    // What is never let go of is given up after five seconds.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
 
 #[test]
