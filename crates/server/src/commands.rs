@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use rookeeper_jute::SessionId;
 
 use crate::processors::Processors;
+use crate::restraint::Restraint;
 use crate::writers::Writers;
 
 /// How flushes are grouped (Java: `SyncRequestProcessor`).
@@ -49,16 +50,12 @@ const TAKES_MIN: Duration = Duration::from_micros(50);
 /// follows is worked on meanwhile.
 const ENOUGH: usize = 256;
 
-/// Batches that are taken as they are after waits that were in vain.
-const BATCHES_UNWAITED_MAX: u32 = 256;
-
 /// When a batch may wait for those who wrote lately, without a setting: while the processors are
 /// busy, and as long as it pays.
 ///
 /// Waiting trades time for syncs and wake-ups, which cost nobody anything where processors are
 /// idle. It pays where all come, and those who were there wait no longer, taken together, than
-/// twice what syncs of their own would take the others. Each wait in vain makes the next attempt
-/// twice as late, each that paid half as late.
+/// twice what syncs of their own would take the others.
 #[derive(Debug)]
 pub(crate) struct Pace {
     processors: Processors,
@@ -68,16 +65,14 @@ pub(crate) struct Pace {
     takes: Duration,
     /// Whether a larger batch is worth a wait by that, and since the processors are busy.
     is_worthwhile: bool,
-    /// Batches that are still taken as they are.
-    unwaited: u32,
-    /// As many as follow the next wait in vain.
-    penalty: u32,
+    /// Which batches may wait, as long as it pays.
+    restraint: Restraint,
 }
 
 impl Pace {
     pub(crate) fn new(processors: Processors) -> Self {
         let (taken, takes) = (None, Duration::ZERO);
-        Pace { processors, taken, takes, is_worthwhile: false, unwaited: 0, penalty: 1 }
+        Pace { processors, taken, takes, is_worthwhile: false, restraint: Restraint::new() }
     }
 
     /// The thread asks for a batch: the last one is written. Looks at the machine now and then, so
@@ -91,11 +86,7 @@ impl Pace {
 
     /// How long the batch that begins may wait for its writers, if it may.
     fn wait(&mut self) -> Option<Duration> {
-        if !self.is_worthwhile {
-            return None;
-        }
-        if self.unwaited > 0 {
-            self.unwaited -= 1;
+        if !self.is_worthwhile || !self.restraint.takes() {
             return None;
         }
         Some((self.takes * WAIT_FACTOR).min(WAIT_MAX))
@@ -104,19 +95,14 @@ impl Pace {
     /// Whether the batch that gathers while the last one is written is likely to wait. Not where
     /// that takes long: others may be quicker.
     fn gathers(&self) -> bool {
-        self.is_worthwhile && self.unwaited == 0 && self.takes <= WAIT_MAX
+        self.is_worthwhile && self.restraint.is_off() && self.takes <= WAIT_MAX
     }
 
     /// A wait has ended.
     fn waited(&mut self, waited: &Waited) {
         let cost = waited.time * u32::try_from(waited.before).unwrap_or(u32::MAX);
         let gain = self.takes * u32::try_from(2 * waited.came).unwrap_or(u32::MAX);
-        if waited.all_came && cost <= gain {
-            self.penalty = (self.penalty / 2).max(1);
-        } else {
-            self.unwaited = self.penalty;
-            self.penalty = (self.penalty * 2).min(BATCHES_UNWAITED_MAX);
-        }
+        self.restraint.tried(waited.all_came && cost <= gain);
     }
 }
 
@@ -407,25 +393,7 @@ pub(crate) mod tests {
         pace.taken = None;
         queue.send(Note(Some(0)));
         assert_eq!(take(&queue, &policy, &mut pace), 1);
-        assert_eq!((pace.unwaited, pace.penalty), (1, 2));
-    }
-
-    #[test]
-    fn each_wait_in_vain_puts_the_next_off_and_one_that_paid_brings_it_nearer() {
-        let mut pace = pace(Duration::from_millis(1));
-        let in_vain = Waited { all_came: false, ..waited(Duration::ZERO, 1, 1) };
-        for unwaited in [1, 2, 4, 8, 16, 32, 64, 128, 256, 256] {
-            pace.waited(&in_vain);
-            assert_eq!(pace.unwaited, unwaited);
-        }
-        for _ in 0..BATCHES_UNWAITED_MAX {
-            assert_eq!(pace.wait(), None);
-        }
-        for halved in [128, 64, 32, 16, 8, 4, 2, 1, 1] {
-            assert_eq!(pace.wait(), Some(WAIT_MAX));
-            pace.waited(&waited(Duration::ZERO, 1, 1));
-            assert_eq!(pace.penalty, halved);
-        }
+        assert!(!pace.restraint.is_off());
     }
 
     #[test]
@@ -434,7 +402,7 @@ pub(crate) mod tests {
         let pays = |time, before, came| {
             let mut pace = pace(takes);
             pace.waited(&waited(Duration::from_micros(time), before, came));
-            pace.unwaited == 0
+            pace.restraint.is_off()
         };
         assert!(pays(500, 2, 48), "a crowd comes back");
         assert!(pays(290, 1, 1));
@@ -486,7 +454,7 @@ pub(crate) mod tests {
         assert!(!send_together(&queue, 0..1), "who waited in vain does not wait again at once");
         assert!(!queue.take(&mut batch, &policy, &mut pace));
         pace.taken = None;
-        pace.unwaited = 0;
+        pace.restraint = Restraint::new();
         assert!(!queue.take_more(&mut batch, Duration::ZERO));
         assert!(!send_together(&queue, 0..1), "nothing gathers on a full disk");
     }

@@ -15,6 +15,7 @@
 //! * `disk`: the thread of log and history: group commit
 //! * `commands`, `writers`, `processors`, `room`: the queue before a thread that writes, whom its
 //!   batches wait for and when, and the free space
+//! * `restraint`: how often something is tried that pays at some times only
 //! * `snapshots`: the thread of snapshots and purging
 //! * `recovery`: what is said while the tree is rebuilt from disk
 //! * `listener`: listening sockets and limits on connections
@@ -48,6 +49,7 @@ mod parts;
 pub mod process;
 mod processors;
 mod recovery;
+mod restraint;
 mod room;
 mod server;
 mod signals;

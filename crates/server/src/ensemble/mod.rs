@@ -4,6 +4,7 @@
 //! # Layout
 //! - `member`: from the configuration and what is on disk to the threads
 //! - `run`: the core's thread: event loop, order and time, and clients where no thread is theirs
+//! - `aside`: what that thread does before it sleeps
 //! - `driver`: steps the machine and carries out its effects
 //! - `holding`: how long a leader's proposals wait for each other
 //! - `events`: what operators read of it
@@ -14,6 +15,7 @@
 //! - `history`: history and snapshots for learners, read in pieces
 //! - `membership_files`: `zoo.cfg.dynamic` and what belongs to it
 
+mod aside;
 mod client_port;
 mod connection;
 mod dial;

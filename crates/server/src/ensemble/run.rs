@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use tokio::task::LocalSet;
 use tokio::time::Sleep;
 
+use super::aside::Aside;
 use super::client_port::{ClientPort, ClientPortParts};
 use super::driver::{Driver, DriverParts};
 use super::history::HistorySource;
@@ -48,6 +49,11 @@ pub(crate) fn start(
     clock: Clock,
 ) -> io::Result<JoinHandle<()>> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
+    // A thread that serves peers alone is needed the sooner the better.
+    if peers.clients.is_some() {
+        let aside = Aside::new();
+        builder.on_thread_park(move || aside.before_sleep());
+    }
     let runtime = builder.enable_all().event_interval(TURNS_BETWEEN_POLLS).build()?;
     std::thread::Builder::new().name("rookeeper-core".into()).spawn(move || {
         let local = LocalSet::new();
