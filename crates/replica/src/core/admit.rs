@@ -135,7 +135,7 @@ impl Core {
     }
 
     /// Whether requests wait before the pipeline: it is full, a running snapshot is too far behind,
-    /// or the epoch has no zxids left. What is refused anyway does not wait.
+    /// or nothing is proposed any more. What is refused anyway does not wait.
     fn must_stall(&self, shared: &Shared) -> bool {
         let leads = matches!(self.role, CoreRole::Leading { .. });
         if self.state != State::Serving || !(self.open || leads) {
@@ -143,7 +143,7 @@ impl Core {
         }
         let limit = self.config.request_throttle_max_requests;
         (limit > 0 && self.pipeline.len() + self.learning.queued() >= limit)
-            || self.exhausted
+            || self.proposed_last
             || (self.snapshots.running
                 && shared.tree.snapshot_backlog_len() > self.config.snapshot_backlog_bytes_max)
     }
@@ -339,8 +339,7 @@ impl Core {
             && !mutation::is_on(Mutation::RollOverIgnored)
             && matches!(self.role, CoreRole::Leading { .. })
         {
-            self.exhausted = true;
-            self.drop_forwarded();
+            self.propose_no_more();
             self.append(effects);
             effects.push(CoreEffect::EpochExhausted);
         }

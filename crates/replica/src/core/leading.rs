@@ -61,6 +61,7 @@ impl Core {
             // Its clients were told to close, and ask for their sessions wherever they go: the
             // sessions' owner means nobody meanwhile.
             CoreInput::LearnerGone(_) => {}
+            CoreInput::Leaving => self.propose_no_more(),
             CoreInput::SyncConfirmed(ticket) => self.syncs_done = self.syncs_done.max(ticket),
             input => unreachable!("a leader was told {input:?}"),
         }
@@ -77,16 +78,18 @@ impl Core {
     }
 
     fn queue(&mut self, learner: ConnectionId, asked: LearnerAsks) {
-        if self.exhausted {
+        if self.proposed_last {
             self.done_for(learner, asked.held_len());
         } else {
             self.forwarded.push_back((learner, asked));
         }
     }
 
-    /// There is no zxid left for what learners still wait for, and this server stops: a learner
-    /// that is not read because of it is heard again, whose acknowledgements may be needed.
-    pub(super) fn drop_forwarded(&mut self) {
+    /// Nothing follows what is proposed by now. What learners still wait for is dropped, as this
+    /// server stops: a learner that is not read because of it is heard again, whose
+    /// acknowledgements may be needed.
+    pub(super) fn propose_no_more(&mut self) {
+        self.proposed_last = true;
         for (learner, asked) in std::mem::take(&mut self.forwarded) {
             self.done_for(learner, asked.held_len());
         }
@@ -488,6 +491,24 @@ mod tests {
         assert!(effects.iter().any(is_done));
         let effects = step(&mut core, &shared, CoreInput::Shutdown);
         assert!(appended(&effects).is_empty(), "nor when it stops");
+    }
+
+    #[test]
+    fn a_leader_that_leaves_proposes_nothing_that_the_next_one_may_not_hear_of() {
+        let (mut core, mut shared) = leader();
+        let create = request(0, OpCode::CreateSession.to_i32(), 4000i32.to_bytes());
+        forwarded(&mut core, &shared, create);
+        core.queue_forwarded(LEARNER, delete(1));
+        let effects = step(&mut core, &shared, CoreInput::Leaving);
+        let is_done = |effect: &CoreEffect| matches!(effect, CoreEffect::Done { requests: 1, .. });
+        assert!(appended(&effects).is_empty() && effects.iter().any(is_done));
+        let effects = forwarded(&mut core, &shared, delete(2));
+        assert!(appended(&effects).is_empty() && effects.iter().any(is_done));
+        let late = Now { monotonic_us: 60_000_000, ..Now::default() };
+        let mut effects = Vec::new();
+        core.step(late, CoreInput::Tick, &shared, &mut effects);
+        assert!(appended(&effects).is_empty(), "the next leader expires the session");
+        apply(&mut core, &mut shared);
     }
 
     #[test]

@@ -103,6 +103,9 @@ pub enum CoreInput {
     },
     /// Leading: a learner's link is gone.
     LearnerGone(ConnectionId),
+    /// Leading: a change that ends the role is committed. Whoever leads next may not hear of what
+    /// is proposed from now on, so nothing is.
+    Leaving,
     /// Leading: the tenure was confirmed by a quorum after [`CoreEffect::SyncWanted`] with this
     /// ticket.
     SyncConfirmed(u64),

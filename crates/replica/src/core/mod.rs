@@ -165,8 +165,8 @@ pub struct Core {
     commit: Commit,
     /// The epoch's start, until the tree has been told.
     begin_epoch: Option<Zxid>,
-    /// The epoch has no zxids left.
-    exhausted: bool,
+    /// Nothing is proposed any more: the epoch has no zxids left, or its leader leaves.
+    proposed_last: bool,
     /// What a leader knows of its ensemble.
     ensemble: Option<EnsembleView>,
     /// The change of the ensemble that was just prepared.
@@ -233,7 +233,7 @@ impl Core {
             prepared: epoch.unwrap_or(recovered),
             logged_before: start.last_logged.unwrap_or(recovered),
             begin_epoch: epoch,
-            exhausted: false,
+            proposed_last: false,
             ensemble: None,
             reconfigured: None,
             forwarded: VecDeque::new(),
@@ -334,13 +334,13 @@ impl Core {
 
     fn tick(&mut self, now: Now, shared: &Shared, effects: &mut Vec<CoreEffect>) {
         let writes = matches!(self.role, CoreRole::Alone | CoreRole::Leading { .. });
-        if self.state != State::Serving || self.exhausted {
+        if self.state != State::Serving || self.proposed_last {
             return;
         }
         let heard = &self.heard_up_to_ms;
         let expired = self.sessions.expire(now.monotonic_ms(), |owner| heard[owner.shard.index()]);
         for &session in &expired {
-            if self.exhausted {
+            if self.proposed_last {
                 // The next leader expires it.
                 break;
             }
@@ -358,7 +358,7 @@ impl Core {
             return;
         }
         for path in self.clean_up.due(now, &shared.tree) {
-            if self.exhausted {
+            if self.proposed_last {
                 break;
             }
             self.delete_container(now, &path, shared, effects);

@@ -11,7 +11,7 @@ use rookeeper_zab::quorum::Ensemble;
 use super::effect::{MemberEvent, ReplicaEffect, StorageCommand};
 use super::ending::Next;
 use super::replica::{Context, Part, Replica};
-use crate::core::CoreEffect;
+use crate::core::{CoreEffect, CoreInput};
 use crate::ids::Now;
 use crate::shared::Shared;
 
@@ -103,6 +103,7 @@ impl Replica {
             _ => return,
         };
         if serving {
+            self.tell_leading_core(CoreInput::Leaving, context);
             self.leave_if_applied(context);
         } else {
             self.end_part(next, context);

@@ -251,7 +251,7 @@ impl Replica {
     }
 
     /// Tells the core of an established leader; one that does not lead yet has no use for it.
-    fn tell_leading_core(&mut self, input: CoreInput, context: &mut Context<'_>) {
+    pub(super) fn tell_leading_core(&mut self, input: CoreInput, context: &mut Context<'_>) {
         if matches!(self.core_role, CoreRole::Leading { .. }) {
             self.step_core(input, context);
         }
