@@ -319,7 +319,7 @@ fn quotas_count_and_limit() {
 
 #[test]
 fn containers_go_when_their_last_child_went() {
-    // Rarely enough that the check does not come into the middle of the step before it is awaited.
+    // Rarely enough that the check hardly comes into the middle of the step before it is awaited.
     let settings = Settings::usual().property("znode.container.checkIntervalMs", "1500");
     let Some(mut script) = script("container", &settings) else { return };
     script.send(1, vec![add_watch("/", 1), children("/", true)]);

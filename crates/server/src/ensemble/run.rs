@@ -22,9 +22,6 @@ use crate::core_driver::{CoreMessage, Flow};
 use crate::io::{Guest, IoThread, ListenerSide, Progress};
 use crate::mailbox::Mailbox;
 
-/// Turns between two looks at the sockets, where there is always something to do.
-const TURNS_BETWEEN_POLLS: u32 = 2;
-
 /// What the thread is made from, the machine aside.
 pub(crate) struct PeerParts {
     pub(crate) me: rookeeper_jute::ServerId,
@@ -54,7 +51,7 @@ pub(crate) fn start(
         let aside = Aside::new();
         builder.on_thread_park(move || aside.before_sleep());
     }
-    let runtime = builder.enable_all().event_interval(TURNS_BETWEEN_POLLS).build()?;
+    let runtime = builder.enable_all().build()?;
     std::thread::Builder::new().name("rookeeper-core".into()).spawn(move || {
         let local = LocalSet::new();
         local.block_on(&runtime, async move {

@@ -83,7 +83,7 @@ mod tests {
     use rookeeper_replica::{Shard, ShardConfig, ShardId, Shared};
     use rookeeper_tree::{AccessControl, Tree, TreeConfig};
 
-    use super::super::thread::SCRATCH_LEN;
+    use super::super::thread::RECEIVED_UNDER_LOCK_MAX;
     use super::*;
     use crate::clock::Clock;
     use crate::core_driver::CorePort;
@@ -139,7 +139,7 @@ mod tests {
     /// Says more at a time than a turn reads of one connection, again and again.
     async fn floods(guest: &mut Guest, client: &mut TcpStream) {
         for _ in 0..6 {
-            client.write_all(&[0; SCRATCH_LEN + 30_000]).unwrap();
+            client.write_all(&[0; RECEIVED_UNDER_LOCK_MAX + 4000]).unwrap();
             turn(guest).await;
         }
     }

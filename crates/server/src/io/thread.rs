@@ -24,16 +24,18 @@ use crate::listener::Accepted;
 use crate::log_budget::LogBudget;
 
 /// Length of a thread's scratch buffer, in bytes: the most that one connection says in one turn.
-pub(super) const SCRATCH_LEN: usize = 128 << 10;
+const SCRATCH_LEN: usize = 128 << 10;
 
 /// Bytes received under one hold of the read lock, so that it is held for less than 1 ms.
-const RECEIVED_UNDER_LOCK_MAX: usize = 16 << 10;
+pub(super) const RECEIVED_UNDER_LOCK_MAX: usize = 16 << 10;
 
 /// How much a turn does at most before it looks at the sockets again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TurnLimits {
     /// Connections that are read.
     connections: usize,
+    /// Bytes that are read of one.
+    bytes_of_one: usize,
     /// Bytes after which no further connection is read.
     bytes: usize,
     /// How often it goes on with connections that have more to do before sockets get their turn.
@@ -43,12 +45,22 @@ pub(super) struct TurnLimits {
 }
 
 /// Of a thread that does nothing else.
-const OWN_THREAD: TurnLimits =
-    TurnLimits { connections: usize::MAX, bytes: usize::MAX, rounds: 16, writes: usize::MAX };
+const OWN_THREAD: TurnLimits = TurnLimits {
+    connections: usize::MAX,
+    bytes_of_one: SCRATCH_LEN,
+    bytes: usize::MAX,
+    rounds: 16,
+    writes: usize::MAX,
+};
 
 /// Of one that others wait for: about 1 ms, where replies are not large.
-pub(super) const SHARED_THREAD: TurnLimits =
-    TurnLimits { connections: 64, bytes: RECEIVED_UNDER_LOCK_MAX, rounds: 1, writes: 128 };
+pub(super) const SHARED_THREAD: TurnLimits = TurnLimits {
+    connections: 64,
+    bytes_of_one: RECEIVED_UNDER_LOCK_MAX,
+    bytes: RECEIVED_UNDER_LOCK_MAX,
+    rounds: 1,
+    writes: 128,
+};
 
 /// Connections accepted in one turn.
 const ACCEPTS_A_TURN: usize = 64;
@@ -72,8 +84,6 @@ struct Connection {
     socket: Socket,
     /// Whether the shard does not want more input for now.
     paused: bool,
-    /// Whether it stands in the list of connections with something to do.
-    queued: bool,
     /// Whether it stands in the list of connections with output.
     dirty: bool,
     /// When it was told to close, by the monotonic clock in milliseconds.
@@ -93,6 +103,9 @@ pub(crate) struct IoThread {
     pub(super) events: EventLoop,
     /// The numbers of connections that have something to do in the next turn, each once.
     ready: Vec<u32>,
+    /// By number, whether it stands there. Where its connection is gone meanwhile, the next one
+    /// with this number has its turn.
+    queued: Vec<bool>,
     /// Whether the listening socket stands there.
     listener_queued: bool,
     /// By place; each in a box of its own, so that the vector stays short when it grows.
@@ -135,6 +148,7 @@ impl IoThread {
             acceptor: None,
             events: EventLoop::new()?,
             ready: Vec::new(),
+            queued: Vec::new(),
             listener_queued: false,
             connections: Vec::new(),
             scratch: vec![0; SCRATCH_LEN].into_boxed_slice(),
@@ -193,18 +207,16 @@ impl IoThread {
             if event.token() == WAKER_TOKEN {
                 continue;
             }
-            let token = event.token().0 as u32;
-            let queued = if token == LISTENER_TOKEN {
+            let token = event.token().0;
+            let queued = if token == LISTENER_TOKEN as usize {
                 &mut self.listener_queued
             } else {
-                let Some(Some(connection)) = self.connections.get_mut(token as usize) else {
-                    continue;
-                };
+                let Some(Some(connection)) = self.connections.get_mut(token) else { continue };
                 connection.socket.reported(event);
-                &mut connection.queued
+                &mut self.queued[token]
             };
             if !std::mem::replace(queued, true) {
-                self.ready.push(token);
+                self.ready.push(token as u32);
             }
         }
         Ok(reported)
@@ -212,8 +224,7 @@ impl IoThread {
 
     /// Gives a connection a turn, once.
     fn queue(&mut self, token: u32) {
-        let Some(connection) = self.connection(token) else { return };
-        if !std::mem::replace(&mut connection.queued, true) {
+        if !std::mem::replace(&mut self.queued[token as usize], true) {
             self.ready.push(token);
         }
     }
@@ -343,8 +354,8 @@ impl IoThread {
         guard: &mut RwLockReadGuard<'_, Shared>,
         waker: &Waker,
     ) -> usize {
+        self.queued[token as usize] = false;
         let Some(connection) = self.connection(token) else { return 0 };
-        connection.queued = false;
         if connection.socket.write_blocked && !connection.dirty {
             connection.dirty = true;
             self.dirty.push_back(token);
@@ -357,9 +368,9 @@ impl IoThread {
         if self.draining {
             return 0;
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let (mut scratch, most) = (std::mem::take(&mut self.scratch), self.limits.bytes_of_one);
         let outcome = match self.connection(token) {
-            Some(connection) => connection.socket.read(&mut scratch),
+            Some(connection) => connection.socket.read(&mut scratch[..most]),
             None => ReadOutcome::Empty,
         };
         let len = match outcome {
@@ -600,15 +611,10 @@ impl IoThread {
         let at = key.index as usize;
         if self.connections.len() <= at {
             self.connections.resize_with(at + 1, || None);
+            self.queued.resize(at + 1, false);
         }
-        let connection = Connection {
-            key,
-            socket,
-            paused: false,
-            queued: false,
-            dirty: false,
-            closing_since_ms: None,
-        };
+        let connection =
+            Connection { key, socket, paused: false, dirty: false, closing_since_ms: None };
         self.connections[at] = Some(Box::new(connection));
     }
 }

@@ -1,11 +1,13 @@
 //! An ensemble in a directory of its own.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use rookeeper_replica::ServerState;
 use rookeeper_server::config::{Invocation, load};
 use rookeeper_server::process::{Process, ProcessorTime, UnknownProcess};
@@ -38,6 +40,21 @@ pub struct Ensemble {
     pub flags: &'static str,
     /// What the servers know of the machine.
     pub process: Arc<dyn Process>,
+}
+
+/// Lines of a log.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A machine whose processors never rest.
@@ -147,6 +164,18 @@ impl Ensemble {
 
     pub fn stop(&mut self, id: usize) {
         self.servers[id - 1].take().unwrap().stop();
+    }
+
+    /// What this thread's part of the servers says from warnings on.
+    pub fn said_while(&mut self, what: impl FnOnce(&mut Ensemble)) -> String {
+        let said = Said::default();
+        let to = said.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_writer(move || to.clone());
+        tracing::subscriber::with_default(subscriber.finish(), || what(self));
+        let bytes = said.0.lock().clone();
+        String::from_utf8(bytes).unwrap()
     }
 
     pub fn address(&self, id: usize) -> SocketAddr {

@@ -304,7 +304,8 @@ fn on_a_busy_machine_a_follower_comes_back_while_proposals_gather() {
 /// stops: nothing else lets it go then.
 #[test]
 fn a_leader_that_stops_proposes_what_had_waited_for_room() {
-    let mut ensemble = Ensemble::new(5, "");
+    // The leader gives up by itself long after its server does.
+    let mut ensemble = Ensemble::new(5, "syncLimit=60");
     ensemble.flags = "-Dzookeeper.request_throttle_max_requests=1";
     (1..=5).for_each(|id| ensemble.start(id));
     let leader = ensemble.wait_for_leader();
@@ -321,10 +322,8 @@ fn a_leader_that_stops_proposes_what_had_waited_for_room() {
         })
         .collect();
     wait_until("writes", || ensemble.tree(leader).0 > before + 50);
-    let begun = Instant::now();
-    ensemble.stop(leader);
-    // What is never let go of is given up after five seconds.
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    let said = ensemble.said_while(|ensemble| ensemble.stop(leader));
+    assert!(!said.contains("requests in flight are not answered"), "{said}");
 }
 
 #[test]
