@@ -95,7 +95,7 @@ impl Pace {
     /// Whether the batch that gathers while the last one is written is likely to wait. Not where
     /// that takes long: others may be quicker.
     fn gathers(&self) -> bool {
-        self.is_worthwhile && self.restraint.is_off() && self.takes <= WAIT_MAX
+        self.is_worthwhile && self.restraint.is_lifted() && self.takes <= WAIT_MAX
     }
 
     /// A wait has ended.
@@ -393,7 +393,7 @@ pub(crate) mod tests {
         pace.taken = None;
         queue.send(Note(Some(0)));
         assert_eq!(take(&queue, &policy, &mut pace), 1);
-        assert!(!pace.restraint.is_off());
+        assert!(!pace.restraint.is_lifted());
     }
 
     #[test]
@@ -402,7 +402,7 @@ pub(crate) mod tests {
         let pays = |time, before, came| {
             let mut pace = pace(takes);
             pace.waited(&waited(Duration::from_micros(time), before, came));
-            pace.restraint.is_off()
+            pace.restraint.is_lifted()
         };
         assert!(pays(500, 2, 48), "a crowd comes back");
         assert!(pays(290, 1, 1));

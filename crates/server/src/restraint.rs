@@ -27,7 +27,7 @@ impl Restraint {
     }
 
     /// Whether the next occasion is likely to be taken.
-    pub(crate) fn is_off(&self) -> bool {
+    pub(crate) fn is_lifted(&self) -> bool {
         self.left == 0
     }
 
@@ -50,10 +50,10 @@ mod tests {
     fn each_attempt_in_vain_puts_the_next_off_and_one_that_paid_brings_it_nearer() {
         let mut restraint = Restraint::new();
         for passed in [1, 2, 4, 8, 16, 32, 64, 128, 256, 256] {
-            assert!(restraint.is_off() && restraint.takes());
+            assert!(restraint.is_lifted() && restraint.takes());
             restraint.tried(false);
             for _ in 0..passed {
-                assert!(!restraint.is_off() && !restraint.takes());
+                assert!(!restraint.is_lifted() && !restraint.takes());
             }
         }
         for passed in [128, 64, 32, 16, 8, 4, 2, 1, 1] {
