@@ -11,7 +11,7 @@ use rookeeper_zab::quorum::Ensemble;
 use super::effect::{MemberEvent, ReplicaEffect, StorageCommand};
 use super::ending::Next;
 use super::replica::{Context, Part, Replica};
-use crate::core::{CoreEffect, CoreInput};
+use crate::core::CoreEffect;
 use crate::ids::Now;
 use crate::shared::Shared;
 
@@ -54,25 +54,43 @@ impl Replica {
         designated: Option<ServerId>,
         context: &mut Context<'_>,
     ) {
-        let before = self.ensemble.committed().clone();
+        let before = self.ensemble.committed();
         if !self.config.prepare.reconfig_enabled || membership.version() <= before.version() {
             return;
         }
-        let me = self.config.member.me;
-        let role = self.ensemble.role(me);
-        let mut last_seen = self.ensemble.last_seen().clone();
-        if last_seen.version() <= membership.version() {
-            last_seen = membership.clone();
-        }
+        let next = self.next_after(zxid, &membership, designated);
         let version = membership.version();
-        self.use_ensemble(Ensemble::with_last_seen(membership.clone(), last_seen), context);
+        self.use_ensemble(self.ensemble_after(&membership), context);
         let command =
             StorageCommand::WriteMembership { membership: membership.clone(), last_seen: false };
         self.store(command, context);
-        self.show(membership.clone(), context);
+        self.show(membership, context);
         context.tell(MemberEvent::Reconfigured { version });
-        if !membership.differs_from(&before) {
-            return;
+        if let Some(next) = next {
+            self.leave_after(zxid, next, context);
+        }
+    }
+
+    /// What decides once a configuration is committed.
+    fn ensemble_after(&self, membership: &Arc<Membership>) -> Ensemble {
+        let mut last_seen = self.ensemble.last_seen();
+        if last_seen.version() <= membership.version() {
+            last_seen = membership;
+        }
+        Ensemble::with_last_seen(membership.clone(), last_seen.clone())
+    }
+
+    /// What this server does next, where a configuration that is committed with this zxid changes
+    /// its role or the leader.
+    pub(super) fn next_after(
+        &self,
+        zxid: Zxid,
+        membership: &Arc<Membership>,
+        designated: Option<ServerId>,
+    ) -> Option<Next> {
+        let before = self.ensemble.committed();
+        if !membership.differs_from(before) {
+            return None;
         }
         let leader = self.election.leader();
         let next = match designated {
@@ -80,13 +98,12 @@ impl Replica {
                 Some(Next::Designated { leader: designated, zxid })
             }
             Some(_) => None,
-            None => leader_moved(leader, &before, &membership).then_some(Next::Look),
+            None => leader_moved(leader, before, membership).then_some(Next::Look),
         };
+        let me = self.config.member.me;
         let leads_on = designated == Some(me) && membership.is_voter(me);
-        let next = next.or((self.ensemble.role(me) != role && !leads_on).then_some(Next::Look));
-        if let Some(next) = next {
-            self.leave_after(zxid, next, context);
-        }
+        let role_changes = self.ensemble_after(membership).role(me) != self.ensemble.role(me);
+        next.or((role_changes && !leads_on).then_some(Next::Look))
     }
 
     /// Ends the part when a transaction is applied: whoever asked for it is answered first.
@@ -103,7 +120,6 @@ impl Replica {
             _ => return,
         };
         if serving {
-            self.tell_leading_core(CoreInput::Leaving, context);
             self.leave_if_applied(context);
         } else {
             self.end_part(next, context);

@@ -455,7 +455,21 @@ impl Replica {
         if let Part::Leading(leading) = &mut self.part {
             let mut out = Vec::new();
             leading.machine.step(context.now_ms(), input, &mut out);
+            if out.iter().any(|effect| self.is_left_by(effect)) {
+                // Before the requests that came with it: what they become would follow it.
+                self.tell_leading_core(CoreInput::Leaving, context);
+            }
             self.work.extend(out.into_iter().map(Work::Leader));
+        }
+    }
+
+    /// Whether this is the commit of a change that ends its leader's role.
+    fn is_left_by(&self, effect: &LeaderEffect) -> bool {
+        match effect {
+            LeaderEffect::Activate { zxid, membership, designated } => {
+                self.next_after(*zxid, membership, Some(*designated)).is_some()
+            }
+            _ => false,
         }
     }
 

@@ -92,8 +92,9 @@ impl Replica {
     }
 
     fn durable_through(&mut self, zxid: Zxid, context: &mut Context<'_>) {
-        self.step_core(CoreInput::Durable(zxid), context);
+        // What is committed by it may be the last that this leader proposes, so it is told first.
         self.step_leader(LeaderInput::Durable(zxid), context);
+        self.step_core(CoreInput::Durable(zxid), context);
         self.step_learner(LearnerInput::Durable(zxid), context);
         self.step_master(ObserverMasterInput::Durable(zxid), context);
     }

@@ -11,6 +11,9 @@ use rookeeper_zab::{Outgoing, wire};
 
 use super::world::{Event, Machine, World};
 
+/// Who has read so many bytes reads no further piece at once.
+const READ_LEN: usize = 1000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
     Election,
@@ -93,7 +96,16 @@ impl World {
         if end.paused || !end.open {
             return;
         }
-        let Some(message) = end.incoming.pop_front() else { return };
+        let Some(mut message) = end.incoming.pop_front() else { return };
+        // Half of the time pieces that are there are read at once.
+        let reads_on =
+            |bytes: &&mut Vec<u8>| bytes.len() < READ_LEN && self.now_us.is_multiple_of(2);
+        while let Some(bytes) = message.as_mut().filter(reads_on)
+            && let Some(Some(more)) = end.incoming.front()
+        {
+            bytes.extend_from_slice(more);
+            end.incoming.pop_front();
+        }
         let (server, port) = (end.server, end.port);
         match message {
             Some(bytes) => {

@@ -6,6 +6,7 @@ use rookeeper_jute::proto::ReconfigRequest;
 use rookeeper_jute::{ErrorCode, OpCode, ServerId, Zxid};
 use rookeeper_replica::{MemberEvent, ReplicaConfig, ServerState};
 use rookeeper_tree::AccessControl;
+use rookeeper_zab::learner::SyncStart;
 use rookeeper_zab::membership::{Membership, MembershipRules};
 
 use crate::faults::{all_is_well, assert_all_there, seeds, something_happens, try_write};
@@ -134,6 +135,43 @@ fn a_leader_that_leaves_names_the_next_one() {
         let client = world.connect(next);
         assert!(world.create(client, "/after"));
         assert_settled(&mut world);
+    }
+}
+
+/// Whoever is named next may not hear of it, and the other voters are needed both.
+#[test]
+fn nothing_is_proposed_behind_the_change_that_ends_a_leader() {
+    for seed in 0..40 {
+        let mut world = open(3, 0, seed);
+        let leader = world.leader().expect("serving");
+        let writers: Vec<usize> = (0..3).map(|server| world.connect(server)).collect();
+        let body = ReconfigRequest {
+            joining_servers: None,
+            leaving_servers: Some(format!("{}", leader + 1).into()),
+            new_members: None,
+            cur_config_id: -1,
+        };
+        let own = world.connect((leader + 1) % 3);
+        world.request(own, OpCode::Reconfig, &body);
+        let (mut number, mut asks_at_us) = (0, 0);
+        world.until("another leads", 10_000, |world| {
+            if world.now_us >= asks_at_us {
+                for writer in &writers {
+                    world.ask_create(*writer, &format!("/{number}"), 0);
+                }
+                (number, asks_at_us) = (number + 1, world.now_us + 100);
+            }
+            world.leader().is_some_and(|at| at != leader)
+        });
+        let synchronised = |world: &mut World| {
+            let events = &world.process(leader).events;
+            events.iter().rev().find_map(|(_, event)| match event {
+                MemberEvent::Synchronises(start) => Some(*start),
+                _ => None,
+            })
+        };
+        world.until("it learns", 10_000, |world| synchronised(world).is_some());
+        assert_eq!(synchronised(&mut world), Some(SyncStart::Diff), "seed {seed}");
     }
 }
 

@@ -140,7 +140,7 @@ mod tests {
     async fn floods(guest: &mut Guest, client: &mut TcpStream) {
         for _ in 0..6 {
             client.write_all(&[0; RECEIVED_UNDER_LOCK_MAX + 4000]).unwrap();
-            turn(guest).await;
+            assert_eq!(turn(guest).await, Progress::More, "a turn read all of it");
         }
     }
 
