@@ -18,7 +18,7 @@
 
 use rookeeper_jute::{ServerId, Zxid};
 
-use super::vote::{Ballot, Vote};
+use super::vote::{Ballot, Vote, counts, is_new_voter};
 use super::{Election, ElectionEffect, Phase};
 
 /// How long a new voter waits before it stands, and how long it stands, and for how long it keeps
@@ -84,16 +84,9 @@ impl Election {
         (self.current_epoch, self.last_zxid)
     }
 
-    /// Whether a server's vote counts in the change that is pending, and it has none in force.
-    fn is_new_voter(&self, server: ServerId) -> bool {
-        let (committed, last_seen) = (self.ensemble.committed(), self.ensemble.last_seen());
-        let votes = last_seen.is_voter(server) && last_seen.weight(server) > 0;
-        self.ensemble.is_pending() && votes && !committed.is_voter(server)
-    }
-
     /// Whether this server proposes itself though it does not vote in force.
     fn stands(&self) -> bool {
-        self.standing.stands_until_ms.is_some() && self.is_new_voter(self.config.me)
+        self.standing.stands_until_ms.is_some() && is_new_voter(self.config.me, &self.ensemble)
     }
 
     /// When this server has to do something about its standing.
@@ -101,7 +94,7 @@ impl Election {
         let Phase::Looking(looking) = &self.phase else { return None };
         // Nobody is better than it is, and somebody else looks.
         let initial = self.initial_vote();
-        let may_stand = self.is_new_voter(self.config.me)
+        let may_stand = is_new_voter(self.config.me, &self.ensemble)
             && initial.is_for_nobody()
             && initial.has_history()
             && looking.proposal().is_for_nobody()
@@ -132,7 +125,7 @@ impl Election {
     /// A voter that looks has said whom it votes for. Whether this server stood, and does so no
     /// more since somebody in force has as much.
     pub(super) fn gives_up(&mut self, now_ms: u64, ballot: &Ballot) -> bool {
-        let in_force = self.ensemble.committed().is_voter(ballot.vote.leader);
+        let in_force = counts(ballot.vote.leader, self.ensemble.committed());
         let gives_up = self.stands() && in_force && history_of(&ballot.vote) >= self.history();
         if gives_up {
             self.standing.rest(now_ms, self.config.finalize_wait_ms);
@@ -142,7 +135,7 @@ impl Election {
 
     /// Gives way where a voter stands that has more.
     pub(super) fn give_way(&mut self, now_ms: u64, from: ServerId, ballot: &Ballot) {
-        let stands = ballot.vote.leader == from && self.is_new_voter(from);
+        let stands = ballot.vote.leader == from && is_new_voter(from, &self.ensemble);
         let votes = self.ensemble.committed().is_voter(self.config.me);
         if stands && votes && history_of(&ballot.vote) > self.history() {
             let wait_ms = self.config.finalize_wait_ms.saturating_mul(WAITS);

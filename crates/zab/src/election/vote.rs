@@ -4,6 +4,7 @@ use rookeeper_jute::mutation::{self, Mutation};
 use rookeeper_jute::quorum::PeerState;
 use rookeeper_jute::{ServerId, Zxid};
 
+use crate::membership::Membership;
 use crate::quorum::Ensemble;
 
 /// What who has no vote puts in place of a server, a zxid and an epoch (Java: `Long.MIN_VALUE`).
@@ -28,9 +29,11 @@ impl Vote {
     /// What a server votes for at the start of a round: itself. Who does not vote in the
     /// committed configuration proposes nobody, and an observer has no history to offer either.
     /// (Java's has none where a change that is pending makes it a voter, so that its vote helps to
-    /// elect who has less than it has.)
+    /// elect who has less than it has.) Nor does who votes there with a weight of nothing, and is
+    /// needed for the change: Java's votes for itself for ever, as who loses against it does.
     pub fn initial(ensemble: &Ensemble, me: ServerId, zxid: Zxid, epoch: i64) -> Vote {
-        let leader = if ensemble.committed().is_voter(me) { me } else { ServerId(NOTHING) };
+        let proposes = ensemble.committed().is_voter(me) && !is_new_voter(me, ensemble);
+        let leader = if proposes { me } else { ServerId(NOTHING) };
         if ensemble.only_observes(me) {
             return Vote { leader, zxid: Zxid(NOTHING), peer_epoch: NOTHING };
         }
@@ -62,12 +65,20 @@ impl Vote {
     }
 }
 
-/// Whether a voter's vote weighs anything: where it votes in the committed configuration there,
-/// otherwise in the proposed one.
+/// Whether a voter's vote weighs anything: in the committed configuration, or in the proposed one.
 fn has_weight(id: ServerId, ensemble: &Ensemble) -> bool {
-    let committed = ensemble.committed();
-    let of = if committed.is_voter(id) { committed } else { ensemble.last_seen() };
-    of.weight(id) > 0
+    counts(id, ensemble.committed()) || ensemble.last_seen().weight(id) > 0
+}
+
+/// Whether a server votes in a configuration, and that weighs anything there.
+pub(super) fn counts(id: ServerId, membership: &Membership) -> bool {
+    membership.is_voter(id) && membership.weight(id) > 0
+}
+
+/// Whether a server's vote counts in the change that is pending, and does not in force.
+pub(super) fn is_new_voter(id: ServerId, ensemble: &Ensemble) -> bool {
+    let (committed, last_seen) = (ensemble.committed(), ensemble.last_seen());
+    ensemble.is_pending() && counts(id, last_seen) && !counts(id, committed)
 }
 
 /// A vote as a server announced it.

@@ -16,10 +16,16 @@ use super::network::Network;
 const NOTICE_MS: u64 = 1000;
 
 fn membership(voters: &[i64], observers: &[i64], version: i64) -> Arc<Membership> {
+    weighted(voters, observers, "", version)
+}
+
+/// With lines of groups and weights.
+fn weighted(voters: &[i64], observers: &[i64], lines: &str, version: i64) -> Arc<Membership> {
     let line = |id: &i64, role| format!("server.{id}=n{id}:2888:3888:{role}\n");
     let voters = voters.iter().map(|id| line(id, "participant"));
     let observers = observers.iter().map(|id| line(id, "observer"));
-    let text = voters.chain(observers).collect::<String>() + &format!("version={version:x}");
+    let servers: String = voters.chain(observers).collect();
+    let text = format!("{servers}{lines}version={version:x}");
     Arc::new(Membership::parse(&text, &MembershipRules::default()).expect("a good text"))
 }
 
@@ -41,9 +47,17 @@ fn changing(
     servers: &[(i64, i64, bool)],
 ) -> Network {
     let committed = membership(in_force.0, in_force.1, 0x13d);
-    let proposed = membership(proposed, &[], 0x140);
+    between(seed, &committed, &membership(proposed, &[], 0x140), servers)
+}
+
+fn between(
+    seed: u64,
+    committed: &Arc<Membership>,
+    proposed: &Arc<Membership>,
+    servers: &[(i64, i64, bool)],
+) -> Network {
     let known = |&(id, _, knows): &(i64, i64, bool)| {
-        let last_seen = if knows { &proposed } else { &committed };
+        let last_seen = if knows { proposed } else { committed };
         (ServerId(id), Ensemble::with_last_seen(committed.clone(), last_seen.clone()))
     };
     let ensembles: BTreeMap<ServerId, Ensemble> = servers.iter().map(known).collect();
@@ -158,6 +172,32 @@ fn nobody_stands_where_the_voters_in_force_have_as_much() {
     let mut network = ensemble(1, &servers);
     assert_eq!(settle(&mut network, &ids), ServerId(2));
     assert!(network.now_ms < 1000, "{} ms", network.now_ms);
+}
+
+/// Servers 5 and 6 vote in force, and it weighs nothing: nobody takes up their votes, and they have
+/// as much as server 4 and higher ids. The change needs one of them.
+#[test]
+fn who_has_no_weight_in_force_votes_for_another_one_where_a_change_needs_it() {
+    let groups = "group.1=2\ngroup.2=3:5:8\ngroup.3=4:6\n";
+    let weights = "weight.2=2\nweight.3=1\nweight.4=2\nweight.5=0\nweight.6=0\nweight.8=2\n";
+    let committed = weighted(&[2, 3, 4, 5, 6, 8], &[], &format!("{groups}{weights}"), 0x13d);
+    let groups = "group.1=2\ngroup.2=5:8\ngroup.3=6\n";
+    let weights = "weight.2=3\nweight.5=2\nweight.6=3\nweight.8=1\n";
+    let proposed = weighted(&[2, 5, 6, 8], &[], &format!("{groups}{weights}"), 0x140);
+    let servers = [
+        (2, 0x139, false),
+        (3, 0x132, false),
+        (4, 0x140, true),
+        (5, 0x140, true),
+        (6, 0x140, true),
+        (8, 0x13f, false),
+    ];
+    let ids = servers.map(|(id, ..)| ServerId(id));
+    for seed in 1..=20 {
+        let mut network = between(seed, &committed, &proposed, &servers);
+        ids.iter().for_each(|id| network.start(*id));
+        assert_eq!(settle(&mut network, &ids), ServerId(4), "seed {seed}");
+    }
 }
 
 #[test]
