@@ -20,6 +20,7 @@ pub fn run(input: &[u8]) {
             continue;
         }
         let before = tree.digest();
+        tree.look_ahead(std::iter::once(txn));
         match tree.apply(txn, &mut changes) {
             Ok(applied) => {
                 let op = rookeeper_jute::OpCode::from_i32(applied.header.txn_type);

@@ -24,6 +24,15 @@ pub fn extend_crc(crc: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// The CRC-32 of a child's path and data, from that of its parent's path.
+pub fn child_crc(parent_path_crc: u32, name: &[u8], data: &[u8]) -> u32 {
+    let mut hasher = Hasher::new_with_initial(parent_path_crc);
+    hasher.update(b"/");
+    hasher.update(name);
+    hasher.update(data);
+    hasher.finalize()
+}
+
 /// A znode's digest from the CRC-32 of its path and data (null data adds nothing).
 pub fn digest_of_stat(path_and_data_crc: u32, stat: &StatPersisted) -> u32 {
     let mut bytes = [0u8; 60];
@@ -63,5 +72,7 @@ mod tests {
     fn a_crc_goes_on_where_it_stopped() {
         let whole = crc32fast::hash(b"/a/bdata");
         assert_eq!(extend_crc(extend_crc(path_crc("/a"), b"/b"), b"data"), whole);
+        assert_eq!(child_crc(path_crc("/a"), b"b", b"data"), whole);
+        assert_eq!(child_crc(path_crc("/"), b"a", b"/bdata"), whole);
     }
 }

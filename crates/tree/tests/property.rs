@@ -8,6 +8,7 @@ use rookeeper_jute::data::perms;
 use rookeeper_jute::multi::{MultiHeader, encode_end};
 use rookeeper_jute::txn::CreateSessionTxn;
 use rookeeper_jute::{Acl, CreateMode, Encode, Id, OpCode, SessionId};
+use rookeeper_tree::apply::record;
 use rookeeper_tree::{ChangeLog, PrepareConfig, Tree};
 
 #[derive(Debug, Clone)]
@@ -146,8 +147,11 @@ proptest! {
     fn digests_are_predicted_and_prepared_writes_apply(actions in actions(), quota: bool) {
         let server = run(&actions, quota);
         let mut replayed = Tree::new(tree_config());
-        for txn in &server.log {
-            replayed.apply(txn, &mut ChangeLog::new()).expect("our own");
+        for (at, txn) in server.log.iter().enumerate() {
+            replayed.look_ahead(server.log[at..].iter().map(Vec::as_slice));
+            let applied = replayed.apply(txn, &mut ChangeLog::new()).expect("our own");
+            let path = applied.path.as_deref().map(str::as_bytes);
+            prop_assert_eq!(record::path_of(txn), path, "the path of {:?}", applied);
         }
         prop_assert_eq!(dump(&replayed), dump(&server.tree));
     }

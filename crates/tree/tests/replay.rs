@@ -97,12 +97,14 @@ fn no_cut_and_no_flipped_byte_makes_apply_panic() {
     for txn in log() {
         for len in 0..txn.len() {
             let mut tree = Tree::new(tree_config());
+            tree.look_ahead([&txn[..len]].into_iter());
             let _ = tree.apply(&txn[..len], &mut ChangeLog::new());
         }
         for at in 0..txn.len() {
             let mut tree = Tree::new(tree_config());
             let mut txn = txn.clone();
             txn[at] ^= 0xff;
+            tree.look_ahead([&txn[..]].into_iter());
             let _ = tree.apply(&txn, &mut ChangeLog::new());
         }
     }

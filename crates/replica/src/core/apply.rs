@@ -3,6 +3,7 @@
 use rookeeper_jute::proto::ConnectResponse;
 use rookeeper_jute::txn::TxnHeader;
 use rookeeper_jute::{ErrorCode, OpCode, SessionId, Zxid};
+use rookeeper_tree::apply::LOOK_AHEAD;
 use rookeeper_tree::{Applied, ReadRequest};
 
 use super::figures::since_ms;
@@ -138,6 +139,10 @@ impl Core {
         effects: &mut Vec<CoreEffect>,
     ) {
         let (segment, at) = self.segments.take();
+        let ahead = at..segment.len().min(at + LOOK_AHEAD);
+        if at.is_multiple_of(LOOK_AHEAD) && ahead.len() > 1 {
+            shared.tree.look_ahead(ahead.map(|at| segment.record(at)));
+        }
         if self.whole_after.is_some_and(|end| zxid > end) {
             shared.tree.end_overlap();
             self.whole_after = None;

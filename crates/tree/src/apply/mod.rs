@@ -28,6 +28,10 @@ use crate::digest::DIGEST_VERSION;
 use crate::tree::Tree;
 use record::{Decoded, Record};
 
+/// How many transactions are worth a look ahead at one time: more than that many waits for memory a
+/// processor does not have under way.
+pub const LOOK_AHEAD: usize = 16;
+
 /// What a transaction did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied<'t> {
@@ -110,6 +114,16 @@ impl Tree {
         self.last_processed_zxid = self.last_processed_zxid.max(header.zxid);
         applied.digest_mismatch = self.digest_differs(digest);
         Ok(applied)
+    }
+
+    /// Looks up what the next transactions are about, [`LOOK_AHEAD`] of them at most. It changes
+    /// nothing: looked up side by side, they wait for memory at one time, and then they are near.
+    pub fn look_ahead<'t>(&self, txns: impl Iterator<Item = &'t [u8]>) {
+        let mut hashes = [None; LOOK_AHEAD];
+        for (hash, txn) in hashes.iter_mut().zip(txns) {
+            *hash = record::path_of(txn).map(|path| self.znodes.path_hash(path));
+        }
+        self.znodes.touch(&hashes);
     }
 
     /// The tree was written down while it changed, and nothing says up to when: parts of later

@@ -207,21 +207,12 @@ impl Tree {
         changes: &mut ChangeLog,
     ) -> Result<Stat, ErrorCode> {
         let id = self.znodes.lookup(path).ok_or(ErrorCode::NoNode)?;
-        let before = self.znodes.view(id);
-        let acl = self.acls.get(before.acl).cloned();
-        let stat = Stat {
-            mzxid: header.zxid,
-            mtime: header.time_ms,
-            version,
-            data_length: data.map_or(0, |data| data.len() as i32),
-            ..before.stat
-        };
-        let change = i64::from(stat.data_length) - i64::from(before.stat.data_length);
-        self.znodes.set_data(id, data, header.zxid, header.time_ms, version);
-        self.charge_quota(path, change, 0);
+        let set = self.znodes.set_data(id, data, header.zxid, header.time_ms, version);
+        let acl = self.acls.get(set.acl).cloned();
+        self.charge_quota(path, set.growth, 0);
         self.written.add(path, (path.len() + data.map_or(0, <[u8]>::len)) as u64);
         changes.push(ChangeKind::DataChanged, path, header.zxid, acl, None);
-        Ok(stat)
+        Ok(set.stat)
     }
 
     /// Whether an owner as stored is a session.

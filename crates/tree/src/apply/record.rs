@@ -122,6 +122,24 @@ pub fn decode(txn: &[u8]) -> Result<Decoded<'_>, ApplyError> {
     Ok(Decoded { header, record, digest })
 }
 
+/// The path of a transaction that is about one znode, as it stands there; `None` for any other, and
+/// where it is cut off.
+pub fn path_of(txn: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::with_len_max(txn, txn.len());
+    let header: TxnHeader = reader.read().ok()?;
+    match OpCode::from_i32(header.txn_type)? {
+        OpCode::Create
+        | OpCode::Create2
+        | OpCode::CreateContainer
+        | OpCode::CreateTtl
+        | OpCode::Delete
+        | OpCode::DeleteContainer
+        | OpCode::SetData
+        | OpCode::SetAcl => reader.buffer().ok()?,
+        _ => None,
+    }
+}
+
 /// The records that may stand in a multi and alone; `None` for any other type.
 fn part<'t>(
     header: &TxnHeader,

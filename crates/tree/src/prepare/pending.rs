@@ -33,7 +33,7 @@ pub struct NodeState {
     pub acl: PendingAcl,
     /// Length of its data in bytes; 0 for null data.
     pub data_len: usize,
-    /// CRC-32 of path and data, from which the digest goes on; 0 where digests are off.
+    /// CRC-32 of path and data, from which the digest goes on; of no meaning where digests are off.
     pub path_and_data_crc: u32,
 }
 

@@ -162,7 +162,7 @@ impl<'s> Step<'s> {
     pub(super) fn key<'p>(&self, path: &'p str) -> Key<'p> {
         match path {
             "" | "/" => Key { path: "/", hash: [0; 2] },
-            path => Key { path, hash: self.tree.znodes().path_hash(path) },
+            path => Key { path, hash: self.tree.znodes().path_hash(path.as_bytes()) },
         }
     }
 
@@ -188,7 +188,7 @@ impl<'s> Step<'s> {
             child_count: i64::from(znode.stat.num_children),
             acl: PendingAcl::Stored(znode.acl),
             data_len: data.len(),
-            path_and_data_crc: self.crc(key.path, data),
+            path_and_data_crc: znode.data_crc,
         })
     }
 

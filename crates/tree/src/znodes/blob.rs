@@ -2,7 +2,8 @@
 //!
 //! A blob is, in this order:
 //! - flags, 2 bytes: which of the optional fields follow
-//! - for a znode with children, the number of its interior record, 4 bytes
+//! - 4 bytes: for a znode with children, the number of its interior record; for any other, the
+//!   CRC-32 of path and data, from which its digest goes on
 //! - the name's length and the name
 //! - czxid, ctime
 //! - where they differ from what a new znode has: mzxid (less czxid), mtime (less ctime), version,
@@ -28,14 +29,17 @@ const CVERSION: u16 = 1 << 7;
 const PZXID: u16 = 1 << 8;
 const INTERIOR: u16 = 1 << 9;
 
+/// Bytes before the name's length.
+const FIXED_LEN: usize = 6;
+
 /// In each byte of a number but its last.
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// All that a blob says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {
-    /// Number of the interior record of a znode with children.
-    pub(super) interior: Option<u32>,
+    /// What is kept by whether there are children.
+    pub(super) place: Place,
     /// The name, UTF-8.
     pub(super) name: &'a [u8],
     /// The stat; without cversion and pzxid where an interior record keeps them.
@@ -44,6 +48,29 @@ pub(super) struct Fields<'a> {
     pub(super) acl: AclIndex,
     /// The data; `None` is null.
     pub(super) data: Option<&'a [u8]>,
+}
+
+/// Where a znode keeps what both kinds have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A znode with children: the number of its interior record, which has the CRC-32 too.
+    Interior(u32),
+    /// Any other: the CRC-32 of path and data, so that a change costs no look at what it replaces.
+    Leaf {
+        /// Of the path, then the data; null data adds nothing.
+        data_crc: u32,
+    },
+}
+
+impl Place {
+    /// The number of the interior record.
+    #[inline]
+    pub(super) fn interior(self) -> Option<u32> {
+        match self {
+            Place::Interior(number) => Some(number),
+            Place::Leaf { .. } => None,
+        }
+    }
 }
 
 /// Reads numbers from where the last one ended.
@@ -134,20 +161,26 @@ fn flags(blob: &[u8]) -> u16 {
     u16::from_le_bytes([blob[0], blob[1]])
 }
 
+/// The number of the interior record, or the CRC-32.
+#[inline]
+pub(super) fn place(blob: &[u8]) -> Place {
+    let number = u32::from_le_bytes([blob[2], blob[3], blob[4], blob[5]]);
+    match flags(blob) & INTERIOR {
+        0 => Place::Leaf { data_crc: number },
+        _ => Place::Interior(number),
+    }
+}
+
 /// The number of the interior record, if the znode has children.
 #[inline]
 pub(super) fn interior(blob: &[u8]) -> Option<u32> {
-    if flags(blob) & INTERIOR == 0 {
-        return None;
-    }
-    Some(u32::from_le_bytes([blob[2], blob[3], blob[4], blob[5]]))
+    place(blob).interior()
 }
 
 /// The name alone.
 #[inline]
 pub(super) fn name(blob: &[u8]) -> &str {
-    let start = if flags(blob) & INTERIOR == 0 { 2 } else { 6 };
-    let mut cursor = Cursor { rest: &blob[start..] };
+    let mut cursor = Cursor { rest: &blob[FIXED_LEN..] };
     let len = cursor.len();
     str::from_utf8(cursor.take(len)).expect("a name was a string when it was written")
 }
@@ -159,12 +192,9 @@ pub(super) fn parse(blob: &[u8]) -> Fields<'_> {
 }
 
 fn parse_from<'a>(cursor: &mut Cursor<'a>) -> Fields<'a> {
-    let flags = flags(cursor.take(2));
+    let fixed = cursor.take(FIXED_LEN);
+    let (flags, place) = (flags(fixed), place(fixed));
     let has = |flag: u16| flags & flag != 0;
-    let interior = has(INTERIOR).then(|| {
-        let bytes = cursor.take(4).try_into().expect("4 bytes were taken");
-        u32::from_le_bytes(bytes)
-    });
     let name_len = cursor.len();
     let name = cursor.take(name_len);
     let (czxid, ctime) = (cursor.signed(), cursor.signed());
@@ -184,19 +214,19 @@ fn parse_from<'a>(cursor: &mut Cursor<'a>) -> Fields<'a> {
         let len = cursor.len();
         cursor.take(len)
     });
-    Fields { interior, name, stat, acl, data }
+    Fields { place, name, stat, acl, data }
 }
 
 /// Writes everything before the data to `out`, for data of `data_len` bytes (`None` is null).
 pub(super) fn encode_header(fields: &Fields<'_>, data_len: Option<usize>, out: &mut Vec<u8>) {
-    let Fields { interior, name, stat, acl, .. } = fields;
+    let Fields { place, name, stat, acl, .. } = fields;
     out.clear();
+    let (mut flags, number) = match *place {
+        Place::Interior(number) => (INTERIOR, number),
+        Place::Leaf { data_crc } => (0, data_crc),
+    };
     out.extend_from_slice(&[0; 2]);
-    let mut flags = 0;
-    if let Some(interior) = interior {
-        flags |= INTERIOR;
-        out.extend_from_slice(&interior.to_le_bytes());
-    }
+    out.extend_from_slice(&number.to_le_bytes());
     put_unsigned(name.len() as u64, out);
     out.extend_from_slice(name);
     put_signed(stat.czxid.0, out);
@@ -219,7 +249,7 @@ pub(super) fn encode_header(fields: &Fields<'_>, data_len: Option<usize>, out: &
         flags |= ACL;
         put_signed(acl.0, out);
     }
-    if interior.is_none() {
+    if place.interior().is_none() {
         let mut put_if = |flag: u16, value: i64, out: &mut Vec<u8>| {
             if value != 0 {
                 flags |= flag;
@@ -285,11 +315,12 @@ mod tests {
             };
             let data = (value != 0).then_some(&b"data"[..]);
             let name = "né".as_bytes();
-            let written = Fields { interior: None, name, stat, acl: AclIndex(other), data };
+            let place = Place::Leaf { data_crc: value as u32 };
+            let written = Fields { place, name, stat, acl: AclIndex(other), data };
             let blob = blob(&written);
             let read = parse(&blob);
             assert_eq!((read.stat, read.acl, read.data), (stat, AclIndex(other), data));
-            assert_eq!((super::name(&blob), read.interior), ("né", None));
+            assert_eq!((super::name(&blob), read.place), ("né", place));
             assert_eq!(&blob[data_range(&blob)], data.unwrap_or_default());
         }
     }
@@ -314,17 +345,18 @@ mod tests {
     fn an_interior_record_keeps_what_children_change() {
         let stat = StatPersisted { cversion: 9, ..stat() };
         let data = Some(&b"x"[..]);
-        let fields = Fields { interior: Some(77), name: b"a", stat, acl: AclIndex::OPEN, data };
+        let place = Place::Interior(77);
+        let fields = Fields { place, name: b"a", stat, acl: AclIndex::OPEN, data };
         let blob = blob(&fields);
         assert_eq!((interior(&blob), super::name(&blob)), (Some(77), "a"));
         assert_eq!((parse(&blob).stat.cversion, parse(&blob).data), (0, data));
     }
 
     #[test]
-    fn a_plain_znode_takes_fifteen_bytes_beside_name_and_data() {
+    fn a_plain_znode_takes_nineteen_bytes_beside_name_and_data() {
         let data = [b'x'; 100];
         let fields = Fields {
-            interior: None,
+            place: Place::Leaf { data_crc: 7 },
             name: b"n0000123",
             stat: stat(),
             acl: AclIndex::OPEN,
@@ -332,6 +364,6 @@ mod tests {
         };
         let mut header = Vec::new();
         encode_header(&fields, Some(100), &mut header);
-        assert_eq!(header.len() - fields.name.len(), 15);
+        assert_eq!(header.len() - fields.name.len(), 19);
     }
 }

@@ -344,7 +344,8 @@ mod tests {
             let stat = StatPersisted::default();
             let mut header = Vec::new();
             let acl = AclIndex::OPEN;
-            let fields = blob::Fields { interior: None, name: b"n", stat, acl, data: Some(&data) };
+            let place = blob::Place::Leaf { data_crc: 7 };
+            let fields = blob::Fields { place, name: b"n", stat, acl, data: Some(&data) };
             blob::encode_header(&fields, Some(len), &mut header);
             let mut at = fixture.blobs.insert(0, &header, &data);
             for acl in [AclIndex(5), AclIndex(i64::MAX), AclIndex::OPEN, AclIndex(1 << 40)] {

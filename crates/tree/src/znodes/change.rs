@@ -3,12 +3,12 @@
 
 use rookeeper_jute::{StatPersisted, Zxid};
 
-use super::blob::{self, Fields};
+use super::blob::{self, Fields, Place};
 use super::blobs::Handle;
 use super::children::Children;
 use super::index::PathHash;
 use super::interior::Interior;
-use super::{NO_SLOT, NodeId, Slot, Znodes, child_path_crc, data_len, name_units};
+use super::{DataSet, NO_SLOT, NodeId, Slot, Znodes, data_len, name_units};
 use crate::acls::AclIndex;
 use crate::digest;
 
@@ -47,15 +47,20 @@ impl Znodes {
         acl: AclIndex,
         stat: &StatPersisted,
     ) -> Option<NodeId> {
-        let hash = self.index.hash(path);
+        let hash = self.index.hash(path.as_bytes());
         if self.find(hash).is_some() {
             return None;
         }
         let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
         let number = self.make_interior(parent);
-        let fields = Fields { interior: None, name: name.as_bytes(), stat: *stat, acl, data };
+        let bytes = data.unwrap_or_default();
+        let interior = self.interiors.get_mut(number);
+        let data_crc = digest::child_crc(interior.path_crc, name.as_bytes(), bytes);
+        let is_counted = self.digest_enabled && !interior.is_excluding;
+        let place = Place::Leaf { data_crc };
+        let fields = Fields { place, name: name.as_bytes(), stat: *stat, acl, data };
         blob::encode_header(&fields, data.map(<[u8]>::len), &mut self.header);
-        let id = self.allocate(hash, parent.0, data.unwrap_or_default());
+        let id = self.allocate(hash, parent.0, bytes);
 
         let interior = self.interiors.get_mut(number);
         let slots = &mut self.slots;
@@ -63,9 +68,7 @@ impl Znodes {
         let position = interior.push(id, stat.czxid, self.is_loading, &mut moved);
         self.data_size += i64::from(interior.path_units + name_units(name));
         self.data_size += data_len(data) as i64;
-        if self.digest_enabled && !interior.is_excluding {
-            let path_crc = child_path_crc(interior.path_crc, name.as_bytes());
-            let data_crc = digest::extend_crc(path_crc, data.unwrap_or_default());
+        if is_counted {
             let part = digest::digest_of_stat(data_crc, stat);
             self.digest = self.digest.wrapping_add(i64::from(part));
         }
@@ -110,7 +113,7 @@ impl Znodes {
         self.drop_empty_interior(parent);
     }
 
-    /// Sets the data with what the transaction says of it.
+    /// Sets the data with what the transaction says of it, and returns what a reply needs.
     pub fn set_data(
         &mut self,
         id: NodeId,
@@ -118,40 +121,46 @@ impl Znodes {
         mzxid: Zxid,
         mtime: i64,
         version: i32,
-    ) {
+    ) -> DataSet {
         self.preserve(id);
-        let path_crc = self.path_crc(id);
+        let bytes = data.unwrap_or_default();
         let mut header = std::mem::take(&mut self.header);
         let mut fields = self.fields(id);
-        let before = match fields.interior {
-            Some(number) => self.interiors.get(number).data_crc,
-            None => digest::extend_crc(path_crc, fields.data.unwrap_or_default()),
+        let parent = (id != NodeId::ROOT).then(|| self.parent_interior(id));
+        let above = parent.map(|number| self.interiors.get(number));
+        let data_crc = match above {
+            Some(above) => digest::child_crc(above.path_crc, fields.name, bytes),
+            None => digest::extend_crc(0, bytes),
         };
-        let before = digest::digest_of_stat(before, &fields.stat);
-        let change = data_len(data) as i64 - data_len(fields.data) as i64;
+        let before = digest::digest_of_stat(self.data_crc(fields.place), &fields.stat);
+        let growth = data_len(data) as i64 - data_len(fields.data) as i64;
         (fields.stat.mzxid, fields.stat.mtime, fields.stat.version) = (mzxid, mtime, version);
+        fields.data = data;
+        if let Place::Leaf { data_crc: kept } = &mut fields.place {
+            *kept = data_crc;
+        }
+        let after = digest::digest_of_stat(data_crc, &fields.stat);
+        let is_counted = self.digest_enabled && !above.is_some_and(|above| above.is_excluding);
+        let set = DataSet { stat: self.visible(&fields), acl: fields.acl, growth };
         blob::encode_header(&fields, data.map(<[u8]>::len), &mut header);
-        let (interior, stat) = (fields.interior, fields.stat);
+        if let Place::Interior(number) = fields.place {
+            self.interiors.get_mut(number).data_crc = data_crc;
+        }
+        if is_counted {
+            self.digest = self.digest.wrapping_add(i64::from(after) - i64::from(before));
+        }
 
-        let bytes = data.unwrap_or_default();
         let slot = self.slots.get_mut(id.0);
         slot.blob = self.blobs.replace(slot.blob, &header, bytes);
         self.blobs.tidy(&mut self.slots);
         self.header = header;
-        let data_crc = digest::extend_crc(path_crc, bytes);
-        if let Some(number) = interior {
-            self.interiors.get_mut(number).data_crc = data_crc;
-        }
-        if change != 0 {
-            self.data_size += change;
-            if id != NodeId::ROOT {
-                self.interiors.count(self.parent_interior(id), 0, change);
+        if growth != 0 {
+            self.data_size += growth;
+            if let Some(number) = parent {
+                self.interiors.count(number, 0, growth);
             }
         }
-        if self.digest_enabled && !self.is_excluded(id) {
-            let after = digest::digest_of_stat(data_crc, &stat);
-            self.digest = self.digest.wrapping_add(i64::from(after) - i64::from(before));
-        }
+        set
     }
 
     /// Sets the access control list.
@@ -228,7 +237,8 @@ impl Znodes {
         let number = self.interiors.insert(Interior::root());
         let stat = StatPersisted::default();
         let acl = AclIndex::OPEN;
-        let fields = Fields { interior: Some(number), name: b"", stat, acl, data: Some(b"") };
+        let place = Place::Interior(number);
+        let fields = Fields { place, name: b"", stat, acl, data: Some(b"") };
         blob::encode_header(&fields, Some(0), &mut self.header);
         let root = self.allocate([0; 2], NO_SLOT, b"");
         assert!(root == NodeId::ROOT, "the root has the first slot");
@@ -268,12 +278,13 @@ impl Znodes {
     /// The number of the znode's interior record, which is made where there is none.
     fn make_interior(&mut self, id: NodeId) -> u32 {
         let fields = blob::parse(self.blob(id));
-        if let Some(number) = fields.interior {
-            return number;
-        }
+        let data_crc = match fields.place {
+            Place::Interior(number) => return number,
+            Place::Leaf { data_crc } => data_crc,
+        };
         let parent_number = self.parent_interior(id);
         let parent = self.interiors.get(parent_number);
-        let path_crc = child_path_crc(parent.path_crc, fields.name);
+        let path_crc = digest::child_crc(parent.path_crc, fields.name, b"");
         let is_zookeeper = self.parent(id) == Some(NodeId::ROOT) && fields.name == b"zookeeper";
         let interior = Interior {
             parent: parent_number,
@@ -281,12 +292,12 @@ impl Znodes {
             pzxid: fields.stat.pzxid,
             is_excluding: parent.is_excluding || is_zookeeper,
             path_crc,
-            data_crc: digest::extend_crc(path_crc, fields.data.unwrap_or_default()),
+            data_crc,
             path_units: parent.path_units + name_units(self.name(id)),
             ..Interior::root()
         };
         let number = self.interiors.insert(interior);
-        self.rewrite(id, |fields| fields.interior = Some(number));
+        self.rewrite(id, |fields| fields.place = Place::Interior(number));
         number
     }
 
@@ -298,9 +309,10 @@ impl Znodes {
             return;
         }
         let (cversion, pzxid) = (interior.cversion, interior.pzxid);
+        let place = Place::Leaf { data_crc: interior.data_crc };
         self.interiors.remove(number);
         self.rewrite(id, |fields| {
-            fields.interior = None;
+            fields.place = place;
             (fields.stat.cversion, fields.stat.pzxid) = (cversion, pzxid);
         });
     }

@@ -37,8 +37,8 @@ impl Index {
 
     /// The hash of a path; the root's path is the empty one.
     #[inline]
-    pub(super) fn hash(&self, path: &str) -> PathHash {
-        let hash = SipHasher13::new_with_keys(self.key[0], self.key[1]).hash(path.as_bytes());
+    pub(super) fn hash(&self, path: &[u8]) -> PathHash {
+        let hash = SipHasher13::new_with_keys(self.key[0], self.key[1]).hash(path);
         [hash.h1, hash.h2]
     }
 

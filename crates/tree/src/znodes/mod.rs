@@ -29,9 +29,11 @@ mod tests;
 use rookeeper_jute::{Stat, StatPersisted};
 
 use crate::acls::AclIndex;
+use crate::apply::LOOK_AHEAD;
 use crate::digest;
 use crate::owners::{OwnerRules, Owners};
 
+use blob::Place;
 use blobs::{Blobs, Handle};
 use cursor::Cursor;
 use index::{Index, PathHash};
@@ -77,6 +79,19 @@ pub struct ZnodeView<'a> {
     pub acl: AclIndex,
     /// The data; `None` is null.
     pub data: Option<&'a [u8]>,
+    /// The CRC-32 of path and data, from which the digest goes on.
+    pub data_crc: u32,
+}
+
+/// What [`Znodes::set_data`] left.
+#[derive(Debug, Clone, Copy)]
+pub struct DataSet {
+    /// The stat as clients see it.
+    pub stat: Stat,
+    /// The number of the access control list.
+    pub acl: AclIndex,
+    /// How many bytes longer the data is than it was.
+    pub growth: i64,
 }
 
 /// The znodes of a tree. Access control lists are numbers here: who inserts or removes a znode or
@@ -131,12 +146,12 @@ impl Znodes {
         if path.len() <= 1 {
             return matches!(path, "" | "/").then_some(NodeId::ROOT);
         }
-        self.find(self.index.hash(path))
+        self.find(self.index.hash(path.as_bytes()))
     }
 
     /// The hash of a path that is not the root's, for who asks for one path more than once.
     #[inline]
-    pub(crate) fn path_hash(&self, path: &str) -> [u64; 2] {
+    pub(crate) fn path_hash(&self, path: &[u8]) -> [u64; 2] {
         self.index.hash(path)
     }
 
@@ -144,6 +159,17 @@ impl Znodes {
     #[inline]
     pub(crate) fn lookup_hashed(&self, hash: [u64; 2]) -> Option<NodeId> {
         self.find(hash)
+    }
+
+    /// Reads a little of each znode that is there, and does nothing with it.
+    pub(crate) fn touch(&self, hashes: &[Option<[u64; 2]>; LOOK_AHEAD]) {
+        let ids = hashes.map(|hash| hash.and_then(|hash| self.find(hash)));
+        let ends = |id| {
+            let blob = self.blob(id);
+            blob.first().map_or(0, |byte| *byte) ^ blob.last().map_or(0, |byte| *byte)
+        };
+        let read = ids.into_iter().flatten().fold(0, |sum, id| sum ^ ends(id));
+        std::hint::black_box(read);
     }
 
     /// Whether the names on the way up from the znode are those of `path`: the proof, where a
@@ -221,10 +247,22 @@ impl Znodes {
     /// Stats, data and access control list at once.
     pub fn view(&self, id: NodeId) -> ZnodeView<'_> {
         let fields = self.fields(id);
+        ZnodeView {
+            persisted: fields.stat,
+            stat: self.visible(&fields),
+            acl: fields.acl,
+            data: fields.data,
+            data_crc: self.data_crc(fields.place),
+        }
+    }
+
+    /// The stat as clients see it, of all fields.
+    fn visible(&self, fields: &blob::Fields<'_>) -> Stat {
         let stat = &fields.stat;
-        let children = fields.interior.map_or(0, |at| self.interiors.get(at).children.len());
+        let interior = fields.place.interior();
+        let children = interior.map_or(0, |number| self.interiors.get(number).children.len());
         let num_children = i32::try_from(children).unwrap_or(i32::MAX);
-        let visible = Stat {
+        Stat {
             czxid: stat.czxid,
             mzxid: stat.mzxid,
             ctime: stat.ctime,
@@ -236,8 +274,7 @@ impl Znodes {
             data_length: i32::try_from(data_len(fields.data)).unwrap_or(i32::MAX),
             num_children,
             pzxid: stat.pzxid,
-        };
-        ZnodeView { persisted: *stat, stat: visible, acl: fields.acl, data: fields.data }
+        }
     }
 
     /// The number of the access control list.
@@ -269,16 +306,11 @@ impl Znodes {
 
     /// The znode's part in the digest, whether or not digests are enabled.
     pub fn digest_of(&self, id: NodeId) -> i64 {
-        self.digest_with(id, &self.persisted(id))
-    }
-
-    /// What the znode's part in the digest would be with another stat. Large data costs nothing
-    /// where the znode has children.
-    pub fn digest_with(&self, id: NodeId, stat: &StatPersisted) -> i64 {
         if self.is_excluded(id) {
             return 0;
         }
-        i64::from(digest::digest_of_stat(self.data_crc(id), stat))
+        let fields = self.fields(id);
+        i64::from(digest::digest_of_stat(self.data_crc(fields.place), &fields.stat))
     }
 
     /// The digest of all, version 2; 0 where digests are disabled.
@@ -313,7 +345,7 @@ impl Znodes {
     /// All fields, with what an interior record keeps.
     fn fields(&self, id: NodeId) -> blob::Fields<'_> {
         let mut fields = blob::parse(self.blob(id));
-        if let Some(number) = fields.interior {
+        if let Place::Interior(number) = fields.place {
             let interior = self.interiors.get(number);
             fields.stat.cversion = interior.cversion;
             fields.stat.pzxid = interior.pzxid;
@@ -341,32 +373,17 @@ impl Znodes {
         id != NodeId::ROOT && self.interiors.get(self.parent_interior(id)).is_excluding
     }
 
-    /// The CRC-32 of the path.
-    fn path_crc(&self, id: NodeId) -> u32 {
-        if id == NodeId::ROOT {
-            return 0;
-        }
-        let parent = self.interiors.get(self.parent_interior(id));
-        child_path_crc(parent.path_crc, self.name(id).as_bytes())
-    }
-
     /// The CRC-32 of path and data.
-    fn data_crc(&self, id: NodeId) -> u32 {
-        let fields = blob::parse(self.blob(id));
-        match fields.interior {
-            Some(number) => self.interiors.get(number).data_crc,
-            None => digest::extend_crc(self.path_crc(id), fields.data.unwrap_or_default()),
+    fn data_crc(&self, place: Place) -> u32 {
+        match place {
+            Place::Interior(number) => self.interiors.get(number).data_crc,
+            Place::Leaf { data_crc } => data_crc,
         }
     }
 }
 
 fn data_len(data: Option<&[u8]>) -> usize {
     data.map_or(0, <[u8]>::len)
-}
-
-/// The CRC-32 of a child's path from its parent's.
-fn child_path_crc(parent: u32, name: &[u8]) -> u32 {
-    digest::extend_crc(digest::extend_crc(parent, b"/"), name)
 }
 
 /// The length of a path component as Java counts it, with the slash before it.
