@@ -54,15 +54,22 @@ pub enum RecordsKind {
     Inform,
 }
 
+impl RecordsKind {
+    /// As how many packets each transaction is sent.
+    pub(crate) fn packets(self) -> usize {
+        match self {
+            RecordsKind::Proposal | RecordsKind::Inform => 1,
+            RecordsKind::ProposalAndCommit => 2,
+        }
+    }
+}
+
 impl Outgoing {
     /// How many packets it is; what is read from disk counts as one, and so do bytes, which hardly
     /// ever are more.
     pub fn packets_len(&self) -> u64 {
         match self {
-            Outgoing::Records { range, kind: RecordsKind::ProposalAndCommit, .. } => {
-                2 * range.len() as u64
-            }
-            Outgoing::Records { range, .. } => range.len() as u64,
+            Outgoing::Records { range, kind, .. } => (kind.packets() * range.len()) as u64,
             Outgoing::Bytes(_) | Outgoing::History { .. } | Outgoing::Snapshot { .. } => 1,
         }
     }
@@ -78,7 +85,7 @@ impl Outgoing {
             Outgoing::Bytes(bytes) => bytes.len(),
             Outgoing::Records { segment, range, .. } => {
                 let packets = self.packets_len() as usize * crate::wire::PACKET_LEN_MIN;
-                packets + range.clone().map(|at| segment.record(at).len()).sum::<usize>()
+                packets + segment.bytes_of(range.clone())
             }
             Outgoing::History { .. } | Outgoing::Snapshot { .. } => 0,
         }

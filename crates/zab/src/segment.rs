@@ -36,6 +36,15 @@ impl Segment {
         (0..self.records.len()).map(|at| (self.records[at].0, self.record(at)))
     }
 
+    /// Length of the transactions at these places in bytes.
+    ///
+    /// # Panics
+    /// If the segment does not have these places.
+    pub fn bytes_of(&self, range: Range<usize>) -> usize {
+        let end_before = |at: usize| if at == 0 { 0 } else { self.records[at - 1].1 };
+        end_before(range.end) - end_before(range.start)
+    }
+
     /// The zxid of the last transaction: to be reported durable once all are.
     ///
     /// # Panics
@@ -85,6 +94,10 @@ pub(crate) fn between(
     })
 }
 
+/// Room for so many bytes and transactions is made ahead at most, where the last ones took as much.
+const ROOM_LEN_MAX: usize = 64 << 10;
+const ROOM_RECORDS_MAX: usize = 512;
+
 /// Gathers transactions until they are handed over.
 #[derive(Debug, Default)]
 pub struct SegmentBuilder {
@@ -130,10 +143,18 @@ impl SegmentBuilder {
 
     /// Hands over what was gathered.
     pub fn freeze(&mut self) -> Arc<Segment> {
-        Arc::new(Segment {
-            bytes: std::mem::take(&mut self.bytes),
-            records: std::mem::take(&mut self.records),
-        })
+        let bytes = Vec::with_capacity(self.bytes.len().min(ROOM_LEN_MAX));
+        let records = Vec::with_capacity(self.records.len().min(ROOM_RECORDS_MAX));
+        let mut segment = Segment {
+            bytes: std::mem::replace(&mut self.bytes, bytes),
+            records: std::mem::replace(&mut self.records, records),
+        };
+        // It may be kept for long, and must not keep the room of a longer one before it.
+        if segment.bytes.capacity() / 2 > segment.bytes.len() {
+            segment.bytes.shrink_to_fit();
+            segment.records.shrink_to_fit();
+        }
+        Arc::new(segment)
     }
 }
 

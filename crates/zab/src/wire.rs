@@ -1,18 +1,21 @@
 //! Packets of the quorum port as bytes: [`QuorumPacket`]s one after the other, without frames
 //! (Java: `LearnerHandler`, `Learner`).
 
-use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use rookeeper_jute::quorum::{ForwardedRequest, LearnerInfo, PacketType, QuorumPacket};
 use rookeeper_jute::wire::encode_str;
 use rookeeper_jute::{
-    Decode, DecodeError, Encode, Id, Identity, Reader, ServerId, SessionId, Zxid,
+    Decode, DecodeError, Encode, Id, Identity, Reader, ServerId, SessionId, Text, Zxid,
 };
 
 use crate::forward::Forward;
 use crate::outgoing::RecordsKind;
 use crate::segment::Segment;
+
+/// Length of a forwarded request without its body, in bytes.
+const FORWARDED_LEN_MIN: usize = 16;
 
 /// Length of a packet without data and identities, in bytes.
 pub const PACKET_LEN_MIN: usize = 20;
@@ -155,9 +158,22 @@ impl PacketReader {
         }
     }
 
+    /// Where the next packet ends, if it is whole and has no identities: all but requests, and most
+    /// of what arrives.
+    fn end_without_identities(&self, data: usize) -> Option<usize> {
+        let count_at = self.end_of(data).ok()??;
+        (self.int_at(count_at)? <= 0).then_some(count_at + 4)
+    }
+
     /// Whether the next packet is whole; goes on where it was the last time.
     fn scan(&mut self) -> Result<bool, PacketError> {
         const DATA: usize = 12;
+        if self.stage == Stage::Header
+            && let Some(end) = self.end_without_identities(DATA)
+        {
+            (self.scanned, self.stage) = (end, Stage::Done);
+            return Ok(true);
+        }
         let have = self.rest().len();
         while self.stage != Stage::Done {
             let at = if self.stage == Stage::Header { DATA } else { self.scanned };
@@ -214,18 +230,24 @@ pub fn request(forward: &Forward, out: &mut Vec<u8>) {
         op: forward.op,
         body: &forward.body,
     };
-    let auth_info = forward.identities.as_ref().map(|identities| {
-        let text = |text| Some(Cow::Borrowed(text));
-        let ids = identities.iter();
-        ids.map(|Identity { scheme, id }| Id { scheme: text(&**scheme), id: text(&**id) }).collect()
-    });
-    QuorumPacket {
-        packet_type: PacketType::Request as i32,
-        zxid: Zxid::NONE,
-        data: Some(&header.to_bytes()),
-        auth_info,
+    let identities = forward.identities.as_deref();
+    let id_len = |id: &Identity| 8 + id.scheme.len() + id.id.len();
+    let ids_len: usize = identities.unwrap_or_default().iter().map(id_len).sum();
+    out.reserve(PACKET_LEN_MIN + FORWARDED_LEN_MIN + forward.body.len() + ids_len);
+    // The fields of a packet, without the lists and buffers that encoding it as a whole takes.
+    (PacketType::Request as i32).encode(out);
+    Zxid::NONE.encode(out);
+    let data = out.len();
+    0i32.encode(out);
+    header.encode(out);
+    let data_len = i32::try_from(out.len() - data - 4).expect("a frame's length is an i32");
+    out[data..data + 4].copy_from_slice(&data_len.to_be_bytes());
+    let count = identities.map_or(-1, |identities| identities.len() as i32);
+    count.encode(out);
+    for Identity { scheme, id } in identities.unwrap_or_default() {
+        encode_str(scheme, out);
+        encode_str(id, out);
     }
-    .encode(out);
 }
 
 /// Appends the PING that a learner answers the leader's with: sessions that were heard of, each
@@ -265,6 +287,7 @@ pub fn encode_records(
     kind: RecordsKind,
     out: &mut Vec<u8>,
 ) {
+    out.reserve(kind.packets() * PACKET_LEN_MIN * range.len() + segment.bytes_of(range.clone()));
     for at in range {
         let (zxid, txn) = (segment.zxid(at), segment.record(at));
         match kind {
@@ -305,17 +328,17 @@ pub fn read_touches(data: &[u8]) -> Result<Vec<(SessionId, i32)>, PacketError> {
     Ok(sessions)
 }
 
-/// Reads the data and identities of a REQUEST.
+/// Reads the data and identities of a REQUEST. `known` are the identities of the one before, which
+/// are shared where these are the same.
 ///
 /// # Errors
 /// Where it is cut off before the request's record.
-pub fn read_request(packet: &QuorumPacket<'_>) -> Result<Forward, PacketError> {
+pub fn read_request(
+    packet: &QuorumPacket<'_>,
+    known: &mut Option<Arc<[Identity]>>,
+) -> Result<Forward, PacketError> {
     let request = ForwardedRequest::from_bytes(packet.data.unwrap_or_default())?;
-    let text = |text: &rookeeper_jute::Text<'_>| text.as_deref().unwrap_or_default().into();
-    let identities = packet.auth_info.as_ref().map(|identities| {
-        let ids = identities.iter();
-        ids.map(|Id { scheme, id }| Identity { scheme: text(scheme), id: text(id) }).collect()
-    });
+    let identities = packet.auth_info.as_deref().map(|ids| shared_identities(ids, known));
     Ok(Forward {
         session: request.session_id,
         cxid: request.cxid,
@@ -323,4 +346,24 @@ pub fn read_request(packet: &QuorumPacket<'_>) -> Result<Forward, PacketError> {
         body: request.body.to_vec(),
         identities,
     })
+}
+
+/// The identities of a request: those of the one before where they are the same, as most are.
+fn shared_identities(ids: &[Id<'_>], known: &mut Option<Arc<[Identity]>>) -> Arc<[Identity]> {
+    fn text<'a>(text: &'a Text<'_>) -> &'a str {
+        text.as_deref().unwrap_or_default()
+    }
+    let is = |(id, known): (&Id<'_>, &Identity)| {
+        *text(&id.scheme) == *known.scheme && *text(&id.id) == *known.id
+    };
+    let are =
+        |known: &Arc<[Identity]>| known.len() == ids.len() && ids.iter().zip(&**known).all(is);
+    let same = known.as_ref().filter(|known| are(known));
+    let identities = same.cloned().unwrap_or_else(|| {
+        let ids = ids.iter();
+        ids.map(|id| Identity { scheme: text(&id.scheme).into(), id: text(&id.id).into() })
+            .collect()
+    });
+    *known = Some(identities.clone());
+    identities
 }

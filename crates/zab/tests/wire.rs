@@ -2,6 +2,7 @@
 //! pieces of any size, and no byte of a peer makes the reader fail or grow.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use rookeeper_jute::quorum::{PacketType, QuorumPacket};
@@ -70,7 +71,7 @@ fn recorded_requests_and_touches_are_written_as_java_wrote_them() {
             let mut written = Vec::new();
             match PacketType::from_i32(packet.packet_type) {
                 Some(PacketType::Request) => {
-                    let forward = wire::read_request(&packet).expect("a request");
+                    let forward = wire::read_request(&packet, &mut None).expect("a request");
                     wire::request(&forward, &mut written);
                     requests += 1;
                 }
@@ -191,6 +192,15 @@ proptest! {
         }
         reader.push(&bytes[bytes.len() - 1..]);
         let packet = reader.next_packet().expect("a packet").expect("a whole one");
-        prop_assert_eq!(wire::read_request(&packet), Ok(forward));
+        let mut known = None;
+        prop_assert_eq!(wire::read_request(&packet, &mut known), Ok(forward.clone()));
+        // A second request of the same identities shares them, one of others does not take them.
+        prop_assert_eq!(&known, &forward.identities);
+        let again = wire::read_request(&packet, &mut known).expect("it was read before");
+        let share = again.identities.as_ref().zip(known.as_ref());
+        prop_assert!(share.is_none_or(|(again, known)| Arc::ptr_eq(again, known)));
+        let other = Identity { scheme: "digest".into(), id: "another".into() };
+        known = Some([other].into());
+        prop_assert_eq!(wire::read_request(&packet, &mut known), Ok(forward));
     }
 }

@@ -31,6 +31,9 @@ use crate::shared::Shared;
 /// The zxid of a server that does not know what it should hold.
 pub(super) const UNKNOWN: Zxid = Zxid(-1);
 
+/// Packets for the leader that follow one another are put together up to this many bytes.
+const SENT_ALONG_MAX: usize = 64 << 10;
+
 /// A member of an ensemble: see the module's documentation for its driver's duties.
 #[derive(Debug)]
 pub struct Replica {
@@ -96,7 +99,15 @@ pub struct Replica {
     pub(super) lot: Lot,
     core_ticked_ms: u64,
     pub(super) work: VecDeque<Work>,
-    core_effects: Vec<CoreEffect>,
+    scratch: Scratch,
+}
+
+/// Used again for what each machine asks for.
+#[derive(Debug, Default)]
+struct Scratch {
+    core: Vec<CoreEffect>,
+    leader: Vec<LeaderEffect>,
+    learner: Vec<LearnerEffect>,
 }
 
 /// The part that this server plays in its ensemble.
@@ -267,7 +278,7 @@ impl Replica {
             lot,
             core_ticked_ms: now.monotonic_ms(),
             work: VecDeque::new(),
-            core_effects: Vec::new(),
+            scratch: Scratch::default(),
             config,
         };
         replica.unshown = Some(Unshown { membership: recovered.committed, at_once: true });
@@ -357,10 +368,10 @@ impl Replica {
             return ApplyProgress::Done;
         }
         self.show_configuration(now, shared);
-        let mut out = std::mem::take(&mut self.core_effects);
+        let mut out = std::mem::take(&mut self.scratch.core);
         let progress = self.core.apply(now, shared, &mut out);
         self.work.extend(out.drain(..).map(Work::Core));
-        self.core_effects = out;
+        self.scratch.core = out;
         let mut context = Context { now, shared, effects };
         self.drain(&mut context);
         self.leave_if_applied(&mut context);
@@ -445,21 +456,22 @@ impl Replica {
     }
 
     pub(super) fn step_core(&mut self, input: CoreInput, context: &mut Context<'_>) {
-        let mut out = std::mem::take(&mut self.core_effects);
+        let mut out = std::mem::take(&mut self.scratch.core);
         self.core.step(context.now, input, context.shared, &mut out);
         self.work.extend(out.drain(..).map(Work::Core));
-        self.core_effects = out;
+        self.scratch.core = out;
     }
 
     pub(super) fn step_leader(&mut self, input: LeaderInput<'_>, context: &mut Context<'_>) {
         if let Part::Leading(leading) = &mut self.part {
-            let mut out = Vec::new();
+            let mut out = std::mem::take(&mut self.scratch.leader);
             leading.machine.step(context.now_ms(), input, &mut out);
             if out.iter().any(|effect| self.is_left_by(effect)) {
                 // Before the requests that came with it: what they become would follow it.
                 self.tell_leading_core(CoreInput::Leaving, context);
             }
-            self.work.extend(out.into_iter().map(Work::Leader));
+            self.work.extend(out.drain(..).map(Work::Leader));
+            self.scratch.leader = out;
         }
     }
 
@@ -475,12 +487,31 @@ impl Replica {
 
     pub(super) fn step_learner(&mut self, input: LearnerInput<'_>, context: &mut Context<'_>) {
         if let Part::Learning(learning) = &mut self.part {
-            let mut out = Vec::new();
+            let mut out = std::mem::take(&mut self.scratch.learner);
             learning.machine.step(context.now_ms(), input, &mut out);
             if learning.knows_epoch_ms.is_none() && learning.machine.epoch().is_some() {
                 learning.knows_epoch_ms = Some(context.now_ms());
             }
-            self.work.extend(out.into_iter().map(Work::Learner));
+            for effect in out.drain(..) {
+                if let Some(effect) = self.not_sent_along(effect) {
+                    self.work.push_back(Work::Learner(effect));
+                }
+            }
+            self.scratch.learner = out;
+        }
+    }
+
+    /// What is sent to the leader right behind something else, and is short, goes along with it.
+    fn not_sent_along(&mut self, effect: LearnerEffect) -> Option<LearnerEffect> {
+        let Some(Work::Learner(LearnerEffect::Send(before))) = self.work.back_mut() else {
+            return Some(effect);
+        };
+        match effect {
+            LearnerEffect::Send(bytes) if before.len() + bytes.len() <= SENT_ALONG_MAX => {
+                before.extend_from_slice(&bytes);
+                None
+            }
+            effect => Some(effect),
         }
     }
 

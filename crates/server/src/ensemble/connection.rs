@@ -23,6 +23,9 @@ use crate::measures::QueueFigures;
 /// Bytes that are encoded for one write: enough to make the system call cheap.
 const WRITE_LEN_MAX: usize = 256 << 10;
 
+/// Up to this length bytes are copied into the write buffer, even where it is empty.
+const COPIED_LEN_MAX: usize = 16 << 10;
+
 /// A write buffer is kept up to this length while nothing is written.
 const BUFFER_KEPT_MAX: usize = 256 << 10;
 
@@ -197,7 +200,13 @@ impl Connection {
         while buffer.len() < WRITE_LEN_MAX {
             let fits = |item: &Outgoing| buffer.is_empty() || item.is_in_memory();
             match queue.pop_if(fits, Instant::now) {
-                Some(Outgoing::Bytes(bytes)) if buffer.is_empty() => *buffer = bytes,
+                // A long piece is not copied; a short one does not take the place of the room
+                // that was made before.
+                Some(Outgoing::Bytes(bytes))
+                    if buffer.is_empty() && bytes.len() > COPIED_LEN_MAX =>
+                {
+                    *buffer = bytes;
+                }
                 Some(Outgoing::Bytes(bytes)) => buffer.extend_from_slice(&bytes),
                 Some(Outgoing::Records { segment, range, kind }) => {
                     wire::encode_records(&segment, range, kind, buffer);

@@ -1,9 +1,10 @@
 //! The connection to one learner, from its first packet on.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rookeeper_jute::quorum::{PacketType, QuorumPacket};
-use rookeeper_jute::{ServerId, Zxid};
+use rookeeper_jute::{Identity, ServerId, Zxid};
 
 use super::gate::Gate;
 use super::types::{LeaderEffect, LinkEnd};
@@ -81,6 +82,8 @@ pub(super) struct Link {
     pub(super) pings: VecDeque<(u64, Zxid)>,
     /// The last round that it answered.
     pub(super) answered: u64,
+    /// The identities of its last request, which most others have too.
+    pub(super) identities: Option<Arc<[Identity]>>,
     /// Commits that go behind the answer to a sync.
     pub(super) gate: Gate,
     /// Words on sessions, each behind the transactions up to one; observers only.
@@ -102,6 +105,7 @@ impl Link {
             syncing: None,
             pings: VecDeque::new(),
             answered: 0,
+            identities: None,
             gate: Gate::default(),
             answers: VecDeque::new(),
             owed: None,

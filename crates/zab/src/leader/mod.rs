@@ -439,7 +439,7 @@ impl Leader {
                 effects.push(LeaderEffect::Revalidate { connection, session, timeout_ms });
             }
             PacketType::Request => {
-                let request = wire::read_request(packet)?;
+                let request = wire::read_request(packet, &mut link.identities)?;
                 let learner = link.server;
                 self.loads.add(connection, 1, request.held_len());
                 effects.push(LeaderEffect::Forwarded { connection, learner, request });

@@ -185,6 +185,11 @@ impl History {
         self.durable = self.durable.max(zxid);
     }
 
+    /// How much may be acknowledged by now.
+    pub(super) fn acknowledgeable_len(&self) -> usize {
+        self.unacknowledged.partition_point(|zxid| *zxid <= self.durable)
+    }
+
     /// Takes out what may be acknowledged by now.
     pub(super) fn acknowledgeable(&mut self) -> Option<Zxid> {
         if mutation::is_on(Mutation::AckBeforeDurable) {

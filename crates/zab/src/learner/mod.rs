@@ -301,6 +301,9 @@ impl State {
         }
         let mut bytes = Vec::new();
         while let Some(zxid) = self.history.acknowledgeable() {
+            if bytes.is_empty() {
+                bytes.reserve(wire::PACKET_LEN_MIN * (1 + self.history.acknowledgeable_len()));
+            }
             wire::packet(PacketType::Ack, zxid, None, &mut bytes);
         }
         if !bytes.is_empty() {

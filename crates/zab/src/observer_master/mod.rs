@@ -34,7 +34,7 @@ use std::sync::Arc;
 use rookeeper_jute::persistence::RECORD_OVERHEAD;
 use rookeeper_jute::quorum::PacketType;
 use rookeeper_jute::txn::TxnHeader;
-use rookeeper_jute::{Decode, OpCode, ServerId, SessionId, Xid, Zxid};
+use rookeeper_jute::{Decode, Identity, OpCode, ServerId, SessionId, Xid, Zxid};
 
 use crate::forward::Forward;
 use crate::leader::{LinkEnd, Loads};
@@ -92,6 +92,8 @@ pub struct ObserverMaster {
     /// Observers' requests whose transactions the leader has not proposed: who asked, and what
     /// each counts for.
     requests: BTreeMap<RequestKey, Vec<(ConnectionId, usize)>>,
+    /// The identities of the last request, which most others have too.
+    identities: Option<Arc<[Identity]>>,
     loads: Loads,
     touched: BTreeMap<SessionId, i32>,
     /// Observers whose history could not be read from disk.
@@ -127,6 +129,7 @@ impl ObserverMaster {
             owners: Owners::default(),
             words: VecDeque::new(),
             requests: BTreeMap::new(),
+            identities: None,
             loads: Loads::new(config.load),
             touched: BTreeMap::new(),
             snapshot_next: BTreeSet::new(),

@@ -206,7 +206,7 @@ impl ObserverMaster {
                 Ok(())
             }
             (Phase::UpToDate, PacketType::Request) => {
-                let mut request = wire::read_request(packet)?;
+                let mut request = wire::read_request(packet, &mut self.identities)?;
                 let bytes = request.held_len();
                 self.loads.add(connection, 1, bytes);
                 if OpCode::from_i32(request.op) == Some(OpCode::Sync) {

@@ -83,7 +83,7 @@ fn clients(theirs: &[Sent], driver: &mut Driver) {
         match sent.packet_type {
             PacketType::Request => {
                 let packet = QuorumPacket::from_bytes(&sent.bytes).expect("a packet");
-                let forward = read_request(&packet).expect("a request");
+                let forward = read_request(&packet, &mut None).expect("a request");
                 driver.step(LearnerInput::Forward(forward));
             }
             PacketType::Revalidate => {
