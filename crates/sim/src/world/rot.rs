@@ -252,9 +252,14 @@ impl World {
         self.crash(server, false);
         let machine = &mut self.machines[server];
         let whole = machine.disk.after_power_loss(&mut Chooser::Nothing);
-        let opened = recovery::open(&whole.after_kill(), false, !machine.is_wiped);
-        let Ok(opened) = opened else { return };
-        let had = Some(opened.recovered.last_zxid);
+        let last_of = |disk: &SimulatedDisk| {
+            let opened = recovery::open(&disk.after_kill(), false, !machine.is_wiped);
+            opened.ok().map(|opened| opened.recovered.last_zxid)
+        };
+        // A truncation whose note is written and not durable yet is completed or not: either is all
+        // that it had.
+        let Some(had) = last_of(&whole).zip(last_of(&machine.disk)) else { return };
+        let had = Some(had.0.min(had.1));
         let mut files = machine.rot.as_ref().map_or_else(Vec::new, |rot| rot.files.clone());
         let Some(path) = rot_one(&machine.disk, &whole, &files, dice) else { return };
         files.push(path);
